@@ -1,0 +1,121 @@
+//! Numbers that name datasets, inodes and versions, and the [`View`] a version has of the index.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A dataset within a store; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DatasetId(pub u32);
+
+/// An inode within a dataset, the same in all versions; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Ino(pub u64);
+
+impl Ino {
+    /// The root directory of every dataset.
+    pub const ROOT: Ino = Ino(1);
+}
+
+/// A version's number within its dataset: 1, 2, … without gaps; 0 is the empty tree before v1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct VersionNo(pub u64);
+
+impl VersionNo {
+    /// The empty tree every dataset starts from.
+    pub const EMPTY: VersionNo = VersionNo(0);
+
+    /// The number after this one.
+    pub fn next(self) -> VersionNo {
+        VersionNo(self.0 + 1)
+    }
+}
+
+impl fmt::Display for VersionNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v{}", self.0)
+    }
+}
+
+/// Version numbers `first..=last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Lowest version number.
+    pub first: VersionNo,
+    /// Highest version number.
+    pub last: VersionNo,
+}
+
+/// What a version sees of the index: entries written in any of these spans, the newest winning.
+///
+/// Without rollbacks it is the one span `1..=n`. A rollback's record names the version whose tree it
+/// takes up, so the versions in between drop out: after `v6` restored `v3`, `v7` sees `6..=7` and
+/// `1..=3`. Spans are disjoint and ordered from newest to oldest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    spans: Vec<Span>,
+}
+
+impl View {
+    /// The view of version `n` in a dataset whose rollbacks are `(version, restored version)`,
+    /// ordered by version.
+    pub fn of(n: VersionNo, rollbacks: &[(VersionNo, VersionNo)]) -> View {
+        let mut spans = Vec::new();
+        let mut last = n;
+        while last > VersionNo::EMPTY {
+            let before = rollbacks.partition_point(|&(at, _)| at <= last);
+            let Some(&(at, restored)) = before.checked_sub(1).and_then(|i| rollbacks.get(i)) else {
+                spans.push(Span { first: VersionNo(1), last });
+                break;
+            };
+            spans.push(Span { first: at, last });
+            last = restored;
+        }
+        View { spans }
+    }
+
+    /// The spans, newest first.
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// The newest version in the view (0 if it is empty).
+    pub fn newest(&self) -> VersionNo {
+        self.spans.first().map_or(VersionNo::EMPTY, |s| s.last)
+    }
+
+    /// Whether entries written at `version` are part of this view.
+    pub fn contains(&self, version: VersionNo) -> bool {
+        self.spans.iter().any(|s| s.first <= version && version <= s.last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(n: u64, rollbacks: &[(u64, u64)]) -> Vec<(u64, u64)> {
+        let rollbacks: Vec<_> = rollbacks.iter().map(|&(a, b)| (VersionNo(a), VersionNo(b))).collect();
+        View::of(VersionNo(n), &rollbacks).spans().iter().map(|s| (s.first.0, s.last.0)).collect()
+    }
+
+    #[test]
+    fn a_history_without_rollbacks_is_one_span() {
+        assert_eq!(view(0, &[]), []);
+        assert_eq!(view(5, &[]), [(1, 5)]);
+    }
+
+    #[test]
+    fn a_rollback_hides_the_versions_between() {
+        assert_eq!(view(5, &[(6, 3)]), [(1, 5)]);
+        assert_eq!(view(6, &[(6, 3)]), [(6, 6), (1, 3)]);
+        assert_eq!(view(7, &[(6, 3)]), [(6, 7), (1, 3)]);
+    }
+
+    #[test]
+    fn rollbacks_nest_and_may_restore_the_empty_tree() {
+        assert_eq!(view(9, &[(6, 3), (8, 6)]), [(8, 9), (6, 6), (1, 3)]);
+        assert_eq!(view(9, &[(6, 3), (8, 5)]), [(8, 9), (1, 5)]);
+        assert_eq!(view(3, &[(3, 0)]), [(3, 3)]);
+    }
+}

@@ -1,0 +1,21 @@
+//! Plain types everything else is built on: hashes, ids, names, file content, inodes, version
+//! records and their encoding.
+//!
+//! Nothing here does I/O. Constructors validate, so a value of these types is always well formed.
+
+pub mod codec;
+pub mod content;
+pub mod hash;
+pub mod ids;
+pub mod inode;
+pub mod name;
+pub mod record;
+pub mod time;
+
+pub use content::{ChunkRef, Content, Piece, TreeRef};
+pub use hash::{ChunkHash, ContentId, NodeHash, TreeHash, VersionId};
+pub use ids::{DatasetId, Ino, Span, VersionNo, View};
+pub use inode::{Body, Dirent, Inode, Kind};
+pub use name::{DatasetName, Name, NameKey};
+pub use record::{Author, DatasetRecord, Op, PendingRecord, Policy, VersionRecord};
+pub use time::Timestamp;

@@ -1,0 +1,80 @@
+//! What can go wrong in a store.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::model::codec::CodecError;
+
+/// Result of store operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failed store operation: what was attempted on which object.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A system call failed.
+    #[error("cannot {what} {}", path.display())]
+    Io {
+        /// What was attempted: "write", "open", …
+        what: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// No room on the store's disk (or only the reserve that keeps deletions possible).
+    #[error("no space left for the store in {}: free some space on its disk", .0.display())]
+    NoSpace(PathBuf),
+    /// Stored bytes are not what was stored.
+    #[error("damaged: {0}")]
+    Corrupt(String),
+    /// Stored bytes do not decode.
+    #[error("damaged: {what}")]
+    Decode {
+        /// Which record, where.
+        what: String,
+        /// The decoder's reason.
+        source: CodecError,
+    },
+    /// Something the store should hold is not in it.
+    #[error("{0} is missing from the store")]
+    Missing(String),
+    /// The index failed; it can be rebuilt.
+    #[error("index failed: {0} (`strata fsck --rebuild-index` makes it anew)")]
+    Index(String),
+    /// A sync failed before: nothing is written until the store is opened anew.
+    #[error("the store in {} is read-only since a sync to its disk failed", .0.display())]
+    ReadOnly(PathBuf),
+    /// The directory holds no store.
+    #[error("{} is not a store: `strata init` makes one in an empty directory", .0.display())]
+    NotAStore(PathBuf),
+    /// The store was written by a later release.
+    #[error("the store in {} has format {found}, this release reads up to {supported}: use a newer strata", path.display())]
+    NewerFormat {
+        /// The store.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest format known here.
+        supported: u32,
+    },
+    /// Another process has the store open.
+    #[error("the store in {} is in use by process {pid}", path.display())]
+    InUse {
+        /// The store.
+        path: PathBuf,
+        /// Who has it.
+        pid: u32,
+    },
+}
+
+impl Error {
+    /// An [`Error::Io`], or [`Error::NoSpace`] where the disk is full.
+    pub fn io(what: &'static str, path: &Path, source: io::Error) -> Error {
+        match source.raw_os_error() {
+            Some(libc::ENOSPC | libc::EDQUOT) => Error::NoSpace(path.to_owned()),
+            _ => Error::Io { what, path: path.to_owned(), source },
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The store: append-only packs are the truth, the index is what a replay of them rebuilds.
+
+pub mod error;
+
+pub use error::{Error, Result};
