@@ -8,5 +8,6 @@
 //!
 //! The binary `strata` is the user's side: see `man/strata.1` and `man/strata.7`.
 
+pub mod dataset;
 pub mod model;
 pub mod store;

@@ -3,6 +3,7 @@
 //!
 //! Nothing here does I/O. Constructors validate, so a value of these types is always well formed.
 
+pub mod at;
 pub mod codec;
 pub mod content;
 pub mod hash;
@@ -12,6 +13,7 @@ pub mod name;
 pub mod record;
 pub mod time;
 
+pub use at::{AtName, VersionSpec};
 pub use content::{ChunkRef, Content, Piece, TreeRef};
 pub use hash::{ChunkHash, ContentId, NodeHash, TreeHash, VersionId};
 pub use ids::{DatasetId, Ino, Span, VersionNo, View};

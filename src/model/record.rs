@@ -104,6 +104,8 @@ pub struct DatasetRecord {
     pub archived: bool,
     /// When versions are cut.
     pub policy: Policy,
+    /// Its root directory as long as no version says otherwise.
+    pub root: Inode,
 }
 
 /// Changes to a dataset's live tree that no version holds yet (under [`Policy::Settle`] and

@@ -1,0 +1,83 @@
+//! What can go wrong with a dataset.
+
+use thiserror::Error;
+
+use crate::model::name::NameError;
+use crate::store;
+
+/// Result of dataset operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failed dataset operation.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// No such file, directory or inode.
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// The name is taken.
+    #[error("{0} exists already")]
+    Exists(String),
+    /// A directory was wanted.
+    #[error("{0} is not a directory")]
+    NotADirectory(String),
+    /// Something else than a directory was wanted.
+    #[error("{0} is a directory")]
+    IsADirectory(String),
+    /// The directory has entries.
+    #[error("{0} is not empty")]
+    NotEmpty(String),
+    /// The request makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// A name that cannot be.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Not allowed on this kind of object.
+    #[error("{0}")]
+    NotPermitted(String),
+    /// A rename or link over the border of a dataset or out of a version.
+    #[error("{0} would cross datasets or versions: copy instead")]
+    CrossDataset(String),
+    /// Versions are immutable.
+    #[error("{0} is part of a version: versions never change")]
+    Immutable(String),
+    /// The extended attribute does not exist.
+    #[error("no such extended attribute")]
+    NoXattr,
+    /// Extended attributes grew too large.
+    #[error("extended attributes of more than {0} bytes")]
+    XattrTooLarge(usize),
+    /// The file system does not do this.
+    #[error("{0} is not supported")]
+    Unsupported(&'static str),
+    /// No file can be that large.
+    #[error("files larger than {} bytes are not possible", i64::MAX)]
+    TooLarge,
+    /// A handle or inode of a mount before.
+    #[error("stale handle")]
+    Stale,
+    /// No dataset of that name.
+    #[error("no dataset '{0}' in the store (`strata datasets` lists them)")]
+    NoDataset(String),
+    /// The version does not exist.
+    #[error("{dataset} has no version '{spec}' (`strata log {dataset}` lists them)")]
+    NoVersion {
+        /// The dataset.
+        dataset: String,
+        /// What was asked for.
+        spec: String,
+    },
+    /// A hash prefix that several versions share.
+    #[error("'{spec}' is ambiguous in {dataset}: it could be {}", candidates.join(" or "))]
+    Ambiguous {
+        /// The dataset.
+        dataset: String,
+        /// What was asked for.
+        spec: String,
+        /// The full hashes and the versions they name.
+        candidates: Vec<String>,
+    },
+}
