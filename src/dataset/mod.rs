@@ -1,4 +1,27 @@
 //! Datasets: the live tree, when versions are cut of it, and the history they form.
+//!
+//! A [`Repo`] holds the [`Dataset`]s of a store. Each has one [`live::Live`] tree, changed under the
+//! dataset's lock, and any number of [`Frozen`] trees, one a version, read from the index. Nothing here
+//! knows of handles, kernels or permissions.
+
+pub mod author;
+mod cut;
+#[allow(clippy::module_inception)]
+mod dataset;
 pub mod error;
+pub mod frozen;
+pub mod history;
+pub mod live;
+pub mod open_file;
+pub mod repo;
+mod rollback;
 pub mod trie;
+
+pub use author::Caller;
+pub use dataset::Dataset;
 pub use error::{Error, Result};
+pub use frozen::Frozen;
+pub use history::{Change, ChangeKind, LogEntry};
+pub use live::{Attr, Invalid, Live, NewInode, RenameMode, SetAttr, XattrSet};
+pub use open_file::OpenFile;
+pub use repo::Repo;

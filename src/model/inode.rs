@@ -53,6 +53,15 @@ impl Xattrs {
     pub const INLINE_MAX: usize = 1024;
 }
 
+/// A place for a name: a directory and the key of the name within it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// The directory.
+    pub dir: Ino,
+    /// The key of the name within it.
+    pub key: NameKey,
+}
+
 /// Everything a version keeps of an inode.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inode {
@@ -74,8 +83,10 @@ pub struct Inode {
     pub body: Body,
     /// Extended attributes, if any.
     pub xattrs: Option<Box<Xattrs>>,
-    /// All names' places, kept where there are several.
-    pub links: Option<Box<[(Ino, NameKey)]>>,
+    /// Where it is named; `None` for the root of a dataset.
+    pub place: Option<Place>,
+    /// Its further names, if there are several.
+    pub others: Option<Box<[Place]>>,
 }
 
 impl Inode {
@@ -96,6 +107,18 @@ impl Inode {
             Body::Symlink(target) => target.len() as u64,
             Body::Dir | Body::Special(..) => 0,
         }
+    }
+
+    /// The places of all its names.
+    pub fn places(&self) -> Vec<Place> {
+        let others = self.others.iter().flat_map(|places| places.iter());
+        self.place.iter().chain(others).copied().collect()
+    }
+
+    /// Sets the places of all its names.
+    pub fn set_places(&mut self, places: &[Place]) {
+        self.place = places.first().copied();
+        self.others = places.get(1..).filter(|others| !others.is_empty()).map(Into::into);
     }
 
     /// A regular file's content.

@@ -17,7 +17,7 @@ pub use at::{AtName, VersionSpec};
 pub use content::{ChunkRef, Content, Piece, TreeRef};
 pub use hash::{ChunkHash, ContentId, NodeHash, TreeHash, VersionId};
 pub use ids::{DatasetId, Ino, Span, VersionNo, View};
-pub use inode::{Body, Dirent, Inode, Kind};
+pub use inode::{Body, Dirent, Inode, Kind, Place};
 pub use name::{DatasetName, Name, NameKey};
 pub use record::{Author, DatasetRecord, Op, PendingRecord, Policy, VersionRecord};
 pub use time::Timestamp;

@@ -116,6 +116,8 @@ pub struct PendingRecord {
     pub dataset: DatasetId,
     /// Orders the dataset's pending records: 1, 2, … over its whole life.
     pub sequence: u64,
-    /// The changes against the last version and the pending records before.
+    /// Whether the pending records before this one no longer count (a batch was taken back).
+    pub discard: bool,
+    /// The changes against the last version and the pending records before that count.
     pub ops: Vec<Op>,
 }

@@ -1,0 +1,279 @@
+//! A dataset: its live tree, its settings, and the lock that orders changes.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::{Mutex, MutexGuard, RwLock};
+
+use crate::model::{
+    Content, DatasetId, DatasetName, DatasetRecord, Ino, Name, Policy, Timestamp, VersionId, VersionNo, View,
+};
+use crate::store::{Objects, Store, WorkingFile};
+
+use super::author::{Authors, Caller};
+use super::error::Result;
+use super::frozen::Frozen;
+use super::live::{Head, Live};
+use super::open_file::OpenFile;
+
+/// A dataset. All methods may be called from any thread.
+#[derive(Debug)]
+pub struct Dataset {
+    id: DatasetId,
+    pub(super) record: RwLock<DatasetRecord>,
+    pub(super) store: Arc<Store>,
+    objects: Objects,
+    sync_always: bool,
+    pub(super) state: Mutex<State>,
+    /// Head and rollbacks, to be read without waiting for a change under way.
+    history: RwLock<(VersionNo, Arc<Vec<(VersionNo, VersionNo)>>)>,
+}
+
+/// What a change needs exclusively.
+#[derive(Debug)]
+pub(super) struct State {
+    pub live: Live,
+    pub authors: Authors,
+    /// Sequence of the last pending record.
+    pub sequence: u64,
+    /// When and by whom the live tree was last changed.
+    pub changed_at: Instant,
+    pub changed_by: Caller,
+    /// Whether a batch holds versions back.
+    pub in_batch: bool,
+}
+
+impl Dataset {
+    /// Loads a dataset from the store.
+    pub fn load(store: Arc<Store>, objects: Objects, record: DatasetRecord, sync_always: bool) -> Result<Dataset> {
+        let id = record.id;
+        let number = store.last_version(id)?;
+        let rollbacks = store.rollbacks(id)?;
+        let (version_id, snapshot, time) = match store.version(id, number)? {
+            Some((version_id, version)) => (version_id, Some(version.snapshot), version.time),
+            None => (VersionId::ROOT, None, record.created),
+        };
+        let view = View::of(number, &rollbacks);
+        let history = RwLock::new((number, Arc::new(rollbacks.clone())));
+        let head = Head { number, id: version_id, snapshot, time, rollbacks, view };
+        let mut live = Live::new(store.clone(), id, head, record.root.clone())?;
+        let mut sequence = 0;
+        for (number, ops) in store.pending(id)? {
+            live.replay(ops)?;
+            sequence = number;
+        }
+        live.logged();
+        let state = State {
+            live,
+            authors: Authors::default(),
+            sequence,
+            changed_at: Instant::now(),
+            changed_by: Caller::default(),
+            in_batch: false,
+        };
+        let (record, state) = (RwLock::new(record), Mutex::new(state));
+        Ok(Dataset { id, record, store, objects, sync_always, state, history })
+    }
+
+    /// Its number in the store.
+    pub fn id(&self) -> DatasetId {
+        self.id
+    }
+
+    /// Its name.
+    pub fn name(&self) -> DatasetName {
+        self.record.read().name.clone()
+    }
+
+    /// Its policy.
+    pub fn policy(&self) -> Policy {
+        self.record.read().policy
+    }
+
+    /// Its settings.
+    pub fn record(&self) -> DatasetRecord {
+        self.record.read().clone()
+    }
+
+    /// The store's chunks and manifests.
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    /// The newest version's number; 0 before the first.
+    pub fn newest(&self) -> VersionNo {
+        self.history.read().0
+    }
+
+    /// All rollbacks: the version made and the version restored.
+    pub fn rollbacks(&self) -> Arc<Vec<(VersionNo, VersionNo)>> {
+        self.history.read().1.clone()
+    }
+
+    /// The tree of a version, which must exist (0 is the empty one).
+    pub fn frozen(&self, version: VersionNo) -> Frozen {
+        let view = View::of(version, &self.rollbacks());
+        Frozen::new(self.store.clone(), self.id, view, self.record.read().root.clone())
+    }
+
+    pub(super) fn publish_history(&self, live: &Live) {
+        let mut history = self.history.write();
+        history.0 = live.head.number;
+        if history.1.len() != live.head.rollbacks.len() {
+            history.1 = Arc::new(live.head.rollbacks.clone());
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Looks at the live tree.
+    pub fn read<T>(&self, look: impl FnOnce(&mut Live) -> Result<T>) -> Result<T> {
+        look(&mut self.lock().live)
+    }
+
+    /// Makes a change that asks for a version: of a name, or a new inode.
+    pub fn change<T>(&self, by: Caller, make: impl FnOnce(&mut Live) -> Result<T>) -> Result<T> {
+        self.store.check_writable()?;
+        let mut state = self.lock();
+        let out = make(&mut state.live)?;
+        self.changed(&mut state, by)?;
+        drop(state);
+        self.make_durable()?;
+        Ok(out)
+    }
+
+    /// Makes a change of attributes, which joins the next version.
+    pub fn adjust<T>(&self, by: Caller, make: impl FnOnce(&mut Live) -> Result<T>) -> Result<T> {
+        self.store.check_writable()?;
+        let mut state = self.lock();
+        state.changed_at = Instant::now();
+        state.changed_by = by;
+        make(&mut state.live)
+    }
+
+    /// With `sync=always`, nothing that returned is ever lost.
+    fn make_durable(&self) -> Result<()> {
+        if self.sync_always {
+            self.store.sync()?;
+        }
+        Ok(())
+    }
+
+    fn open_file(&self, content: Content) -> OpenFile {
+        OpenFile::new(WorkingFile::new(content, self.store.scratch_dir()))
+    }
+
+    /// Opens a handle of `ino`; of a regular file, gives what its handles share.
+    pub fn open(&self, ino: Ino) -> Result<Option<Arc<OpenFile>>> {
+        self.lock().live.open(ino, |content| self.open_file(content))
+    }
+
+    /// Closes a handle of `ino`.
+    pub fn close(&self, ino: Ino) {
+        self.lock().live.close(ino);
+    }
+
+    /// Makes what was written to an open file part of the live tree, and with that of a version. What
+    /// close(2) and fsync(2) do.
+    pub fn flush(&self, by: Caller, ino: Ino, file: &OpenFile) -> Result<()> {
+        let mut edit = file.edit();
+        if !edit.is_dirty() && !self.lock().live.is_held(ino) {
+            return Ok(());
+        }
+        let (content, written) = edit.settle(&self.objects)?;
+        let mut state = self.lock();
+        self.put_content(&mut state, by, ino, content, written)?;
+        drop(state);
+        self.make_durable()
+    }
+
+    fn put_content(
+        &self,
+        state: &mut State,
+        by: Caller,
+        ino: Ino,
+        content: Content,
+        written: Option<Timestamp>,
+    ) -> Result<()> {
+        let held = state.live.is_held(ino);
+        if !held && state.live.content(ino)? != content {
+            self.keep_closed_state(state, ino)?;
+        }
+        let changed = state.live.set_content(ino, content, written)?;
+        state.live.unhold(ino)?;
+        if changed || held {
+            self.changed(state, by)?;
+        }
+        Ok(())
+    }
+
+    /// Makes what was written so far to a held file its content, before it is renamed or linked: from
+    /// then on it is recorded.
+    fn settle_held(&self, dir: Ino, name: &Name) -> Result<()> {
+        let Some((ino, file)) = self.lock().live.held_file(dir, name)? else { return Ok(()) };
+        let (content, written) = file.edit().settle(&self.objects)?;
+        self.lock().live.set_content(ino, content, written)?;
+        Ok(())
+    }
+
+    /// Changes a file's size by path.
+    pub fn truncate(&self, by: Caller, ino: Ino, size: u64) -> Result<()> {
+        self.store.check_writable()?;
+        let Some(file) = self.open(ino)? else {
+            return Err(super::Error::Invalid(format!("inode {} is no file", ino.0)));
+        };
+        let truncated = file.edit().write().truncate(&self.objects, size);
+        let done = truncated.map_err(Into::into).and_then(|()| self.flush(by, ino, &file));
+        self.close(ino);
+        done
+    }
+
+    /// Removes the name of anything but a directory.
+    pub fn unlink(&self, by: Caller, dir: Ino, name: &Name) -> Result<Ino> {
+        self.store.check_writable()?;
+        let mut state = self.lock();
+        if let Some(ino) = state.live.lookup(dir, name)? {
+            self.keep_closed_state(&mut state, ino)?;
+        }
+        let held = state.live.held_file(dir, name)?.is_some();
+        let (ino, _) = state.live.unlink(dir, name)?;
+        if !held {
+            self.changed(&mut state, by)?;
+        }
+        drop(state);
+        self.make_durable()?;
+        Ok(ino)
+    }
+
+    /// Renames, see [`Live::rename`].
+    pub fn rename(
+        &self,
+        by: Caller,
+        from: (Ino, &Name),
+        to: (Ino, &Name),
+        mode: super::live::RenameMode,
+    ) -> Result<()> {
+        self.store.check_writable()?;
+        self.settle_held(from.0, from.1)?;
+        self.settle_held(to.0, to.1)?;
+        let mut state = self.lock();
+        if let Some(ino) = state.live.lookup(to.0, to.1)? {
+            self.keep_closed_state(&mut state, ino)?;
+        }
+        state.live.rename(from, to, mode)?;
+        self.changed(&mut state, by)?;
+        drop(state);
+        self.make_durable()
+    }
+
+    /// Gives `ino` another name.
+    pub fn link(&self, by: Caller, ino: Ino, dir: Ino, name: &Name) -> Result<()> {
+        let held = self.read(|live| live.held_place(ino))?;
+        if let Some((held_dir, held_name)) = held {
+            self.settle_held(held_dir, &held_name)?;
+        }
+        self.change(by, |live| live.link(ino, dir, name))
+    }
+}

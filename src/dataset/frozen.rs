@@ -1,0 +1,98 @@
+//! The tree of one version.
+
+use std::sync::Arc;
+
+use crate::model::{DatasetId, Dirent, Ino, Inode, Kind, Name, NameKey, TreeHash, VersionNo, View};
+use crate::store::Store;
+
+use super::error::{Error, Result};
+
+/// The tree of one version, read from the index.
+#[derive(Clone, Debug)]
+pub struct Frozen {
+    store: Arc<Store>,
+    dataset: DatasetId,
+    view: View,
+    /// The root directory where no version in view has recorded it.
+    initial_root: Inode,
+}
+
+impl Frozen {
+    /// The tree that `view` shows.
+    pub fn new(store: Arc<Store>, dataset: DatasetId, view: View, initial_root: Inode) -> Frozen {
+        Frozen { store, dataset, view, initial_root }
+    }
+
+    /// The version.
+    pub fn version(&self) -> VersionNo {
+        self.view.newest()
+    }
+
+    /// What the version sees of the index.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The versions after `start` that this one descends from, itself included, newest first.
+    pub fn versions_after(&self, start: VersionNo) -> impl Iterator<Item = VersionNo> {
+        let spans = self.view.spans().iter();
+        spans.flat_map(move |s| (s.first.0.max(start.0 + 1)..=s.last.0).rev()).map(VersionNo)
+    }
+
+    /// The entry `name` of a directory.
+    pub fn lookup(&self, dir: Ino, name: &Name) -> Result<Option<Dirent>> {
+        self.entry(dir, name.key())
+    }
+
+    /// The entry of `key` in a directory.
+    pub fn entry(&self, dir: Ino, key: NameKey) -> Result<Option<Dirent>> {
+        Ok(self.store.entry(self.dataset, dir, key, &self.view)?)
+    }
+
+    /// Up to `limit` entries of a directory after `after`, in key order.
+    pub fn entries(&self, dir: Ino, after: Option<NameKey>, limit: usize) -> Result<Vec<(NameKey, Dirent)>> {
+        Ok(self.store.entries(self.dataset, dir, &self.view, after, limit)?)
+    }
+
+    /// An inode, with the version that recorded it.
+    pub fn inode(&self, ino: Ino) -> Result<(VersionNo, Inode)> {
+        match self.store.inode(self.dataset, ino, &self.view)? {
+            Some(found) => Ok(found),
+            None if ino == Ino::ROOT => Ok((VersionNo::EMPTY, self.initial_root.clone())),
+            None => Err(Error::Stale),
+        }
+    }
+
+    /// The hash of a directory's tree.
+    pub fn tree(&self, dir: Ino) -> Result<Option<TreeHash>> {
+        Ok(self.store.tree(self.dataset, dir, &self.view)?)
+    }
+
+    /// What a path names; the root for an empty one. `None` where nothing has that path.
+    pub fn walk(&self, path: &[Name]) -> Result<Option<(Ino, Kind)>> {
+        let mut at = (Ino::ROOT, Kind::Dir);
+        for name in path {
+            if at.1 != Kind::Dir {
+                return Ok(None);
+            }
+            match self.lookup(at.0, name)? {
+                Some(entry) => at = (entry.ino, entry.kind),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(at))
+    }
+
+    /// The path from the root of the directory `dir`.
+    pub fn dir_path(&self, dir: Ino) -> Result<Vec<Name>> {
+        let mut path = Vec::new();
+        let mut at = dir;
+        while at != Ino::ROOT {
+            let place = self.inode(at)?.1.place.ok_or(Error::Stale)?;
+            path.push(self.entry(place.dir, place.key)?.ok_or(Error::Stale)?.name);
+            at = place.dir;
+        }
+        path.reverse();
+        Ok(path)
+    }
+}

@@ -1,0 +1,304 @@
+//! The history of a dataset: finding versions, and what each of them changed.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::model::{
+    Dirent, Ino, Inode, Kind, Name, Op, Place, Timestamp, TreeHash, VersionId, VersionNo, VersionRecord,
+    VersionSpec,
+};
+use crate::store::Error as StoreError;
+
+use super::dataset::Dataset;
+use super::error::{Error, Result};
+use super::frozen::Frozen;
+
+/// A version as the log shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LogEntry {
+    /// `v3`.
+    pub version: String,
+    /// Version id.
+    pub id: String,
+    /// Snapshot id.
+    pub snapshot: String,
+    /// When it was made, RFC 3339 in UTC.
+    pub time: String,
+    /// Author's user id.
+    pub uid: u32,
+    /// Author's group id.
+    pub gid: u32,
+    /// Author's process id.
+    pub pid: u32,
+    /// Author's command.
+    pub command: String,
+    /// What the author says of it.
+    pub message: Option<String>,
+    /// The earlier version that has the same tree, if this one went back to it.
+    pub restores: Option<String>,
+    /// Number of names and inodes recorded as changed (0 for a rollback, whose record names a version).
+    pub changes: usize,
+}
+
+/// What happened to a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeKind {
+    /// It came to be.
+    Added,
+    /// It is gone.
+    Removed,
+    /// It names something else, or its content changed.
+    Modified,
+    /// Only attributes changed.
+    Attributes,
+}
+
+/// A path that a version changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// From the dataset's root.
+    pub path: Vec<Name>,
+    /// What it is, or was.
+    pub kind: Kind,
+    /// What happened.
+    pub change: ChangeKind,
+    /// Size in bytes before and after, where there was or is something.
+    pub sizes: (Option<u64>, Option<u64>),
+}
+
+impl Dataset {
+    /// The version that `spec` names.
+    pub fn resolve(&self, spec: &VersionSpec) -> Result<VersionNo> {
+        let newest = self.newest();
+        let found = match spec {
+            VersionSpec::Number { number, back } if *number <= newest => {
+                number.0.checked_sub(*back).map(VersionNo)
+            }
+            VersionSpec::Number { .. } => None,
+            VersionSpec::Latest => Some(newest),
+            VersionSpec::Prev => newest.0.checked_sub(1).map(VersionNo),
+            VersionSpec::Time(time) => self.store.version_at(self.id(), *time)?,
+            VersionSpec::Hash(prefix) => self.resolve_hash(prefix)?,
+        };
+        let found = found.filter(|v| *v > VersionNo::EMPTY);
+        found.ok_or_else(|| Error::NoVersion { dataset: self.name().to_string(), spec: show_spec(spec) })
+    }
+
+    fn resolve_hash(&self, prefix: &str) -> Result<Option<VersionNo>> {
+        let found = self.store.by_hash_prefix(self.id(), prefix)?;
+        if found.len() > 1 {
+            let show = |m: &crate::store::HashMatch| format!("{} ({})", m.hex(), m.version);
+            return Err(Error::Ambiguous {
+                dataset: self.name().to_string(),
+                spec: prefix.to_owned(),
+                candidates: found.iter().map(show).collect(),
+            });
+        }
+        Ok(found.first().map(|m| m.version))
+    }
+
+    /// A version's id and record.
+    pub fn version(&self, number: VersionNo) -> Result<(VersionId, VersionRecord)> {
+        let found = self.store.version(self.id(), number)?;
+        found.ok_or_else(|| StoreError::Missing(format!("{} of {}", number, self.name())).into())
+    }
+
+    /// When a version was made.
+    pub fn version_time(&self, number: VersionNo) -> Result<Timestamp> {
+        let meta = self.store.version_meta(self.id(), number)?;
+        meta.map(|m| m.time)
+            .ok_or_else(|| StoreError::Missing(format!("{} of {}", number, self.name())).into())
+    }
+
+    /// The snapshot id of a version.
+    pub fn snapshot(&self, number: VersionNo) -> Result<TreeHash> {
+        Ok(self.version(number)?.1.snapshot)
+    }
+
+    /// A version as the log shows it.
+    pub fn log_entry(&self, number: VersionNo) -> Result<LogEntry> {
+        let (id, record) = self.version(number)?;
+        let restores = self.restores(&record)?;
+        Ok(LogEntry {
+            version: number.to_string(),
+            id: id.to_hex(),
+            snapshot: record.snapshot.to_hex(),
+            time: record.time.to_string(),
+            uid: record.author.uid,
+            gid: record.author.gid,
+            pid: record.author.pid,
+            command: record.author.command,
+            message: record.message,
+            restores: restores.map(|v| v.to_string()),
+            changes: record.ops.len(),
+        })
+    }
+
+    /// The version that `record` went back to: the one a rollback names, or the first that had the
+    /// same tree.
+    fn restores(&self, record: &VersionRecord) -> Result<Option<VersionNo>> {
+        if record.base.next() != record.number {
+            return Ok(Some(record.base));
+        }
+        let first = self.store.by_hash_prefix(self.id(), &record.snapshot.to_hex())?;
+        let Some(first) = first.first().map(|m| m.version).filter(|v| *v < record.number) else {
+            return Ok(None);
+        };
+        let before = self.snapshot(record.base)?;
+        Ok((before != record.snapshot).then_some(first))
+    }
+
+    /// The paths a version changed against the one before it, ordered.
+    pub fn changes(&self, number: VersionNo) -> Result<Vec<Change>> {
+        let record = self.version(number)?.1;
+        let (before, after) = (self.frozen(VersionNo(number.0 - 1)), self.frozen(number));
+        let mut ops = record.ops;
+        if record.base.next() != number {
+            // A rollback: what may differ is what happened since the restored version, and since the
+            // common past if that version had been left behind by a rollback before.
+            let common = common_past(&before, &after);
+            for tree in [&before, &after] {
+                for version in tree.versions_after(common) {
+                    ops.extend(self.version(version)?.1.ops);
+                }
+            }
+        }
+        let mut places = BTreeSet::new();
+        for op in ops {
+            match op {
+                Op::Link { dir, name, .. } | Op::Unlink { dir, name } => {
+                    places.insert(Place { dir, key: name.key() });
+                }
+                Op::Inode { inode, .. } => places.extend(inode.places()),
+            }
+        }
+        let mut changes = Vec::new();
+        for place in places {
+            changes.extend(change_at(&before, &after, place)?);
+        }
+        changes.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(changes)
+    }
+
+    /// The versions that changed anything in the directory `dir`, ascending.
+    pub fn dir_versions(&self, dir: Ino) -> Result<Vec<VersionNo>> {
+        if dir == Ino::ROOT {
+            return Ok((1..=self.newest().0).map(VersionNo).collect());
+        }
+        let mut versions: BTreeSet<VersionNo> =
+            self.store.tree_versions(self.id(), dir)?.into_iter().map(|(v, _)| v).collect();
+        for &(rollback, _) in self.rollbacks().iter() {
+            let before = self.frozen(VersionNo(rollback.0 - 1)).tree(dir)?;
+            if before != self.frozen(rollback).tree(dir)? {
+                versions.insert(rollback);
+            }
+        }
+        Ok(versions.into_iter().collect())
+    }
+
+    /// The versions in which the file at `path` came, changed or went, ascending; `None` if no version
+    /// ever had such a path.
+    pub fn path_versions(&self, path: &[Name]) -> Result<Option<Vec<VersionNo>>> {
+        let Some((name, dirs)) = path.split_last() else { return Ok(None) };
+        let mut dir = Ino::ROOT;
+        for component in dirs {
+            match self.last_named(Place { dir, key: component.key() })? {
+                Some(entry) if entry.kind == Kind::Dir => dir = entry.ino,
+                _ => return Ok(None),
+            }
+        }
+        let place = Place { dir, key: name.key() };
+        let entries = self.store.entry_versions(self.id(), place.dir, place.key)?;
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        let mut candidates: BTreeSet<VersionNo> = entries.iter().map(|(v, _)| *v).collect();
+        let inos: BTreeSet<Ino> = entries.iter().filter_map(|(_, e)| e.as_ref()).map(|e| e.ino).collect();
+        for ino in inos {
+            candidates.extend(self.store.inode_versions(self.id(), ino)?.into_iter().map(|(v, _)| v));
+        }
+        candidates.extend(self.rollbacks().iter().map(|&(v, _)| v));
+        let mut versions = Vec::new();
+        for version in candidates {
+            let before = state_at(&self.frozen(VersionNo(version.0 - 1)), place)?;
+            let after = state_at(&self.frozen(version), place)?;
+            if compare(before.as_ref(), after.as_ref()).is_some() {
+                versions.push(version);
+            }
+        }
+        Ok(Some(versions))
+    }
+
+    /// What a place named last, even if it is gone since.
+    fn last_named(&self, place: Place) -> Result<Option<Dirent>> {
+        if let Some(entry) = self.frozen(self.newest()).entry(place.dir, place.key)? {
+            return Ok(Some(entry));
+        }
+        let entries = self.store.entry_versions(self.id(), place.dir, place.key)?;
+        Ok(entries.into_iter().find_map(|(_, entry)| entry))
+    }
+}
+
+/// The newest version both trees descend from.
+fn common_past(a: &Frozen, b: &Frozen) -> VersionNo {
+    let mut common = VersionNo::EMPTY;
+    for span in a.view().spans() {
+        for other in b.view().spans() {
+            let last = span.last.min(other.last);
+            if last >= span.first.max(other.first) {
+                common = common.max(last);
+            }
+        }
+    }
+    common
+}
+
+/// What a place names at a version.
+fn state_at(tree: &Frozen, place: Place) -> Result<Option<(Dirent, Inode)>> {
+    let Some(entry) = tree.entry(place.dir, place.key)? else { return Ok(None) };
+    let inode = tree.inode(entry.ino)?.1;
+    Ok(Some((entry, inode)))
+}
+
+fn compare(before: Option<&(Dirent, Inode)>, after: Option<&(Dirent, Inode)>) -> Option<ChangeKind> {
+    match (before, after) {
+        (None, None) => None,
+        (None, Some(_)) => Some(ChangeKind::Added),
+        (Some(_), None) => Some(ChangeKind::Removed),
+        (Some((a, before)), Some((b, after))) => {
+            let attributes = |i: &Inode| (i.mode, i.uid, i.gid, i.xattrs.clone());
+            let mtime = |i: &Inode| (i.kind() != Kind::Dir).then_some(i.mtime);
+            if before.body != after.body || (a.ino != b.ino && a.kind == Kind::Dir) {
+                Some(ChangeKind::Modified)
+            } else if attributes(before) != attributes(after) || mtime(before) != mtime(after) {
+                Some(ChangeKind::Attributes)
+            } else {
+                None
+            }
+        }
+    }
+}
+
+fn change_at(before: &Frozen, after: &Frozen, place: Place) -> Result<Option<Change>> {
+    let (old, new) = (state_at(before, place)?, state_at(after, place)?);
+    let Some(change) = compare(old.as_ref(), new.as_ref()) else { return Ok(None) };
+    let tree = if new.is_some() { after } else { before };
+    let sizes = (old.as_ref().map(|(_, i)| i.size()), new.as_ref().map(|(_, i)| i.size()));
+    let Some((entry, _)) = new.or(old) else { return Ok(None) };
+    let mut path = tree.dir_path(place.dir)?;
+    path.push(entry.name);
+    Ok(Some(Change { path, kind: entry.kind, change, sizes }))
+}
+
+fn show_spec(spec: &VersionSpec) -> String {
+    match spec {
+        VersionSpec::Number { number, back: 0 } => number.to_string(),
+        VersionSpec::Number { number, back } => format!("{number}~{back}"),
+        VersionSpec::Hash(prefix) => prefix.clone(),
+        VersionSpec::Time(time) => time.to_string(),
+        VersionSpec::Latest => "latest".into(),
+        VersionSpec::Prev => "prev".into(),
+    }
+}

@@ -1,0 +1,252 @@
+//! Attributes, extended attributes and content of inodes in a live tree.
+
+use crate::model::inode::Xattrs;
+use crate::model::{Body, Content, Ino, Kind, Timestamp, codec};
+use crate::store::{Error as StoreError, ObjectStore, ReadPart};
+
+use super::super::error::{Error, Result};
+use super::Live;
+
+/// What stat(2) shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attr {
+    /// What it is.
+    pub kind: Kind,
+    /// Size in bytes.
+    pub size: u64,
+    /// Permission, set-id and sticky bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Number of names.
+    pub nlink: u32,
+    /// Device number.
+    pub rdev: u32,
+    /// Last access.
+    pub atime: Timestamp,
+    /// Last change of content.
+    pub mtime: Timestamp,
+    /// Last change of anything.
+    pub ctime: Timestamp,
+}
+
+impl From<&crate::model::Inode> for Attr {
+    fn from(inode: &crate::model::Inode) -> Attr {
+        Attr {
+            kind: inode.kind(),
+            size: inode.size(),
+            mode: inode.mode,
+            uid: inode.uid,
+            gid: inode.gid,
+            nlink: inode.nlink,
+            rdev: match inode.body {
+                Body::Special(_, device) => device,
+                _ => 0,
+            },
+            atime: inode.atime,
+            mtime: inode.mtime,
+            ctime: inode.ctime,
+        }
+    }
+}
+
+/// A change of attributes; `None` leaves as is.
+#[derive(Clone, Debug, Default)]
+pub struct SetAttr {
+    /// Permission, set-id and sticky bits.
+    pub mode: Option<u32>,
+    /// Owner.
+    pub uid: Option<u32>,
+    /// Group.
+    pub gid: Option<u32>,
+    /// Last access.
+    pub atime: Option<Timestamp>,
+    /// Last change of content.
+    pub mtime: Option<Timestamp>,
+}
+
+/// How setxattr(2) treats a name that exists or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XattrSet {
+    /// Sets it either way.
+    Any,
+    /// It must not exist.
+    Create,
+    /// It must exist.
+    Replace,
+}
+
+/// Most bytes of names and values of one inode's extended attributes.
+const XATTRS_MAX: usize = 120 * 1024;
+
+const S_ISUID: u32 = 0o4000;
+const S_ISGID: u32 = 0o2000;
+const S_IXGRP: u32 = 0o0010;
+
+type XattrList = Vec<(Vec<u8>, Vec<u8>)>;
+
+impl Live {
+    /// The attributes of an inode, with what was written through open handles.
+    pub fn attr(&mut self, ino: Ino) -> Result<Attr> {
+        let node = self.node(ino)?;
+        let mut attr = Attr::from(&node.inode);
+        if let Some(file) = &node.file {
+            attr.size = file.size();
+            if let Some(written) = file.written_at() {
+                attr.mtime = written;
+                attr.ctime = attr.ctime.max(written);
+            }
+        }
+        Ok(attr)
+    }
+
+    /// Changes attributes.
+    pub fn set_attr(&mut self, ino: Ino, set: &SetAttr) -> Result<()> {
+        let now = Timestamp::now();
+        let node = self.node(ino)?;
+        let inode = &mut node.inode;
+        if set.uid.is_some() || set.gid.is_some() {
+            inode.uid = set.uid.unwrap_or(inode.uid);
+            inode.gid = set.gid.unwrap_or(inode.gid);
+            if inode.kind() != Kind::Dir {
+                inode.mode = without_set_id(inode.mode);
+            }
+        }
+        inode.mode = set.mode.map_or(inode.mode, |mode| mode & 0o7777);
+        inode.atime = set.atime.unwrap_or(inode.atime);
+        if let Some(mtime) = set.mtime {
+            inode.mtime = mtime;
+            if let Some(file) = &node.file {
+                file.forget_written_at();
+            }
+        }
+        node.inode.ctime = now;
+        self.note_inode(ino, true)
+    }
+
+    /// Takes the set-id bits from a file that somebody without the right to keep them writes to.
+    /// Says whether there were any.
+    pub fn clear_set_id(&mut self, ino: Ino) -> Result<bool> {
+        let inode = &mut self.node(ino)?.inode;
+        let mode = without_set_id(inode.mode);
+        if inode.kind() != Kind::File || mode == inode.mode {
+            return Ok(false);
+        }
+        inode.mode = mode;
+        inode.ctime = Timestamp::now();
+        self.note_inode(ino, true)?;
+        Ok(true)
+    }
+
+    /// The permission and set-id bits.
+    pub fn mode(&mut self, ino: Ino) -> Result<u32> {
+        Ok(self.node(ino)?.inode.mode)
+    }
+
+    /// Sets a file's content, last changed at `mtime` (if that is not as it was set since). Says
+    /// whether the content is another.
+    pub fn set_content(&mut self, ino: Ino, content: Content, mtime: Option<Timestamp>) -> Result<bool> {
+        let node = self.node(ino)?;
+        let Body::File(current) = &mut node.inode.body else {
+            return Err(Error::Invalid(format!("inode {} is no file", ino.0)));
+        };
+        let changed = *current != content;
+        *current = content;
+        if let Some(mtime) = mtime {
+            node.inode.mtime = mtime;
+            node.inode.ctime = node.inode.ctime.max(mtime);
+            self.note_inode(ino, false)?;
+        }
+        if changed {
+            self.note_content(ino)?;
+        }
+        Ok(changed)
+    }
+
+    /// The content of a file as of its last close.
+    pub fn content(&mut self, ino: Ino) -> Result<Content> {
+        let inode = &self.node(ino)?.inode;
+        inode.content().cloned().ok_or_else(|| Error::Invalid(format!("inode {} is no file", ino.0)))
+    }
+
+    /// A symbolic link's target.
+    pub fn symlink(&mut self, ino: Ino) -> Result<Box<[u8]>> {
+        match &self.node(ino)?.inode.body {
+            Body::Symlink(target) => Ok(target.clone()),
+            _ => Err(Error::Invalid(format!("inode {} is no symbolic link", ino.0))),
+        }
+    }
+
+    /// The extended attributes, ordered by name.
+    pub fn xattrs(&mut self, ino: Ino) -> Result<XattrList> {
+        let xattrs = self.node(ino)?.inode.xattrs.clone();
+        decode_xattrs(&*self.store, xattrs.as_deref())
+    }
+
+    /// Sets an extended attribute.
+    pub fn set_xattr(&mut self, ino: Ino, name: &[u8], value: &[u8], how: XattrSet) -> Result<()> {
+        let mut list = self.xattrs(ino)?;
+        match (list.binary_search_by(|(n, _)| n.as_slice().cmp(name)), how) {
+            (Ok(_), XattrSet::Create) => return Err(Error::Exists("the extended attribute".into())),
+            (Err(_), XattrSet::Replace) => return Err(Error::NoXattr),
+            (Ok(i), _) if list[i].1 == value => return Ok(()),
+            (Ok(i), _) => list[i].1 = value.to_vec(),
+            (Err(i), _) => list.insert(i, (name.to_vec(), value.to_vec())),
+        }
+        self.put_xattrs(ino, list)
+    }
+
+    /// Removes an extended attribute.
+    pub fn remove_xattr(&mut self, ino: Ino, name: &[u8]) -> Result<()> {
+        let mut list = self.xattrs(ino)?;
+        let at = list.binary_search_by(|(n, _)| n.as_slice().cmp(name)).map_err(|_| Error::NoXattr)?;
+        list.remove(at);
+        self.put_xattrs(ino, list)
+    }
+
+    fn put_xattrs(&mut self, ino: Ino, list: XattrList) -> Result<()> {
+        let bytes: usize = list.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if bytes > XATTRS_MAX {
+            return Err(Error::XattrTooLarge(XATTRS_MAX));
+        }
+        let xattrs = match bytes {
+            0 if list.is_empty() => None,
+            ..=Xattrs::INLINE_MAX => Some(Box::new(Xattrs::Inline(list))),
+            _ => {
+                let encoded = codec::encode(&list);
+                let chunk = self.store.put_chunks(&[&encoded])?.first().copied();
+                let chunk = chunk.ok_or_else(|| StoreError::Missing("a chunk just stored".into()))?;
+                Some(Box::new(Xattrs::Chunk(chunk)))
+            }
+        };
+        let inode = &mut self.node(ino)?.inode;
+        inode.xattrs = xattrs;
+        inode.ctime = Timestamp::now();
+        self.note_inode(ino, true)
+    }
+}
+
+/// The list of extended attributes an inode keeps.
+pub fn decode_xattrs(store: &dyn ObjectStore, xattrs: Option<&Xattrs>) -> Result<XattrList> {
+    match xattrs {
+        None => Ok(Vec::new()),
+        Some(Xattrs::Inline(list)) => Ok(list.clone()),
+        Some(Xattrs::Chunk(chunk)) => {
+            let mut encoded = vec![0; chunk.len as usize];
+            store.read_parts(&mut [ReadPart { chunk: *chunk, skip: 0, out: &mut encoded }])?;
+            let what = "extended attributes";
+            let decoded = codec::decode(what, &encoded)
+                .map_err(|source| StoreError::Decode { what: format!("{what} in chunk {}", chunk.hash), source })?;
+            Ok(decoded)
+        }
+    }
+}
+
+/// A mode without what must not survive a write or change of owner: set-user-id, and set-group-id
+/// where the group may execute (elsewhere it marks mandatory locking).
+fn without_set_id(mode: u32) -> u32 {
+    let mode = mode & !S_ISUID;
+    if mode & S_IXGRP != 0 { mode & !S_ISGID } else { mode }
+}

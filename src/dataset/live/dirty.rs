@@ -1,0 +1,269 @@
+//! What changed in a live tree, and turning it into the operations of a record.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{Body, Ino, Inode, Kind, Name, Op, Place, TreeHash};
+use crate::store::content_id;
+
+use super::super::error::{Error, Result};
+use super::super::trie::{ChildId, Slot};
+use super::Live;
+
+/// Names and inodes that changed since some moment.
+#[derive(Debug, Default)]
+pub struct Dirty {
+    /// Changed names, with what they named at that moment.
+    slots: BTreeMap<Place, (Name, Option<Ino>)>,
+    inodes: BTreeSet<Ino>,
+    /// Files whose content changed.
+    contents: BTreeSet<Ino>,
+    /// Whether attributes were changed by request (and not as a by-product of other changes).
+    attributes: bool,
+}
+
+impl Dirty {
+    /// Whether nothing changed that asks for a version: no name, no content, no attribute by request.
+    pub fn is_idle(&self) -> bool {
+        self.slots.is_empty() && self.contents.is_empty() && !self.attributes
+    }
+
+    /// Whether nothing but attributes changed.
+    pub fn only_attributes(&self) -> bool {
+        self.slots.is_empty() && self.contents.is_empty()
+    }
+
+    /// Whether the file's content changed.
+    pub fn has_content(&self, ino: Ino) -> bool {
+        self.contents.contains(&ino)
+    }
+
+    /// Whether the inode changed in any way.
+    pub fn has_inode(&self, ino: Ino) -> bool {
+        self.inodes.contains(&ino)
+    }
+
+    fn forget_inode(&mut self, ino: Ino) {
+        self.inodes.remove(&ino);
+        self.contents.remove(&ino);
+    }
+}
+
+impl Live {
+    /// Notes that the entry `name` of `dir` is about to change.
+    pub(super) fn note_slot(&mut self, dir: Ino, name: &Name) -> Result<()> {
+        let key = name.key();
+        let was = self.entries(dir)?.trie.get(&key).map(|s| s.ino);
+        let place = Place { dir, key };
+        for dirty in [&mut self.dirty, &mut self.unlogged] {
+            dirty.slots.entry(place).or_insert_with(|| (name.clone(), was));
+        }
+        self.touch(place)
+    }
+
+    /// Notes that an inode changed; `by_request` if that was the purpose and not a by-product.
+    pub(super) fn note_inode(&mut self, ino: Ino, by_request: bool) -> Result<()> {
+        let node = self.node(ino)?;
+        if node.held || node.unlinked {
+            return Ok(());
+        }
+        let places = node.inode.places();
+        for dirty in [&mut self.dirty, &mut self.unlogged] {
+            dirty.inodes.insert(ino);
+            dirty.attributes |= by_request;
+        }
+        places.into_iter().try_for_each(|place| self.touch(place))
+    }
+
+    /// Notes that a file's content changed.
+    pub(super) fn note_content(&mut self, ino: Ino) -> Result<()> {
+        self.note_inode(ino, false)?;
+        if self.dirty.has_inode(ino) {
+            self.dirty.contents.insert(ino);
+            self.unlogged.contents.insert(ino);
+        }
+        Ok(())
+    }
+
+    /// Takes an inode that lost its last name out of the changes.
+    pub(super) fn forget_changes(&mut self, ino: Ino) {
+        self.dirty.forget_inode(ino);
+        self.unlogged.forget_inode(ino);
+        self.stale.remove(&ino);
+        self.rehashed.remove(&ino);
+    }
+
+    /// Forgets the hashes that depend on what is named at `place`.
+    fn touch(&mut self, mut place: Place) -> Result<()> {
+        loop {
+            let node = self.node(place.dir)?;
+            if node.unlinked {
+                return Ok(());
+            }
+            node.tree = None;
+            if let Some(entries) = &mut node.entries {
+                entries.trie.touch(&place.key);
+            }
+            let above = node.inode.place;
+            self.rehashed.insert(place.dir);
+            let known = !self.stale.insert(place.dir);
+            match above {
+                Some(above) if !known => place = above,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Whether anything asks for a version.
+    pub fn is_idle(&self) -> bool {
+        self.dirty.is_idle()
+    }
+
+    /// The changes since the head version, as operations.
+    pub fn changes(&mut self) -> Result<Vec<Op>> {
+        let dirty = std::mem::take(&mut self.dirty);
+        let ops = self.ops_of(&dirty, true);
+        self.dirty = dirty;
+        ops
+    }
+
+    /// The changes since the last pending record, as operations; they count as logged once
+    /// [`Live::logged`] is called.
+    pub fn unlogged_changes(&mut self) -> Result<Vec<Op>> {
+        let dirty = std::mem::take(&mut self.unlogged);
+        let ops = self.ops_of(&dirty, false);
+        self.unlogged = dirty;
+        ops
+    }
+
+    /// Forgets the unlogged changes: a record holds them now.
+    pub fn logged(&mut self) {
+        self.unlogged = Dirty::default();
+    }
+
+    /// Forgets all changes: the head version holds them now.
+    pub fn recorded(&mut self) {
+        self.dirty = Dirty::default();
+        self.unlogged = Dirty::default();
+        self.rehashed.clear();
+    }
+
+    /// `net`: leave out names that are again what they were.
+    fn ops_of(&mut self, dirty: &Dirty, net: bool) -> Result<Vec<Op>> {
+        let mut ops = Vec::with_capacity(dirty.slots.len() + dirty.inodes.len());
+        for (place, (name, was)) in &dirty.slots {
+            let gone = self.nodes.get(&place.dir).is_some_and(|n| n.unlinked);
+            let now = if gone { None } else { self.entries(place.dir)?.trie.get(&place.key).cloned() };
+            let (dir, name) = (place.dir, name.clone());
+            match now {
+                Some(slot) if !net || *was != Some(slot.ino) => {
+                    ops.push(Op::Link { dir, name, ino: slot.ino, kind: slot.kind });
+                }
+                None if !net || was.is_some() => ops.push(Op::Unlink { dir, name }),
+                _ => {}
+            }
+        }
+        for &ino in &dirty.inodes {
+            ops.push(Op::Inode { ino, inode: self.node(ino)?.inode.clone() });
+        }
+        Ok(ops)
+    }
+
+    /// Takes out of `ops` the inodes that are as the head version has them, the time of their last
+    /// change aside: setting attributes to what they are makes no version.
+    pub fn drop_unchanged(&self, ops: &mut Vec<Op>) -> Result<()> {
+        let mut kept = Vec::with_capacity(ops.len());
+        for op in ops.drain(..) {
+            if let Op::Inode { ino, inode } = &op {
+                let stored = self.store.inode(self.dataset, *ino, &self.head.view)?;
+                if stored.is_some_and(|(_, stored)| same_but_for_ctime(&stored, inode)) {
+                    continue;
+                }
+            }
+            kept.push(op);
+        }
+        *ops = kept;
+        Ok(())
+    }
+
+    /// The snapshot id of the live tree (held files aside), and the hashes of all other directories
+    /// that changed since the head version.
+    pub fn hashes(&mut self) -> Result<(TreeHash, Vec<(Ino, TreeHash)>)> {
+        let mut stale = Vec::with_capacity(self.stale.len());
+        for &dir in &self.stale.clone() {
+            let mut depth = 0;
+            let mut at = self.node(dir)?.inode.place;
+            while let Some(place) = at {
+                depth += 1;
+                at = self.node(place.dir)?.inode.place;
+            }
+            stale.push((depth, dir));
+        }
+        // Deepest first, so that a directory finds its children's hashes done.
+        stale.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, dir) in stale {
+            self.hash_dir(dir)?;
+        }
+        let root = self.hash_dir(Ino::ROOT)?;
+        self.stale.clear();
+        let mut trees = Vec::new();
+        for &dir in self.rehashed.clone().iter().filter(|&&dir| dir != Ino::ROOT) {
+            trees.push((dir, self.hash_dir(dir)?));
+        }
+        Ok((root, trees))
+    }
+
+    fn hash_dir(&mut self, dir: Ino) -> Result<TreeHash> {
+        if let Some(hash) = self.node(dir)?.tree {
+            return Ok(hash);
+        }
+        let mut trie = std::mem::take(&mut self.entries(dir)?.trie);
+        let hash = trie.hash(&mut |slot| self.child_id(slot));
+        self.entries(dir)?.trie = trie;
+        let hash = hash?;
+        self.node(dir)?.tree = Some(hash);
+        Ok(hash)
+    }
+
+    fn child_id(&mut self, slot: &Slot) -> Result<ChildId> {
+        if slot.kind == Kind::Dir {
+            let known = self.nodes.get(&slot.ino).and_then(|n| n.tree);
+            let hash = match known {
+                Some(hash) => hash,
+                None => self
+                    .store
+                    .tree(self.dataset, slot.ino, &self.head.view)?
+                    .ok_or_else(|| Error::NotFound(format!("the hash of directory {:?}", slot.name)))?,
+            };
+            return Ok(ChildId { tag: ChildId::TAG_DIR, hash: hash.0 });
+        }
+        match self.nodes.get(&slot.ino) {
+            Some(node) => Ok(child_id(&node.inode)),
+            None => Ok(child_id(&self.stored_inode(slot.ino)?)),
+        }
+    }
+}
+
+/// What an inode that is no directory contributes to its directory's hash.
+pub fn child_id(inode: &Inode) -> ChildId {
+    match &inode.body {
+        Body::File(content) => {
+            let executable = inode.mode & 0o100 != 0;
+            let tag = if executable { ChildId::TAG_EXECUTABLE } else { ChildId::TAG_FILE };
+            ChildId { tag, hash: content_id(content).0 }
+        }
+        Body::Symlink(target) => {
+            ChildId { tag: ChildId::TAG_SYMLINK, hash: *blake3::hash(target).as_bytes() }
+        }
+        Body::Special(kind, device) => {
+            let mut hash = [0; 32];
+            hash[..4].copy_from_slice(&device.to_be_bytes());
+            ChildId { tag: ChildId::TAG_SPECIAL + *kind as u8, hash }
+        }
+        Body::Dir => ChildId { tag: ChildId::TAG_DIR, hash: [0; 32] },
+    }
+}
+
+fn same_but_for_ctime(a: &Inode, b: &Inode) -> bool {
+    let a = Inode { ctime: b.ctime, ..a.clone() };
+    a == *b
+}

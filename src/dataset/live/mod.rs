@@ -1,0 +1,348 @@
+//! The live tree of one dataset: what its directory shows right now.
+//!
+//! Directories and inodes are loaded from the index when they are first touched and kept in memory;
+//! clean ones may be dropped again ([`Live::trim`]) and are loaded anew when asked for. Changes are made
+//! here first and noted in [`Dirty`] sets, from which a version (or a pending record) is made.
+//!
+//! Invariants:
+//! - What is not noted as dirty is as [`Live::head`] has it.
+//! - A file made and not yet closed is *held*: it is seen in its directory but is part of no version,
+//!   hash or pending record until its first close, fsync, rename or link.
+//! - An inode whose last name went away stays until its last handle is closed, and is never recorded.
+//!
+//! The tree does not know when versions are cut ([`crate::dataset::Dataset`] does), nor about handles,
+//! permissions (the kernel checks them) or versions other than its head.
+
+mod attrs;
+mod dirty;
+mod names;
+mod rename;
+mod reset;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::model::{
+    Body, Content, DatasetId, Ino, Inode, Kind, Name, NameKey, Op, Place, Timestamp, TreeHash, VersionId,
+    VersionNo, View,
+};
+use crate::store::Store;
+
+use super::error::{Error, Result};
+use super::open_file::OpenFile;
+use super::trie::{Slot, Trie};
+
+pub use attrs::{Attr, SetAttr, XattrSet};
+pub use dirty::Dirty;
+pub use names::NewInode;
+pub use rename::RenameMode;
+pub use reset::Invalid;
+
+/// Entries read from the index at a time when a directory is loaded.
+const LOAD_BATCH: usize = 4096;
+/// Inodes kept in memory before clean ones are dropped (about 250 bytes each).
+const NODES_MAX: usize = 400_000;
+
+/// The newest version, which the live tree is a change against.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// Its number; 0 before the first.
+    pub number: VersionNo,
+    /// Its id.
+    pub id: VersionId,
+    /// Its snapshot id, if it is known yet.
+    pub snapshot: Option<TreeHash>,
+    /// When it was made.
+    pub time: Timestamp,
+    /// All rollbacks so far: the version made and the version restored.
+    pub rollbacks: Vec<(VersionNo, VersionNo)>,
+    /// What it sees of the index.
+    pub view: View,
+}
+
+/// An inode in memory.
+#[derive(Debug)]
+struct Node {
+    inode: Inode,
+    /// A directory's entries, once loaded.
+    entries: Option<Box<Entries>>,
+    /// A directory's hash, as long as it holds.
+    tree: Option<TreeHash>,
+    /// Shared state of a file's open handles.
+    file: Option<Arc<OpenFile>>,
+    /// Number of open handles.
+    opens: u32,
+    held: bool,
+    unlinked: bool,
+}
+
+impl Node {
+    fn new(inode: Inode) -> Node {
+        Node { inode, entries: None, tree: None, file: None, opens: 0, held: false, unlinked: false }
+    }
+
+    /// Makes it one that has no name any more.
+    fn unlink(&mut self) {
+        self.inode.nlink = 0;
+        self.inode.set_places(&[]);
+        self.unlinked = true;
+    }
+}
+
+/// The entries of a loaded directory.
+#[derive(Debug, Default)]
+struct Entries {
+    trie: Trie,
+    held: BTreeMap<NameKey, Slot>,
+}
+
+impl Entries {
+    fn get(&self, key: &NameKey) -> Option<&Slot> {
+        self.trie.get(key).or_else(|| self.held.get(key))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.trie.is_empty() && self.held.is_empty()
+    }
+}
+
+/// The live tree of a dataset.
+#[derive(Debug)]
+pub struct Live {
+    dataset: DatasetId,
+    store: Arc<Store>,
+    /// The root directory as long as no version has recorded it.
+    initial_root: Inode,
+    nodes: HashMap<Ino, Box<Node>>,
+    next_ino: u64,
+    pub(super) head: Head,
+    /// Changes no version holds.
+    pub(super) dirty: Dirty,
+    /// Changes no version and no pending record holds; kept only where pending records are written.
+    pub(super) unlogged: Dirty,
+    /// Directories whose hash must be computed anew (with all above them).
+    stale: std::collections::BTreeSet<Ino>,
+    /// Directories whose hash belongs into the next version record.
+    rehashed: std::collections::BTreeSet<Ino>,
+}
+
+impl Live {
+    /// The live tree as `head` has it; `root` is the root directory if no version has one.
+    pub fn new(store: Arc<Store>, dataset: DatasetId, head: Head, root: Inode) -> Result<Live> {
+        let next_ino = store.max_ino(dataset)?.0.max(Ino::ROOT.0) + 1;
+        Ok(Live {
+            dataset,
+            store,
+            initial_root: root,
+            nodes: HashMap::new(),
+            next_ino,
+            head,
+            dirty: Dirty::default(),
+            unlogged: Dirty::default(),
+            stale: Default::default(),
+            rehashed: Default::default(),
+        })
+    }
+
+    /// Number of inodes in memory.
+    pub fn loaded(&self) -> usize {
+        self.nodes.len()
+    }
+
+    fn allocate_ino(&mut self) -> Ino {
+        self.next_ino += 1;
+        Ino(self.next_ino - 1)
+    }
+
+    /// The inode as the head version has it, without keeping it.
+    fn stored_inode(&self, ino: Ino) -> Result<Inode> {
+        match self.store.inode(self.dataset, ino, &self.head.view)? {
+            Some((_, inode)) => Ok(inode),
+            None if ino == Ino::ROOT => Ok(self.initial_root.clone()),
+            None => Err(Error::Stale),
+        }
+    }
+
+    /// The node of an inode, loading it if need be. The kernel may ask by number for one that was
+    /// dropped from memory or has no name any more.
+    fn node(&mut self, ino: Ino) -> Result<&mut Node> {
+        if !self.nodes.contains_key(&ino) {
+            let inode = self.stored_inode(ino)?;
+            if !self.is_named(ino, inode.place)? {
+                return Err(Error::Stale);
+            }
+            self.nodes.insert(ino, Box::new(Node::new(inode)));
+        }
+        self.nodes.get_mut(&ino).map(|node| &mut **node).ok_or(Error::Stale)
+    }
+
+    fn is_named(&mut self, ino: Ino, place: Option<Place>) -> Result<bool> {
+        let Some(place) = place else { return Ok(ino == Ino::ROOT) };
+        if let Some(entries) = self.nodes.get(&place.dir).and_then(|n| n.entries.as_ref()) {
+            return Ok(entries.get(&place.key).is_some_and(|slot| slot.ino == ino));
+        }
+        let entry = self.store.entry(self.dataset, place.dir, place.key, &self.head.view)?;
+        Ok(entry.is_some_and(|entry| entry.ino == ino))
+    }
+
+    /// The node `slot` names, loading it if need be.
+    fn child(&mut self, slot: &Slot) -> Result<&mut Node> {
+        if !self.nodes.contains_key(&slot.ino) {
+            let inode = self.stored_inode(slot.ino)?;
+            self.nodes.insert(slot.ino, Box::new(Node::new(inode)));
+        }
+        self.node(slot.ino)
+    }
+
+    /// The entries of a directory, loading them if need be.
+    fn entries(&mut self, dir: Ino) -> Result<&mut Entries> {
+        let node = self.node(dir)?;
+        if node.inode.kind() != Kind::Dir {
+            return Err(Error::NotADirectory(format!("inode {}", dir.0)));
+        }
+        if node.entries.is_none() {
+            let loaded = self.load_entries(dir)?;
+            self.node(dir)?.entries = Some(Box::new(loaded));
+        }
+        self.node(dir)?.entries.as_deref_mut().ok_or(Error::Stale)
+    }
+
+    fn load_entries(&self, dir: Ino) -> Result<Entries> {
+        let mut entries = Entries::default();
+        let mut after = None;
+        loop {
+            let page = self.store.entries(self.dataset, dir, &self.head.view, after, LOAD_BATCH)?;
+            let Some(&(last, _)) = page.last() else { return Ok(entries) };
+            after = Some(last);
+            for (key, entry) in page {
+                entries.trie.insert(Slot { key, name: entry.name, ino: entry.ino, kind: entry.kind });
+            }
+        }
+    }
+
+    /// What `name` in `dir` names.
+    pub fn lookup(&mut self, dir: Ino, name: &Name) -> Result<Option<Ino>> {
+        let Some(slot) = self.entries(dir)?.get(&name.key()).cloned() else { return Ok(None) };
+        self.child(&slot)?;
+        Ok(Some(slot.ino))
+    }
+
+    /// Up to `limit` entries of `dir` whose position is at least `position`, in order of position.
+    pub fn list(&mut self, dir: Ino, position: u64, limit: usize) -> Result<Vec<Slot>> {
+        let entries = self.entries(dir)?;
+        let mut out = Vec::new();
+        entries.trie.scan(position, &mut |slot| {
+            out.push(slot.clone());
+            out.len() < limit
+        });
+        let held = entries.held.values().filter(|s| s.key.position() >= position);
+        let from_trie = out.len();
+        out.extend(held.take(limit).cloned());
+        if out.len() > from_trie {
+            out.sort_by_key(|s| s.key);
+            out.truncate(limit);
+        }
+        Ok(out)
+    }
+
+    /// The directory that holds `dir`; the root holds itself.
+    pub fn parent(&mut self, dir: Ino) -> Result<Ino> {
+        Ok(self.node(dir)?.inode.place.map_or(Ino::ROOT, |p| p.dir))
+    }
+
+    /// The path of an inode from the root, for messages; `None` if it has no name.
+    pub fn path(&mut self, ino: Ino) -> Result<Option<Vec<Name>>> {
+        let mut path = Vec::new();
+        let mut at = ino;
+        while at != Ino::ROOT {
+            let Some(place) = self.node(at)?.inode.place else { return Ok(None) };
+            let Some(slot) = self.entries(place.dir)?.get(&place.key) else { return Ok(None) };
+            path.push(slot.name.clone());
+            at = place.dir;
+        }
+        path.reverse();
+        Ok(Some(path))
+    }
+
+    /// Drops clean inodes that nobody has open, if there are very many in memory.
+    pub fn trim(&mut self) {
+        if self.nodes.len() <= NODES_MAX {
+            return;
+        }
+        let (dirty, unlogged) = (&self.dirty, &self.unlogged);
+        self.nodes.retain(|ino, node| {
+            node.opens > 0
+                || node.held
+                || node.inode.kind() == Kind::Dir
+                || dirty.has_inode(*ino)
+                || unlogged.has_inode(*ino)
+        });
+    }
+
+    /// Counts a new open handle of `ino`; of a file, gives the state all its handles share.
+    pub fn open(&mut self, ino: Ino, make: impl FnOnce(Content) -> OpenFile) -> Result<Option<Arc<OpenFile>>> {
+        let node = self.node(ino)?;
+        let file = match &node.inode.body {
+            Body::File(content) => {
+                Some(node.file.get_or_insert_with(|| Arc::new(make(content.clone()))).clone())
+            }
+            _ => None,
+        };
+        node.opens += 1;
+        Ok(file)
+    }
+
+    /// Counts a handle of `ino` closed.
+    pub fn close(&mut self, ino: Ino) {
+        let Some(node) = self.nodes.get_mut(&ino) else { return };
+        node.opens = node.opens.saturating_sub(1);
+        if node.opens == 0 {
+            node.file = None;
+            if node.unlinked {
+                self.nodes.remove(&ino);
+            }
+        }
+    }
+
+    /// The held file that `name` in `dir` names, with what its handles share.
+    pub fn held_file(&mut self, dir: Ino, name: &Name) -> Result<Option<(Ino, Arc<OpenFile>)>> {
+        let Some(slot) = self.entries(dir)?.held.get(&name.key()) else { return Ok(None) };
+        let ino = slot.ino;
+        Ok(self.node(ino)?.file.clone().map(|file| (ino, file)))
+    }
+
+    /// Where `ino` is named, if it is a held file.
+    pub fn held_place(&mut self, ino: Ino) -> Result<Option<(Ino, Name)>> {
+        let node = self.node(ino)?;
+        let Some(place) = node.inode.place.filter(|_| node.held) else { return Ok(None) };
+        let slot = self.entries(place.dir)?.held.get(&place.key);
+        Ok(slot.map(|slot| (place.dir, slot.name.clone())))
+    }
+
+    /// Applies changes of a pending record to the tree, as they were made once.
+    pub fn replay(&mut self, ops: Vec<Op>) -> Result<()> {
+        for op in &ops {
+            match op {
+                Op::Link { dir, name, ino, kind } => {
+                    let key = name.key();
+                    self.note_slot(*dir, name)?;
+                    let slot = Slot { key, name: name.clone(), ino: *ino, kind: *kind };
+                    self.entries(*dir)?.trie.insert(slot);
+                }
+                Op::Unlink { dir, name } => {
+                    self.note_slot(*dir, name)?;
+                    self.entries(*dir)?.trie.remove(&name.key());
+                }
+                Op::Inode { ino, inode } => {
+                    self.next_ino = self.next_ino.max(ino.0 + 1);
+                    match self.nodes.get_mut(ino) {
+                        Some(node) => node.inode = inode.clone(),
+                        None => drop(self.nodes.insert(*ino, Box::new(Node::new(inode.clone())))),
+                    }
+                    self.note_inode(*ino, true)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+//! The state that all open handles of a live file share.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use parking_lot::{RwLock, RwLockWriteGuard};
+
+use crate::model::{Content, Timestamp};
+use crate::store::{Objects, Result, WorkingFile};
+
+const NEVER: i64 = i64::MIN;
+
+/// A live file's bytes with what was written since its last close.
+///
+/// Lock order: this file's lock before its dataset's. Size and time of the last write can be read
+/// without the lock.
+#[derive(Debug)]
+pub struct OpenFile {
+    working: RwLock<WorkingFile>,
+    size: AtomicU64,
+    written_at: AtomicI64,
+}
+
+impl OpenFile {
+    /// The open state of a file that has the content of `working`.
+    pub fn new(working: WorkingFile) -> OpenFile {
+        let size = AtomicU64::new(working.size());
+        OpenFile { working: RwLock::new(working), size, written_at: AtomicI64::new(NEVER) }
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// When it was last written to, if that is not yet part of the tree.
+    pub fn written_at(&self) -> Option<Timestamp> {
+        let nanos = self.written_at.load(Ordering::Acquire);
+        (nanos != NEVER).then_some(Timestamp(nanos))
+    }
+
+    /// Lets a time of change that was set by request stand against earlier writes.
+    pub fn forget_written_at(&self) {
+        self.written_at.store(NEVER, Ordering::Release);
+    }
+
+    /// Reads at `offset`; fewer bytes than `out` has only at the end of the file.
+    pub fn read(&self, objects: &Objects, offset: u64, out: &mut [u8]) -> Result<usize> {
+        self.working.read().read_at(objects, offset, out)
+    }
+
+    /// Takes the lock for a change.
+    pub fn edit(&self) -> Edit<'_> {
+        Edit { file: self, working: self.working.write() }
+    }
+
+    /// Where data starts at or after `offset` ([`None`]: nowhere).
+    pub fn next_data(&self, objects: &Objects, offset: u64) -> Result<Option<u64>> {
+        self.working.read().seek_data(objects, offset)
+    }
+
+    /// Where a hole starts at or after `offset` ([`None`]: `offset` is past the end).
+    pub fn next_hole(&self, objects: &Objects, offset: u64) -> Result<Option<u64>> {
+        self.working.read().seek_hole(objects, offset)
+    }
+}
+
+/// A file locked for a change; size and time of writing are brought up to date when it is dropped.
+#[derive(Debug)]
+pub struct Edit<'a> {
+    file: &'a OpenFile,
+    working: RwLockWriteGuard<'a, WorkingFile>,
+}
+
+impl Edit<'_> {
+    /// The file's bytes, to be changed.
+    pub fn write(&mut self) -> &mut WorkingFile {
+        self.file.written_at.store(Timestamp::now().0, Ordering::Release);
+        &mut self.working
+    }
+
+    /// Makes chunks of all that was written. Gives the content, and when it was last written to.
+    pub fn settle(&mut self, objects: &Objects) -> Result<(Content, Option<Timestamp>)> {
+        let content = self.working.settle(objects)?;
+        let written = self.file.written_at();
+        self.file.forget_written_at();
+        Ok((content, written))
+    }
+
+    /// Whether there is something to settle.
+    pub fn is_dirty(&self) -> bool {
+        self.working.is_dirty() || self.file.written_at().is_some()
+    }
+
+    /// Puts other content in the place of the file's, dropping what was written.
+    pub fn replace(&mut self, content: Content) {
+        self.working.reset(content);
+        self.file.forget_written_at();
+    }
+}
+
+impl Drop for Edit<'_> {
+    fn drop(&mut self) {
+        self.file.size.store(self.working.size(), Ordering::Release);
+    }
+}

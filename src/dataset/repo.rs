@@ -1,0 +1,181 @@
+//! All datasets of a store.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::model::{Body, DatasetId, DatasetName, DatasetRecord, Ino, Inode, Policy, Timestamp};
+use crate::store::{Objects, Store};
+
+use super::dataset::Dataset;
+use super::error::{Error, Result};
+
+/// The datasets of a store, by name. Archived ones are out of sight but keep their history.
+#[derive(Debug)]
+pub struct Repo {
+    store: Arc<Store>,
+    objects: Objects,
+    sync_always: bool,
+    datasets: RwLock<Datasets>,
+}
+
+#[derive(Debug, Default)]
+struct Datasets {
+    active: BTreeMap<DatasetName, Arc<Dataset>>,
+    archived: BTreeMap<DatasetId, DatasetRecord>,
+    last_id: u32,
+}
+
+impl Repo {
+    /// Opens the store at `path`, making one if there is none. `sync_always`: every change is durable
+    /// when its call returns.
+    pub fn open(path: &Path, sync_always: bool) -> Result<Repo> {
+        let store = Arc::new(Store::open_or_init(path)?);
+        let objects = Objects::new(store.clone());
+        let mut datasets = Datasets::default();
+        for record in store.datasets()? {
+            datasets.last_id = datasets.last_id.max(record.id.0);
+            if record.archived {
+                datasets.archived.insert(record.id, record);
+            } else {
+                let name = record.name.clone();
+                let dataset = Dataset::load(store.clone(), objects.clone(), record, sync_always)?;
+                datasets.active.insert(name, Arc::new(dataset));
+            }
+        }
+        Ok(Repo { store, objects, sync_always, datasets: RwLock::new(datasets) })
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// The store's chunks and manifests.
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    /// The datasets in sight, by name.
+    pub fn datasets(&self) -> Vec<Arc<Dataset>> {
+        self.datasets.read().active.values().cloned().collect()
+    }
+
+    /// Records of the archived datasets.
+    pub fn archived(&self) -> Vec<DatasetRecord> {
+        self.datasets.read().archived.values().cloned().collect()
+    }
+
+    /// The dataset of that name.
+    pub fn get(&self, name: &str) -> Option<Arc<Dataset>> {
+        let name = DatasetName::new(name.as_bytes()).ok()?;
+        self.datasets.read().active.get(&name).cloned()
+    }
+
+    /// The dataset of that name, or an error that says there is none.
+    pub fn dataset(&self, name: &str) -> Result<Arc<Dataset>> {
+        self.get(name).ok_or_else(|| Error::NoDataset(name.to_owned()))
+    }
+
+    /// Makes a dataset, or brings back the archived one of that name (the latest, if several).
+    pub fn create(&self, name: DatasetName, mode: u32, uid: u32, gid: u32) -> Result<Arc<Dataset>> {
+        self.store.check_writable()?;
+        let mut datasets = self.datasets.write();
+        if datasets.active.contains_key(&name) {
+            return Err(Error::Exists(name.to_string()));
+        }
+        let now = Timestamp::now();
+        let archived = datasets.archived.values().rev().find(|r| r.name == name).cloned();
+        let record = match archived {
+            Some(record) => DatasetRecord { archived: false, ..record },
+            None => DatasetRecord {
+                id: DatasetId(datasets.last_id + 1),
+                name: name.clone(),
+                created: now,
+                archived: false,
+                policy: Policy::EveryWrite,
+                root: Inode {
+                    mode: mode & 0o7777,
+                    uid,
+                    gid,
+                    nlink: 2,
+                    atime: now,
+                    mtime: now,
+                    ctime: now,
+                    body: Body::Dir,
+                    xattrs: None,
+                    place: None,
+                    others: None,
+                },
+            },
+        };
+        self.store.append_dataset(&record)?;
+        datasets.last_id = datasets.last_id.max(record.id.0);
+        datasets.archived.remove(&record.id);
+        let dataset = Dataset::load(self.store.clone(), self.objects.clone(), record, self.sync_always)?;
+        let dataset = Arc::new(dataset);
+        datasets.active.insert(name, dataset.clone());
+        Ok(dataset)
+    }
+
+    /// Archives an empty dataset.
+    pub fn archive(&self, name: &str) -> Result<()> {
+        self.store.check_writable()?;
+        let mut datasets = self.datasets.write();
+        let dataset = datasets.find(name)?;
+        if !dataset.read(|live| live.list(Ino::ROOT, 0, 1))?.is_empty() {
+            return Err(Error::NotEmpty(name.to_owned()));
+        }
+        dataset.seal()?;
+        let record = DatasetRecord { archived: true, ..dataset.record() };
+        self.store.append_dataset(&record)?;
+        datasets.active.remove(&record.name);
+        datasets.archived.insert(record.id, record);
+        Ok(())
+    }
+
+    /// Renames a dataset to a name that is free.
+    pub fn rename(&self, name: &str, new_name: DatasetName) -> Result<()> {
+        self.store.check_writable()?;
+        let mut datasets = self.datasets.write();
+        let dataset = datasets.find(name)?;
+        if datasets.active.contains_key(&new_name) {
+            return Err(Error::Exists(new_name.to_string()));
+        }
+        let record = DatasetRecord { name: new_name.clone(), ..dataset.record() };
+        self.store.append_dataset(&record)?;
+        if let Some(dataset) = datasets.active.remove(&dataset.name()) {
+            *dataset.record.write() = record;
+            datasets.active.insert(new_name, dataset);
+        }
+        Ok(())
+    }
+
+    /// Does what is due with the passing of time, for all datasets. Errors are logged: they come again
+    /// at the next change, where somebody waits for the answer.
+    pub fn tick(&self) {
+        for dataset in self.datasets() {
+            if let Err(error) = dataset.tick() {
+                log::error!("dataset {}: {error}", dataset.name());
+            }
+        }
+    }
+
+    /// Cuts everything that waits for a cut and makes everything durable.
+    pub fn finish(&self) -> Result<()> {
+        if self.store.is_read_only() {
+            return Ok(());
+        }
+        self.datasets().iter().try_for_each(|dataset| dataset.seal())?;
+        Ok(self.store.sync()?)
+    }
+}
+
+impl Datasets {
+    fn find(&self, name: &str) -> Result<Arc<Dataset>> {
+        let found = DatasetName::new(name.as_bytes()).ok().and_then(|name| self.active.get(&name).cloned());
+        found.ok_or_else(|| Error::NoDataset(name.to_owned()))
+    }
+}

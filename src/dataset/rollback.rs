@@ -1,0 +1,99 @@
+//! Rolling a dataset back: a new version that takes up an earlier one's tree, in constant time.
+
+use std::sync::Arc;
+
+use crate::model::{Content, Timestamp, VersionNo, VersionRecord, View};
+
+use super::author::Caller;
+use super::dataset::{Dataset, State};
+use super::error::{Error, Result};
+use super::live::{Head, Invalid};
+use super::open_file::OpenFile;
+
+/// Most versions whose records are read to find out what a rollback changed; beyond, everything that
+/// is in memory counts as changed.
+const RECORDS_MAX: usize = 2_000;
+
+impl Dataset {
+    /// Makes a version that has the tree of `target`, and makes it durable. Changes that no version
+    /// holds are cut first, so nothing is lost. Gives the version, or `None` if `target` is the newest
+    /// already, and what the kernel must forget.
+    pub fn rollback(
+        &self,
+        by: Caller,
+        target: VersionNo,
+        message: Option<String>,
+    ) -> Result<(Option<VersionNo>, Invalid)> {
+        self.store.check_writable()?;
+        let mut state = self.lock();
+        if state.in_batch {
+            return Err(Error::Invalid(format!("a batch on {} is under way", self.name())));
+        }
+        if !state.live.is_idle() {
+            let by = state.changed_by;
+            self.cut(&mut state, by, None)?;
+        }
+        if target == state.live.head.number {
+            return Ok((None, Invalid::default()));
+        }
+        let invalid = self.changed_since(&state, target)?;
+        let (version, files) = self.take_up(&mut state, by, target, message)?;
+        drop(state);
+        for (file, content) in files {
+            let mut edit = file.edit();
+            // Somebody is writing to it: what they write is the next change after the rollback.
+            if !edit.is_dirty() {
+                edit.replace(content);
+            }
+        }
+        self.store.sync()?;
+        Ok((Some(version), invalid))
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn take_up(
+        &self,
+        state: &mut State,
+        by: Caller,
+        target: VersionNo,
+        message: Option<String>,
+    ) -> Result<(VersionNo, Vec<(Arc<OpenFile>, Content)>)> {
+        let head = &state.live.head;
+        let number = head.number.next();
+        let snapshot = self.version(target)?.1.snapshot;
+        let record = VersionRecord {
+            dataset: self.id(),
+            number,
+            previous: head.id,
+            base: target,
+            snapshot,
+            time: Timestamp::now().max(head.time),
+            author: state.authors.author(by),
+            message,
+            trees: Vec::new(),
+            ops: Vec::new(),
+        };
+        let mut rollbacks = head.rollbacks.clone();
+        let id = self.store.append_version(&record)?;
+        rollbacks.push((number, target));
+        let view = View::of(number, &rollbacks);
+        let head = Head { number, id, snapshot: Some(snapshot), time: record.time, rollbacks, view };
+        let files = state.live.reset(head)?;
+        self.publish_history(&state.live);
+        Ok((number, files))
+    }
+
+    /// What may differ between the live tree and `target`.
+    fn changed_since(&self, state: &State, target: VersionNo) -> Result<Invalid> {
+        let head = self.frozen(state.live.head.number);
+        let related = head.view().contains(target);
+        if !related || head.versions_after(target).nth(RECORDS_MAX).is_some() {
+            return Ok(state.live.everything());
+        }
+        let mut invalid = Invalid::default();
+        for number in head.versions_after(target) {
+            self.version(number)?.1.ops.into_iter().for_each(|op| invalid.add(op));
+        }
+        Ok(invalid)
+    }
+}
