@@ -11,3 +11,4 @@
 pub mod dataset;
 pub mod model;
 pub mod store;
+pub mod view;

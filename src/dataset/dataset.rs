@@ -209,6 +209,16 @@ impl Dataset {
         Ok(())
     }
 
+    /// Drops what was written to a file and could not be kept, so that it is again as of its last
+    /// close.
+    pub fn give_up(&self, by: Caller, ino: Ino, file: &OpenFile) -> Result<()> {
+        let mut edit = file.edit();
+        let mut state = self.lock();
+        edit.replace(state.live.content(ino)?);
+        state.live.unhold(ino)?;
+        self.changed(&mut state, by)
+    }
+
     /// Makes what was written so far to a held file its content, before it is renamed or linked: from
     /// then on it is recorded.
     fn settle_held(&self, dir: Ino, name: &Name) -> Result<()> {

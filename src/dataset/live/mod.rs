@@ -32,7 +32,7 @@ use super::error::{Error, Result};
 use super::open_file::OpenFile;
 use super::trie::{Slot, Trie};
 
-pub use attrs::{Attr, SetAttr, XattrSet};
+pub use attrs::{Attr, SetAttr, XattrSet, decode_xattrs};
 pub use dirty::Dirty;
 pub use names::NewInode;
 pub use rename::RenameMode;
