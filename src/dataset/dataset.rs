@@ -45,7 +45,12 @@ pub(super) struct State {
 
 impl Dataset {
     /// Loads a dataset from the store.
-    pub fn load(store: Arc<Store>, objects: Objects, record: DatasetRecord, sync_always: bool) -> Result<Dataset> {
+    pub fn load(
+        store: Arc<Store>,
+        objects: Objects,
+        record: DatasetRecord,
+        sync_always: bool,
+    ) -> Result<Dataset> {
         let id = record.id;
         let number = store.last_version(id)?;
         let rollbacks = store.rollbacks(id)?;

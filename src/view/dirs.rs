@@ -31,8 +31,8 @@ pub struct ListEntry<'a> {
 }
 
 impl FileSystem {
-    /// Opens a directory.
-    pub fn opendir(&self, id: NodeId) -> Result<u64> {
+    /// Opens a directory. Gives the handle's number and whether the kernel may keep the listing.
+    pub fn opendir(&self, id: NodeId) -> Result<(u64, bool)> {
         let handle = match self.node(id)? {
             Node::Live(id, ino) => {
                 let dataset = self.dataset(id)?;
@@ -50,7 +50,9 @@ impl FileSystem {
             }
             _ => Handle::Dir,
         };
-        Ok(self.handles.insert(handle))
+        let cacheable =
+            matches!(handle, Handle::LiveDir(..)) || matches!(self.node(id)?, Node::FrozenDir(..));
+        Ok((self.handles.insert(handle), cacheable))
     }
 
     /// Closes a directory.

@@ -40,7 +40,7 @@ impl FileSystem {
                     self.refuse_read_only()?;
                     self.repo.store().check_writable()?;
                 }
-                self.open_live(by, &self.dataset(id)?, ino, flags)
+                self.open_live(by, &self.dataset(id)?, ino, flags, false)
             }
             Node::Top => Err(Error::IsADirectory("the top of a store".into())),
             _ if writable || flags & libc::O_TRUNC != 0 => Err(Error::Immutable("this".into())),
@@ -58,8 +58,16 @@ impl FileSystem {
         }
     }
 
-    fn open_live(&self, by: Caller, dataset: &Arc<Dataset>, ino: Ino, flags: i32) -> Result<Opened> {
+    fn open_live(
+        &self,
+        by: Caller,
+        dataset: &Arc<Dataset>,
+        ino: Ino,
+        flags: i32,
+        created: bool,
+    ) -> Result<Opened> {
         let writable = flags & libc::O_ACCMODE != libc::O_RDONLY;
+        let flushes = writable || created || flags & libc::O_TRUNC != 0;
         let Some(file) = dataset.open(ino)? else {
             dataset.close(ino);
             return Err(Error::Invalid("not a file".into()));
@@ -78,8 +86,9 @@ impl FileSystem {
             file,
             append: flags & libc::O_APPEND != 0,
             writable,
+            flushes,
         };
-        Ok(Opened { fh: self.handles.insert(handle), quiet_close: !writable, generated: false })
+        Ok(Opened { fh: self.handles.insert(handle), quiet_close: !flushes, generated: false })
     }
 
     /// Makes and opens a file; opens it if it is there and `O_EXCL` not given.
@@ -98,13 +107,13 @@ impl FileSystem {
         self.repo.store().check_writable()?;
         let new = NewInode { mode, uid: by.uid, gid: by.gid, body: Body::File(Content::Empty) };
         let made = dataset.read(|live| live.create(dir, &name, new, true));
-        let ino = match made {
+        let (ino, created) = match made {
             Err(Error::Exists(_)) if flags & libc::O_EXCL == 0 => {
-                dataset.read(|live| live.lookup(dir, &name))?.ok_or_else(|| not_found(&name))?
+                (dataset.read(|live| live.lookup(dir, &name))?.ok_or_else(|| not_found(&name))?, false)
             }
-            other => other?,
+            other => (other?, true),
         };
-        let opened = self.open_live(by, &dataset, ino, flags)?;
+        let opened = self.open_live(by, &dataset, ino, flags, created)?;
         Ok((self.entry(Node::Live(dataset.id(), ino))?, opened))
     }
 
@@ -150,7 +159,9 @@ impl FileSystem {
     ) -> Result<T> {
         self.refuse_read_only()?;
         match &*self.handle(fh)? {
-            Handle::Live { dataset, ino, file, append, writable: true } => change(dataset, *ino, file, *append),
+            Handle::Live { dataset, ino, file, append, writable: true } => {
+                change(dataset, *ino, file, *append)
+            }
             _ => Err(Error::Invalid("not open for writing".into())),
         }
     }
@@ -277,7 +288,7 @@ impl FileSystem {
     /// What close(2) does: what was written becomes a version.
     pub fn flush(&self, by: Caller, fh: u64) -> Result<()> {
         match &*self.handle(fh)? {
-            Handle::Live { dataset, ino, file, writable: true, .. } => dataset.flush(by, *ino, file),
+            Handle::Live { dataset, ino, file, flushes: true, .. } => dataset.flush(by, *ino, file),
             _ => Ok(()),
         }
     }
@@ -304,8 +315,8 @@ impl FileSystem {
     /// Closes a handle for good. What was stored through a memory mapping after close(2) is in by now.
     pub fn release(&self, by: Caller, fh: u64) {
         let Some(handle) = self.handles.remove(fh) else { return };
-        if let Handle::Live { dataset, ino, file, writable, .. } = &*handle {
-            if *writable {
+        if let Handle::Live { dataset, ino, file, flushes, .. } = &*handle {
+            if *flushes {
                 if let Err(error) = dataset.flush(by, *ino, file) {
                     log::error!("dataset {}: what was written to a file is lost: {error}", dataset.name());
                     if let Err(error) = dataset.give_up(by, *ino, file) {

@@ -24,6 +24,8 @@ pub enum Handle {
         append: bool,
         /// Whether it may be written to.
         writable: bool,
+        /// Whether closing it makes a version of what was written.
+        flushes: bool,
     },
     /// A file of a version.
     Frozen(Content),

@@ -22,7 +22,13 @@ pub struct LogText {
 
 impl FileSystem {
     /// What an `@` name means in a live directory where nothing real has that name.
-    pub(super) fn lookup_at(&self, dataset: &Arc<Dataset>, dir: Ino, at: &AtName, name: &Name) -> Result<Node> {
+    pub(super) fn lookup_at(
+        &self,
+        dataset: &Arc<Dataset>,
+        dir: Ino,
+        at: &AtName,
+        name: &Name,
+    ) -> Result<Node> {
         // Somebody looks at the history: it must not lag behind the live tree.
         dataset.seal()?;
         let id = dataset.id();
@@ -103,7 +109,8 @@ impl FileSystem {
         if dataset.path_versions(&longer)?.is_some() {
             return Ok(Node::File(id, longer));
         }
-        let version = plain_version(text).filter(|v| *v <= dataset.newest()).ok_or_else(|| not_found(name))?;
+        let version =
+            plain_version(text).filter(|v| *v <= dataset.newest()).ok_or_else(|| not_found(name))?;
         if !self.file_versions(&dataset, path)?.contains(&version) {
             return Err(not_found(name));
         }
