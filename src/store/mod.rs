@@ -5,6 +5,8 @@ pub mod content;
 pub mod error;
 pub mod manifest;
 pub mod objects;
+pub mod scratch;
+pub mod working;
 
 #[cfg(test)]
 mod testing;
@@ -12,3 +14,4 @@ mod testing;
 pub use error::{Error, Result};
 pub use manifest::Objects;
 pub use objects::{ObjectStore, ReadPart};
+pub use working::WorkingFile;
