@@ -142,7 +142,9 @@ fn permissions_hold_for_other_users() {
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", script, "sh"]);
         run(command.arg(d.path(path))).code
     };
-    for (path, wanted) in [("open", Some(0)), ("@latest/open", Some(0)), ("closed", Some(1)), ("@latest/closed", Some(1))] {
+    for (path, wanted) in
+        [("open", Some(0)), ("@latest/open", Some(0)), ("closed", Some(1)), ("@latest/closed", Some(1))]
+    {
         assert_eq!(nobody("cat \"$1\"", path), wanted, "reading {path}");
     }
     assert_ne!(nobody("echo x > \"$1\"", "open"), Some(0), "writing another's file");

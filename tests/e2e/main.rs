@@ -5,9 +5,14 @@
 
 mod attributes;
 mod files;
+mod frozen;
 mod harness;
+mod history;
 mod names;
+mod paths;
 mod policies;
+mod rollback;
 mod snapshots;
+mod tools;
 mod versions;
 mod xattrs;

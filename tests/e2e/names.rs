@@ -157,7 +157,8 @@ fn a_long_listing_is_stable_under_change() {
         scope.spawn(|| {
             for n in 0.. {
                 d.write(&format!("many/comes-{n}"), "");
-                fs::rename(d.path(&format!("many/comes-{n}")), d.path(&format!("many/goes-{n}"))).expect("rename");
+                fs::rename(d.path(&format!("many/comes-{n}")), d.path(&format!("many/goes-{n}")))
+                    .expect("rename");
                 if n > 50 {
                     fs::remove_file(d.path(&format!("many/goes-{}", n - 50))).expect("unlink");
                     ready.store(true, Ordering::SeqCst);

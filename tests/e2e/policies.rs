@@ -89,7 +89,11 @@ fn pending_changes_survive() {
     d.write("pending", "y");
     fs::remove_file(d.path("committed")).expect("unlink");
     for kill in [false, true] {
-        if kill { m.kill() } else { m.down() }
+        if kill {
+            m.kill()
+        } else {
+            m.down()
+        }
         m.up(&[]);
         assert_eq!(d.list(""), ["pending"]);
         assert_eq!(d.text("pending"), "y");
@@ -127,7 +131,10 @@ fn commit_seals_with_a_message() {
     let said = m.strata(&["commit", "d", "-m", "labels checked"]).ok();
     assert!(said.contains("v1"), "commit says which version it made: {said}");
     let record = d.newest();
-    assert_eq!((record["version"].as_str(), record["message"].as_str()), (Some("v1"), Some("labels checked")));
+    assert_eq!(
+        (record["version"].as_str(), record["message"].as_str()),
+        (Some("v1"), Some("labels checked"))
+    );
     assert!(m.strata(&["log", "d"]).ok().contains("labels checked"));
 }
 
@@ -167,7 +174,8 @@ fn a_failed_batch_leaves_nothing_where_told() {
     d.write("f", "before");
     let (versions, wanted) = (d.versions(), facts(d.root()));
     let script = "echo x > f; rm -r part-1; mkdir new; mv part-2 new/; chmod 700 script; exit 1";
-    let mut batch = m.command(&["batch", "--dataset", "d", "--rollback-on-error", "--", "sh", "-euc", script]);
+    let mut batch =
+        m.command(&["batch", "--dataset", "d", "--rollback-on-error", "--", "sh", "-euc", script]);
     assert_ne!(run(batch.current_dir(d.root())).code, Some(0));
     assert_eq!(d.versions(), versions);
     assert_same_facts(&facts(d.root()), &wanted);

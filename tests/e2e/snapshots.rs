@@ -28,7 +28,8 @@ fn the_id_depends_on_content_alone() {
     fs::write(source.join("large"), noise(8, 3 << 20)).expect("write");
     let (a, b) = (m.dataset("a"), n.dataset("b"));
     shell("cp -a \"$1\"/. \"$2\"/", &[source.as_path(), a.root()]);
-    let script = "cd \"$1\"; find . -mindepth 1 -type d | sort -r | while read -r d; do mkdir -p \"$2/$d\"; done
+    let script =
+        "cd \"$1\"; find . -mindepth 1 -type d | sort -r | while read -r d; do mkdir -p \"$2/$d\"; done
         find . ! -type d | sort -r | while read -r f; do cp -P \"$f\" \"$2/$f\"; done";
     shell(script, &[source.as_path(), b.root()]);
     b.write("empty dir/extra", "added");
@@ -115,7 +116,9 @@ fn roots_tell_version_and_snapshot() {
         let n = getxattr(d.path(path), name, &mut buffer).expect("getxattr");
         String::from_utf8(buffer[..n].to_vec()).expect("text")
     };
-    for (path, version, snapshot) in [("", "v2", d.snapshot()), ("@v1", "v1", first), ("@v2", "v2", d.snapshot())] {
+    for (path, version, snapshot) in
+        [("", "v2", d.snapshot()), ("@v1", "v1", first), ("@v2", "v2", d.snapshot())]
+    {
         assert_eq!(get(path, "user.strata.version"), version, "{path}");
         assert_eq!(get(path, "user.strata.snapshot"), snapshot, "{path}");
     }

@@ -81,7 +81,9 @@ fn each_change_of_a_name_makes_one_version() {
     d.cuts(1, "symlink", || symlink("f", d.path("s")).expect("symlink"));
     d.cuts(1, "link", || fs::hard_link(d.path("f"), d.path("dir/l")).expect("link"));
     d.cuts(1, "rename", || fs::rename(d.path("s"), d.path("dir/s")).expect("rename"));
-    d.cuts(1, "truncate", || drop(tool("truncate", &["-s".as_ref(), "10".as_ref(), d.path("f").as_os_str()])));
+    d.cuts(1, "truncate", || {
+        drop(tool("truncate", &["-s".as_ref(), "10".as_ref(), d.path("f").as_os_str()]))
+    });
     d.cuts(1, "unlink", || fs::remove_file(d.path("f")).expect("unlink"));
     d.cuts(1, "unlink", || fs::remove_file(d.path("dir/s")).expect("unlink"));
     d.cuts(1, "unlink", || fs::remove_file(d.path("dir/l")).expect("unlink"));
@@ -178,7 +180,10 @@ fn a_version_never_changes() {
     whole();
     let version = format!("@v{}", d.versions());
     let wanted = facts(&d.path(&version));
-    shell("cd \"$1\" && rm -r part-1 && chmod 600 script && echo new > empty && mv part-2 part-1", &[d.root()]);
+    shell(
+        "cd \"$1\" && rm -r part-1 && chmod 600 script && echo new > empty && mv part-2 part-1",
+        &[d.root()],
+    );
     assert_same_facts(&facts(&d.path(&version)), &wanted);
     m.down();
     m.up(&[]);
@@ -205,7 +210,8 @@ fn a_version_names_its_author() {
     assert!(record["message"].is_null() && record["restores"].is_null(), "{record}");
     let time = d.path("@history/v1").symlink_metadata().and_then(|m| m.modified()).expect("mtime");
     assert!(before - Duration::from_millis(50) <= time && time <= SystemTime::now(), "{time:?}");
-    let spelled = run(Command::new("date").args(["-u", "+%s", "-d"]).arg(record["time"].as_str().expect("time")));
+    let spelled =
+        run(Command::new("date").args(["-u", "+%s", "-d"]).arg(record["time"].as_str().expect("time")));
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
     assert_eq!(spelled.ok().trim(), seconds.to_string(), "the log's time is RFC 3339");
 }
@@ -242,6 +248,7 @@ fn numbers_are_dense_across_remounts() {
         m.down();
         m.up(&[]);
     }
-    let numbers: Vec<_> = d.log().iter().rev().map(|r| r["version"].as_str().expect("version").to_owned()).collect();
+    let numbers: Vec<_> =
+        d.log().iter().rev().map(|r| r["version"].as_str().expect("version").to_owned()).collect();
     assert_eq!(numbers, ["v1", "v2", "v3", "v4", "v5", "v6"]);
 }

@@ -107,7 +107,11 @@ pub fn assert_same_facts(left: &BTreeMap<PathBuf, Facts>, right: &BTreeMap<PathB
     let paths = left.keys().chain(right.keys().filter(|p| !left.contains_key(*p)));
     let differing: Vec<_> = paths.filter(|p| left.get(*p) != right.get(*p)).take(5).collect();
     let show = |p: &&PathBuf| format!("{}: {:?} / {:?}", p.display(), left.get(*p), right.get(*p));
-    assert!(differing.is_empty(), "trees differ:\n{}", differing.iter().map(show).collect::<Vec<_>>().join("\n"));
+    assert!(
+        differing.is_empty(),
+        "trees differ:\n{}",
+        differing.iter().map(show).collect::<Vec<_>>().join("\n")
+    );
 }
 
 /// A tree of `files` small files (1 byte to 20 KiB) in nested directories, with symlinks, a hard
