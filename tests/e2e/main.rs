@@ -3,13 +3,21 @@
 //! One module for each topic. A test's comment states the claim it proves; `man/strata.7` names the
 //! test of each of its claims. Nothing here measures time, except where the contract is a time.
 
+mod harness;
+
 mod attributes;
+mod cli;
+mod crash;
+mod damage;
+mod errors;
 mod files;
 mod frozen;
-mod harness;
 mod history;
+mod manual;
+mod mirror;
 mod names;
 mod paths;
+mod pinned;
 mod policies;
 mod rollback;
 mod snapshots;
