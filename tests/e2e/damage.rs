@@ -2,29 +2,24 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
 use crate::harness::*;
 
+/// The store's files of content.
+fn packs_and_blobs(store: &Path) -> Vec<PathBuf> {
+    let listed = ["packs", "blobs"].map(|dir| fs::read_dir(store.join(dir)));
+    let entries = listed.into_iter().flatten().flatten();
+    entries.map(|e| e.expect("read an entry").path()).collect()
+}
+
 /// Flips one bit of `piece`, wherever in the store's packs and blobs it lies.
 #[track_caller]
 fn flip(store: &Path, piece: &[u8]) {
-    let found = tool(
-        "find",
-        &[
-            store.join("packs").as_os_str(),
-            store.as_os_str(),
-            "-path".as_ref(),
-            "*/blobs/*".as_ref(),
-            "-type".as_ref(),
-            "f".as_ref(),
-        ],
-    );
-    let packs = fs::read_dir(store.join("packs")).expect("list packs").map(|e| e.expect("entry").path());
-    for path in packs.chain(found.lines().map(Into::into)) {
-        let Ok(bytes) = fs::read(&path) else { continue };
+    for path in packs_and_blobs(store) {
+        let bytes = fs::read(&path).expect("read a pack");
         if let Some(at) = bytes.windows(piece.len()).position(|w| w == piece) {
             let file = OpenOptions::new().write(true).open(&path).expect("open a pack");
             return file.write_all_at(&[bytes[at] ^ 0x10], at as u64).expect("flip a bit");

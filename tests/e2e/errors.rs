@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use rustix::io::Errno;
+use tempfile::TempDir;
 
 use crate::harness::*;
 
@@ -136,21 +137,21 @@ fn what_does_not_exist_is_named() {
     }
 }
 
-/// A disk for the store alone, of this many MiB.
-struct SmallDisk<'a>(&'a std::path::Path);
+/// A disk of its own for a store.
+struct SmallDisk(TempDir);
 
-impl SmallDisk<'_> {
-    fn new(at: &std::path::Path, mib: u32) -> SmallDisk<'_> {
-        fs::create_dir(at).expect("mkdir");
+impl SmallDisk {
+    fn new(mib: u32) -> SmallDisk {
+        let disk = SmallDisk(TempDir::with_prefix("strata-disk-").expect("make a temporary directory"));
         let size = format!("size={mib}m,mode=777");
-        run(as_root("mount").args(["-t", "tmpfs", "-o", &size, "none"]).arg(at)).ok();
-        SmallDisk(at)
+        run(as_root("mount").args(["-t", "tmpfs", "-o", &size, "none"]).arg(disk.0.path())).ok();
+        disk
     }
 }
 
-impl Drop for SmallDisk<'_> {
+impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = as_root("umount").arg("-l").arg(self.0).output();
+        let _ = as_root("umount").arg("-l").arg(self.0.path()).output();
     }
 }
 
@@ -158,11 +159,10 @@ impl Drop for SmallDisk<'_> {
 /// freed, writing works again without a restart.
 #[test]
 fn a_full_disk_is_survived() {
-    let m = Mount::unmounted();
-    let at = m.outside().join("disk");
-    let _disk = SmallDisk::new(&at, 96);
+    let disk = SmallDisk::new(96);
+    let at = disk.0.path();
     fs::write(at.join("ballast"), noise(1, 40 << 20)).expect("write the ballast");
-    let m = m.store_at(at.join("store"));
+    let m = Mount::unmounted().store_at(at.join("store"));
     m.up(&[]);
     let d = m.dataset("d");
     d.write("early", "kept");
@@ -201,7 +201,6 @@ except OSError as e:
     m.down();
     m.up(&[]);
     assert!(d.bytes("late") == bytes);
-    m.down();
 }
 
 /// A read-only mount refuses every write, and reads.

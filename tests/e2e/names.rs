@@ -142,6 +142,15 @@ fn directories_are_removed_only_when_empty() {
     assert!(d.list("").is_empty());
 }
 
+/// Ends the other thread's loop also when this one fails.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// A listing of 20,000 entries shows each exactly once while others come and go beside them.
 #[test]
 fn a_long_listing_is_stable_under_change() {
@@ -168,6 +177,7 @@ fn a_long_listing_is_stable_under_change() {
                 }
             }
         });
+        let _stop = SetOnDrop(&stop);
         poll("names change", || ready.load(Ordering::SeqCst));
         for round in 0..3 {
             let mut seen = BTreeMap::<_, u32>::new();
@@ -177,7 +187,6 @@ fn a_long_listing_is_stable_under_change() {
             let twice = seen.values().filter(|n| **n > 1).count();
             assert_eq!((seen.len(), twice), (20_000, 0), "entries seen, and seen twice, in round {round}");
         }
-        stop.store(true, Ordering::SeqCst);
     });
 }
 

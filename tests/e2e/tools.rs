@@ -53,7 +53,7 @@ fn tar_round_trips() {
     sample_tree(&m.outside(), 13, 100);
     d.mkdir("unpacked");
     shell(
-        "tar -C \"$1\" -cf \"$2/all.tar\" . && tar -C \"$2/unpacked\" -xpf \"$2/all.tar\"",
+        "tar -C \"$1\" --format=posix -cf \"$2/all.tar\" . && tar -C \"$2/unpacked\" -xpf \"$2/all.tar\"",
         &[m.outside().as_path(), d.root()],
     );
     assert_same_tree(&m.outside(), &d.path("unpacked"));

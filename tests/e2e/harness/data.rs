@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+
 /// A small generator of repeatable pseudo-random numbers (xorshift64*).
 pub struct Random(u64);
 
@@ -132,4 +134,15 @@ pub fn sample_tree(root: &Path, seed: u64, files: usize) {
     fs::hard_link(root.join("script"), root.join("part-0/script too")).expect("link");
     symlink("part-0/0", root.join("link")).expect("make a symlink");
     symlink("nowhere", root.join("dangling")).expect("make a symlink");
+    age(root);
+}
+
+/// Sets times of the past with nanoseconds, each its own, as files that are copied have them.
+fn age(root: &Path) {
+    // Reversed, so that a directory comes after all that is in it.
+    for (n, path) in facts(root).into_keys().rev().enumerate() {
+        let time = Timespec { tv_sec: 1_000_000_000 + n as i64, tv_nsec: 123_456_789 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        utimensat(CWD, root.join(path), &times, AtFlags::SYMLINK_NOFOLLOW).expect("set times");
+    }
 }
