@@ -1,5 +1,6 @@
 //! The path grammar: which version a name beginning with `@` leads to.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::thread;
@@ -104,6 +105,47 @@ fn latest_and_prev_need_versions() {
     d.write("f", "1");
     assert_eq!(d.text("@latest/f"), "1");
     refused(fs::read_link(d.path("@prev")), Errno::NOENT);
+}
+
+/// The snapshot id of a tree with one file `f`, computed from the documented encoding: a leaf (0), of
+/// a plain file (0) with this content's BLAKE3 and a name of 1 byte.
+fn snapshot_of_one_file(content: &str) -> String {
+    let mut leaf = vec![0, 0];
+    leaf.extend_from_slice(blake3::hash(content.as_bytes()).as_bytes());
+    leaf.extend_from_slice(b"\x01f");
+    let id = blake3::derive_key("stratafs 2026 tree node", &leaf);
+    id.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Digits of a hash that several versions' ids begin with are ENOTUNIQ, and an error that lists them
+/// in commands; one digit more tells them apart.
+#[test]
+fn an_ambiguous_hash_is_enotuniq() {
+    let (mut seen, mut n) = (HashMap::new(), 0);
+    let (first, second) = loop {
+        let content = n.to_string();
+        let id = snapshot_of_one_file(&content);
+        if let Some(other) = seen.insert(id[..8].to_owned(), content.clone()) {
+            break (other, content);
+        }
+        n += 1;
+    };
+    let ids = [snapshot_of_one_file(&first), snapshot_of_one_file(&second)];
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("f", &first);
+    assert_eq!(d.snapshot(), ids[0]);
+    assert_eq!(d.text(&format!("@{}/f", &ids[0][..8])), first, "it is unique so far");
+    d.write("f", &second);
+    for prefix in ["@", "@hash/"] {
+        refused(d.path(&format!("{prefix}{}", &ids[0][..8])).metadata(), Errno::NOTUNIQ);
+    }
+    let message = m.strata(&["cat", &format!("d@{}/f", &ids[0][..8])]).fails(1);
+    assert!(message.contains("ambiguous") && ids.iter().all(|id| message.contains(id.as_str())), "{message}");
+    let common = ids[0].bytes().zip(ids[1].bytes()).take_while(|(a, b)| a == b).count();
+    for (id, content) in ids.iter().zip([&first, &second]) {
+        assert_eq!(d.text(&format!("@{}/f", &id[..=common])), *content);
+    }
 }
 
 fn utc(time: SystemTime, format: &str) -> String {
