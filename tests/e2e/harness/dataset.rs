@@ -19,11 +19,6 @@ impl<'a> Dataset<'a> {
         Dataset { mount, name: name.to_owned(), root }
     }
 
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Its live root directory.
     pub fn root(&self) -> &Path {
         &self.root
