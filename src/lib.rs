@@ -9,5 +9,7 @@
 //! The binary `strata` is the user's side: see `man/strata.1` and `man/strata.7`.
 
 pub mod dataset;
+pub mod fuse;
 pub mod model;
 pub mod store;
+pub mod view;

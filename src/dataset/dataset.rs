@@ -45,7 +45,12 @@ pub(super) struct State {
 
 impl Dataset {
     /// Loads a dataset from the store.
-    pub fn load(store: Arc<Store>, objects: Objects, record: DatasetRecord, sync_always: bool) -> Result<Dataset> {
+    pub fn load(
+        store: Arc<Store>,
+        objects: Objects,
+        record: DatasetRecord,
+        sync_always: bool,
+    ) -> Result<Dataset> {
         let id = record.id;
         let number = store.last_version(id)?;
         let rollbacks = store.rollbacks(id)?;
@@ -207,6 +212,16 @@ impl Dataset {
             self.changed(state, by)?;
         }
         Ok(())
+    }
+
+    /// Drops what was written to a file and could not be kept, so that it is again as of its last
+    /// close.
+    pub fn give_up(&self, by: Caller, ino: Ino, file: &OpenFile) -> Result<()> {
+        let mut edit = file.edit();
+        let mut state = self.lock();
+        edit.replace(state.live.content(ino)?);
+        state.live.unhold(ino)?;
+        self.changed(&mut state, by)
     }
 
     /// Makes what was written so far to a held file its content, before it is renamed or linked: from

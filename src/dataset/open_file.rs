@@ -86,6 +86,11 @@ impl Edit<'_> {
         Ok((content, written))
     }
 
+    /// Notes that the file was last written to at `time`.
+    pub fn note_written(&mut self, time: Timestamp) {
+        self.file.written_at.store(time.0, Ordering::Release);
+    }
+
     /// Whether there is something to settle.
     pub fn is_dirty(&self) -> bool {
         self.working.is_dirty() || self.file.written_at().is_some()

@@ -74,6 +74,11 @@ impl Repo {
         self.datasets.read().active.get(&name).cloned()
     }
 
+    /// The dataset of that number, if it is in sight.
+    pub fn by_id(&self, id: DatasetId) -> Option<Arc<Dataset>> {
+        self.datasets.read().active.values().find(|dataset| dataset.id() == id).cloned()
+    }
+
     /// The dataset of that name, or an error that says there is none.
     pub fn dataset(&self, name: &str) -> Result<Arc<Dataset>> {
         self.get(name).ok_or_else(|| Error::NoDataset(name.to_owned()))

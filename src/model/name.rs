@@ -113,6 +113,16 @@ impl NameKey {
     }
 }
 
+impl NameKey {
+    /// The highest key whose position is below `position`, to list from there on.
+    pub fn before(position: u64) -> Option<NameKey> {
+        let first = (position << 1).checked_sub(1)?;
+        let mut key = [0xff; 16];
+        key[..8].copy_from_slice(&first.to_be_bytes());
+        Some(NameKey(key))
+    }
+}
+
 /// Name of a dataset: a [`Name`] that is UTF-8, without `@` (which introduces a version) and
 /// without control characters.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

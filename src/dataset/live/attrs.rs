@@ -237,8 +237,10 @@ pub fn decode_xattrs(store: &dyn ObjectStore, xattrs: Option<&Xattrs>) -> Result
             let mut encoded = vec![0; chunk.len as usize];
             store.read_parts(&mut [ReadPart { chunk: *chunk, skip: 0, out: &mut encoded }])?;
             let what = "extended attributes";
-            let decoded = codec::decode(what, &encoded)
-                .map_err(|source| StoreError::Decode { what: format!("{what} in chunk {}", chunk.hash), source })?;
+            let decoded = codec::decode(what, &encoded).map_err(|source| StoreError::Decode {
+                what: format!("{what} in chunk {}", chunk.hash),
+                source,
+            })?;
             Ok(decoded)
         }
     }

@@ -32,7 +32,7 @@ use super::error::{Error, Result};
 use super::open_file::OpenFile;
 use super::trie::{Slot, Trie};
 
-pub use attrs::{Attr, SetAttr, XattrSet};
+pub use attrs::{Attr, SetAttr, XattrSet, decode_xattrs};
 pub use dirty::Dirty;
 pub use names::NewInode;
 pub use rename::RenameMode;
@@ -280,7 +280,11 @@ impl Live {
     }
 
     /// Counts a new open handle of `ino`; of a file, gives the state all its handles share.
-    pub fn open(&mut self, ino: Ino, make: impl FnOnce(Content) -> OpenFile) -> Result<Option<Arc<OpenFile>>> {
+    pub fn open(
+        &mut self,
+        ino: Ino,
+        make: impl FnOnce(Content) -> OpenFile,
+    ) -> Result<Option<Arc<OpenFile>>> {
         let node = self.node(ino)?;
         let file = match &node.inode.body {
             Body::File(content) => {

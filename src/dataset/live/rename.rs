@@ -121,14 +121,7 @@ impl Live {
     }
 
     /// Puts `slot` into `new_dir`; its inode had that name at `(dir, key)` before.
-    fn put_slot(
-        &mut self,
-        dir: Ino,
-        key: NameKey,
-        new_dir: Ino,
-        slot: Slot,
-        now: Timestamp,
-    ) -> Result<()> {
+    fn put_slot(&mut self, dir: Ino, key: NameKey, new_dir: Ino, slot: Slot, now: Timestamp) -> Result<()> {
         let (from, to) = (Place { dir, key }, Place { dir: new_dir, key: slot.key });
         let ino = slot.ino;
         self.note_slot(new_dir, &slot.name.clone())?;

@@ -1,0 +1,639 @@
+//! FUSE requests: decode, call, reply.
+
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
+    ForgetOne, Generation, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr,
+    ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek,
+    ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+use parking_lot::{RwLock, RwLockReadGuard};
+
+use crate::dataset::{Attr, Caller, Error, RenameMode, Result, SetAttr, XattrSet};
+use crate::model::{Kind, Timestamp};
+use crate::view::{Entry, FileSystem, Lifetime, NodeId, SeekTo};
+
+use super::errno::errno;
+
+/// Largest read and write request.
+const MAX_IO: u32 = 1 << 20;
+/// Requests the kernel may have under way in the background (read-ahead above all).
+const MAX_BACKGROUND: u16 = 64;
+/// What counts as "for ever".
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// What is asked of the kernel, where it has it.
+const WANTED: [InitFlags; 9] = [
+    InitFlags::FUSE_ATOMIC_O_TRUNC,
+    InitFlags::FUSE_DO_READDIRPLUS,
+    InitFlags::FUSE_PARALLEL_DIROPS,
+    InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+    InitFlags::FUSE_CACHE_SYMLINKS,
+    InitFlags::FUSE_EXPLICIT_INVAL_DATA,
+    InitFlags::FUSE_ASYNC_DIO,
+    InitFlags::FUSE_NO_OPEN_SUPPORT,
+    InitFlags::FUSE_NO_OPENDIR_SUPPORT,
+];
+
+/// Serves the kernel's requests from a [`FileSystem`].
+#[derive(Debug)]
+pub struct Adapter {
+    fs: Arc<FileSystem>,
+    /// Held shared by each request until it is answered.
+    gate: Arc<RwLock<()>>,
+    /// Whether the kernel is to open files and directories without asking.
+    no_open: bool,
+}
+
+impl Adapter {
+    /// An adapter that holds `gate` shared while it serves a request.
+    pub fn new(fs: Arc<FileSystem>, gate: Arc<RwLock<()>>) -> Adapter {
+        let no_open = fs.is_pinned();
+        Adapter { fs, gate, no_open }
+    }
+
+    /// Runs a handler; if it panics, its reply is dropped, which answers EIO.
+    fn serve(&self, what: &str, handler: impl FnOnce(&FileSystem)) {
+        let _under_way: RwLockReadGuard<'_, ()> = self.gate.read_recursive();
+        if catch_unwind(AssertUnwindSafe(|| handler(&self.fs))).is_err() {
+            log::error!("a {what} request failed by a defect; the mount lives on");
+        }
+    }
+}
+
+thread_local! {
+    /// Where a read is put together before it is handed to the kernel.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+fn caller(request: &Request) -> Caller {
+    Caller { uid: request.uid(), gid: request.gid(), pid: request.pid() }
+}
+
+/// The errno to reply; what points at damage or a failing disk is logged.
+fn code(what: &str, error: &Error) -> Errno {
+    let code = errno(error);
+    match code {
+        libc::EIO => log::error!("{what}: {error}"),
+        libc::ENOSPC => log::warn!("{what}: {error}"),
+        _ => log::debug!("{what}: {error}"),
+    }
+    Errno::from_i32(code)
+}
+
+fn ttl(lifetime: Lifetime) -> Duration {
+    match lifetime {
+        Lifetime::UntilTold | Lifetime::Immutable => YEAR,
+        Lifetime::Momentary => Duration::ZERO,
+    }
+}
+
+fn file_type(kind: Kind) -> FileType {
+    match kind {
+        Kind::File => FileType::RegularFile,
+        Kind::Dir => FileType::Directory,
+        Kind::Symlink => FileType::Symlink,
+        Kind::Fifo => FileType::NamedPipe,
+        Kind::Socket => FileType::Socket,
+        Kind::CharDevice => FileType::CharDevice,
+        Kind::BlockDevice => FileType::BlockDevice,
+    }
+}
+
+fn file_attr(node: NodeId, attr: &Attr) -> FileAttr {
+    FileAttr {
+        ino: INodeNo(node.0),
+        size: attr.size,
+        // Never 0 for a file with bytes: copy programs take that for a hole and read nothing.
+        blocks: attr.size.div_ceil(512),
+        atime: attr.atime.into(),
+        mtime: attr.mtime.into(),
+        ctime: attr.ctime.into(),
+        crtime: SystemTime::UNIX_EPOCH,
+        kind: file_type(attr.kind),
+        perm: attr.mode as u16,
+        nlink: attr.nlink,
+        uid: attr.uid,
+        gid: attr.gid,
+        rdev: attr.rdev,
+        blksize: 4096,
+        flags: 0,
+    }
+}
+
+fn reply_entry(what: &str, reply: ReplyEntry, result: Result<Entry>) {
+    match result {
+        Ok(entry) => {
+            reply.entry(&ttl(entry.lifetime), &file_attr(entry.node, &entry.attr), Generation(0));
+        }
+        Err(error) => reply.error(code(what, &error)),
+    }
+}
+
+fn reply_empty(what: &str, reply: ReplyEmpty, result: Result<()>) {
+    match result {
+        Ok(()) => reply.ok(),
+        Err(error) => reply.error(code(what, &error)),
+    }
+}
+
+fn reply_attr(what: &str, reply: ReplyAttr, node: NodeId, result: Result<(Attr, Lifetime)>) {
+    match result {
+        Ok((attr, lifetime)) => reply.attr(&ttl(lifetime), &file_attr(node, &attr)),
+        Err(error) => reply.error(code(what, &error)),
+    }
+}
+
+fn time(time: TimeOrNow) -> Timestamp {
+    match time {
+        TimeOrNow::SpecificTime(time) => time.into(),
+        TimeOrNow::Now => Timestamp::now(),
+    }
+}
+
+fn node(ino: INodeNo) -> NodeId {
+    NodeId(ino.0)
+}
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+        for flag in WANTED {
+            if config.add_capabilities(flag).is_err() {
+                log::debug!("the kernel does not have {flag:?}");
+            }
+        }
+        // These only fail for values out of range, and then the default stays.
+        let _ = config.set_max_write(MAX_IO);
+        let _ = config.set_max_background(MAX_BACKGROUND);
+        Ok(())
+    }
+
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.serve("lookup", |fs| match fs.lookup(node(parent), name.as_bytes()) {
+            // In an immutable directory what is not there never will be.
+            Err(Error::NotFound(_)) if fs.is_pinned() => {
+                let nothing = file_attr(NodeId(0), &NOTHING);
+                reply.entry(&YEAR, &nothing, Generation(0));
+            }
+            result => reply_entry("lookup", reply, result),
+        });
+    }
+
+    fn forget(&self, _: &Request, ino: INodeNo, count: u64) {
+        self.fs.forget(node(ino), count);
+    }
+
+    fn batch_forget(&self, _: &Request, nodes: &[ForgetOne]) {
+        nodes.iter().for_each(|one| self.fs.forget(node(one.nodeid()), one.nlookup()));
+    }
+
+    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        self.serve("getattr", |fs| reply_attr("getattr", reply, node(ino), fs.getattr(node(ino))));
+    }
+
+    fn setattr(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        fh: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let by = caller(request);
+        let (atime, mtime) = (atime.map(time), mtime.map(time));
+        self.serve("setattr", |fs| {
+            let change = || {
+                if let Some(size) = size {
+                    fs.truncate(by, node(ino), fh.map(|fh| fh.0), size)?;
+                }
+                let asked = mode.is_some() || uid.is_some() || gid.is_some();
+                if asked || atime.is_some() || mtime.is_some() || size.is_none() {
+                    fs.set_attr(by, node(ino), &SetAttr { mode, uid, gid, atime, mtime })?;
+                }
+                fs.getattr(node(ino))
+            };
+            reply_attr("setattr", reply, node(ino), change());
+        });
+    }
+
+    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+        self.serve("readlink", |fs| match fs.readlink(node(ino)) {
+            Ok(target) => reply.data(&target),
+            Err(error) => reply.error(code("readlink", &error)),
+        });
+    }
+
+    fn mknod(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        let kind = match mode & libc::S_IFMT {
+            libc::S_IFREG | 0 => Kind::File,
+            libc::S_IFIFO => Kind::Fifo,
+            libc::S_IFSOCK => Kind::Socket,
+            libc::S_IFCHR => Kind::CharDevice,
+            libc::S_IFBLK => Kind::BlockDevice,
+            _ => return reply.error(Errno::EINVAL),
+        };
+        self.serve("mknod", |fs| {
+            let made = fs.mknod(caller(request), node(parent), name.as_bytes(), kind, mode, rdev);
+            reply_entry("mknod", reply, made);
+        });
+    }
+
+    fn mkdir(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        reply: ReplyEntry,
+    ) {
+        self.serve("mkdir", |fs| {
+            reply_entry("mkdir", reply, fs.mkdir(caller(request), node(parent), name.as_bytes(), mode));
+        });
+    }
+
+    fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.serve("unlink", |fs| {
+            reply_empty("unlink", reply, fs.unlink(caller(request), node(parent), name.as_bytes()));
+        });
+    }
+
+    fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.serve("rmdir", |fs| {
+            reply_empty("rmdir", reply, fs.rmdir(caller(request), node(parent), name.as_bytes()));
+        });
+    }
+
+    fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let target = target.as_os_str().as_bytes();
+        self.serve("symlink", |fs| {
+            let made = fs.symlink(caller(request), node(parent), name.as_bytes(), target);
+            reply_entry("symlink", reply, made);
+        });
+    }
+
+    fn rename(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let mode = if flags.is_empty() {
+            RenameMode::Replace
+        } else if flags == RenameFlags::RENAME_NOREPLACE {
+            RenameMode::NoReplace
+        } else if flags == RenameFlags::RENAME_EXCHANGE {
+            RenameMode::Exchange
+        } else {
+            return reply.error(Errno::EINVAL);
+        };
+        let (from, to) = ((node(parent), name.as_bytes()), (node(new_parent), new_name.as_bytes()));
+        self.serve("rename", |fs| reply_empty("rename", reply, fs.rename(caller(request), from, to, mode)));
+    }
+
+    fn link(&self, request: &Request, ino: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.serve("link", |fs| {
+            let made = fs.link(caller(request), node(ino), node(parent), name.as_bytes());
+            reply_entry("link", reply, made);
+        });
+    }
+
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        if self.no_open {
+            return reply.error(Errno::ENOSYS);
+        }
+        self.serve("open", |fs| match fs.open(caller(request), node(ino), flags.0) {
+            Ok(opened) => {
+                let mut flags = FopenFlags::FOPEN_KEEP_CACHE;
+                if opened.generated {
+                    flags = FopenFlags::FOPEN_DIRECT_IO;
+                }
+                if opened.quiet_close {
+                    flags |= FopenFlags::FOPEN_NOFLUSH;
+                }
+                reply.opened(FileHandle(opened.fh), flags);
+            }
+            Err(error) => reply.error(code("open", &error)),
+        });
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        self.serve("read", |fs| {
+            BUFFER.with_borrow_mut(|buffer| {
+                let size = size as usize;
+                if buffer.len() < size {
+                    buffer.resize(size, 0);
+                }
+                match fs.read(node(ino), fh.0, offset, &mut buffer[..size]) {
+                    Ok(len) => reply.data(&buffer[..len]),
+                    Err(error) => reply.error(code("read", &error)),
+                }
+            });
+        });
+    }
+
+    fn write(
+        &self,
+        request: &Request,
+        _: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        data: &[u8],
+        write_flags: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let cached = write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
+        let drop_privileges = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        self.serve("write", |fs| {
+            match fs.write(caller(request), fh.0, offset, data, cached, drop_privileges) {
+                Ok(()) => reply.written(data.len() as u32),
+                Err(error) => reply.error(code("write", &error)),
+            }
+        });
+    }
+
+    fn flush(&self, request: &Request, _: INodeNo, fh: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        if self.no_open {
+            return reply.error(Errno::ENOSYS);
+        }
+        self.serve("flush", |fs| reply_empty("flush", reply, fs.flush(caller(request), fh.0)));
+    }
+
+    fn release(
+        &self,
+        request: &Request,
+        _: INodeNo,
+        fh: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.serve("release", |fs| {
+            fs.release(caller(request), fh.0);
+            reply.ok();
+        });
+    }
+
+    fn fsync(&self, request: &Request, _: INodeNo, fh: FileHandle, _: bool, reply: ReplyEmpty) {
+        self.serve("fsync", |fs| reply_empty("fsync", reply, fs.fsync(caller(request), fh.0)));
+    }
+
+    fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        if self.no_open {
+            return reply.error(Errno::ENOSYS);
+        }
+        self.serve("opendir", |fs| match fs.opendir(node(ino)) {
+            Ok((fh, cacheable)) => {
+                let cached = FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE;
+                reply.opened(FileHandle(fh), if cacheable { cached } else { FopenFlags::empty() });
+            }
+            Err(error) => reply.error(code("opendir", &error)),
+        });
+    }
+
+    fn readdir(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        self.serve("readdir", |fs| {
+            let listed = fs.list(node(ino), fh.0, offset, &mut |e| {
+                let kind = file_type(e.entry.attr.kind);
+                let full = reply.add(INodeNo(e.entry.node.0), e.position, kind, OsStr::from_bytes(e.name));
+                if !full && e.position > 2 {
+                    // Unlike readdirplus, this is no look-up.
+                    fs.forget(e.entry.node, 1);
+                }
+                !full
+            });
+            match listed {
+                Ok(()) => reply.ok(),
+                Err(error) => reply.error(code("readdir", &error)),
+            }
+        });
+    }
+
+    fn readdirplus(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        self.serve("readdirplus", |fs| {
+            let listed = fs.list(node(ino), fh.0, offset, &mut |e| {
+                let attr = file_attr(e.entry.node, &e.entry.attr);
+                let ttl = ttl(e.entry.lifetime);
+                let (ino, name) = (INodeNo(e.entry.node.0), OsStr::from_bytes(e.name));
+                !reply.add(ino, e.position, name, &ttl, &attr, Generation(0))
+            });
+            match listed {
+                Ok(()) => reply.ok(),
+                Err(error) => reply.error(code("readdirplus", &error)),
+            }
+        });
+    }
+
+    fn releasedir(&self, _: &Request, _: INodeNo, fh: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
+        self.serve("releasedir", |fs| {
+            fs.releasedir(fh.0);
+            reply.ok();
+        });
+    }
+
+    fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        self.serve("fsyncdir", |fs| reply_empty("fsyncdir", reply, fs.fsync_dir(node(ino))));
+    }
+
+    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
+        self.serve("statfs", |fs| match fs.statfs() {
+            Ok(s) => reply.statfs(
+                s.f_blocks,
+                s.f_bfree,
+                s.f_bavail,
+                s.f_files,
+                s.f_ffree,
+                s.f_bsize as u32,
+                crate::model::name::NAME_MAX as u32,
+                s.f_frsize as u32,
+            ),
+            Err(error) => reply.error(code("statfs", &error)),
+        });
+    }
+
+    fn setxattr(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        let how = match flags {
+            libc::XATTR_CREATE => XattrSet::Create,
+            libc::XATTR_REPLACE => XattrSet::Replace,
+            _ => XattrSet::Any,
+        };
+        self.serve("setxattr", |fs| {
+            let set = fs.set_xattr(caller(request), node(ino), name.as_bytes(), value, how);
+            reply_empty("setxattr", reply, set);
+        });
+    }
+
+    fn getxattr(&self, request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        self.serve("getxattr", |fs| {
+            reply_xattr("getxattr", reply, size, fs.get_xattr(caller(request), node(ino), name.as_bytes()));
+        });
+    }
+
+    fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        self.serve("listxattr", |fs| reply_xattr("listxattr", reply, size, fs.list_xattr(node(ino))));
+    }
+
+    fn removexattr(&self, request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.serve("removexattr", |fs| {
+            reply_empty("removexattr", reply, fs.remove_xattr(caller(request), node(ino), name.as_bytes()));
+        });
+    }
+
+    fn create(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        self.serve("create", |fs| {
+            match fs.create(caller(request), node(parent), name.as_bytes(), mode, flags) {
+                Ok((entry, opened)) => reply.created(
+                    &ttl(entry.lifetime),
+                    &file_attr(entry.node, &entry.attr),
+                    Generation(0),
+                    FileHandle(opened.fh),
+                    FopenFlags::FOPEN_KEEP_CACHE,
+                ),
+                Err(error) => reply.error(code("create", &error)),
+            }
+        });
+    }
+
+    fn fallocate(
+        &self,
+        request: &Request,
+        _: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        self.serve("fallocate", |fs| {
+            let done = fs.fallocate(caller(request), fh.0, mode, offset, length);
+            reply_empty("fallocate", reply, done);
+        });
+    }
+
+    fn lseek(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+        let to = match whence {
+            libc::SEEK_DATA => SeekTo::Data,
+            libc::SEEK_HOLE => SeekTo::Hole,
+            _ => return reply.error(Errno::EINVAL),
+        };
+        let Ok(offset) = u64::try_from(offset) else { return reply.error(Errno::ENXIO) };
+        self.serve("lseek", |fs| match fs.seek(node(ino), fh.0, offset, to) {
+            Ok(Some(found)) => reply.offset(found as i64),
+            Ok(None) => reply.error(Errno::ENXIO),
+            Err(error) => reply.error(code("lseek", &error)),
+        });
+    }
+
+    fn copy_file_range(
+        &self,
+        request: &Request,
+        _: INodeNo,
+        fh_in: FileHandle,
+        offset_in: u64,
+        _: INodeNo,
+        fh_out: FileHandle,
+        offset_out: u64,
+        len: u64,
+        _: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        // The reply's length has 32 bits.
+        let len = len.min(u64::from(u32::MAX & !4095));
+        let (from, to) = ((fh_in.0, offset_in), (fh_out.0, offset_out));
+        self.serve("copy_file_range", |fs| match fs.copy_range(caller(request), from, to, len) {
+            Ok(copied) => reply.written(copied as u32),
+            Err(error) => reply.error(code("copy_file_range", &error)),
+        });
+    }
+}
+
+/// Attributes of a name that is not there.
+const NOTHING: Attr = Attr {
+    kind: Kind::File,
+    size: 0,
+    mode: 0,
+    uid: 0,
+    gid: 0,
+    nlink: 0,
+    rdev: 0,
+    atime: Timestamp(0),
+    mtime: Timestamp(0),
+    ctime: Timestamp(0),
+};
+
+fn reply_xattr(what: &str, reply: ReplyXattr, size: u32, value: Result<Vec<u8>>) {
+    match value {
+        Ok(value) if size == 0 => reply.size(value.len() as u32),
+        Ok(value) if value.len() > size as usize => reply.error(Errno::ERANGE),
+        Ok(value) => reply.data(&value),
+        Err(error) => reply.error(code(what, &error)),
+    }
+}

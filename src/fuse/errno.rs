@@ -1,0 +1,47 @@
+//! What each error is to a program: one table, without a catch-all.
+
+use crate::dataset::Error;
+use crate::model::name::NameError;
+use crate::store;
+
+/// The errno of an error.
+pub fn errno(error: &Error) -> i32 {
+    match error {
+        Error::Store(error) => store_errno(error),
+        Error::NotFound(_) => libc::ENOENT,
+        Error::Exists(_) => libc::EEXIST,
+        Error::NotADirectory(_) => libc::ENOTDIR,
+        Error::IsADirectory(_) => libc::EISDIR,
+        Error::NotEmpty(_) => libc::ENOTEMPTY,
+        Error::Invalid(_) => libc::EINVAL,
+        Error::Name(NameError::TooLong(_)) => libc::ENAMETOOLONG,
+        Error::Name(NameError::Invalid(_) | NameError::Dataset(_)) => libc::EINVAL,
+        Error::NotPermitted(_) => libc::EPERM,
+        Error::CrossDataset(_) => libc::EXDEV,
+        Error::Immutable(_) => libc::EROFS,
+        Error::NoXattr => libc::ENODATA,
+        // What ext4 says when an inode's attributes outgrow their room.
+        Error::XattrTooLarge(_) => libc::ENOSPC,
+        Error::Unsupported(_) => libc::EOPNOTSUPP,
+        Error::TooLarge => libc::EFBIG,
+        Error::Stale => libc::ESTALE,
+        Error::NoDataset(_) | Error::NoVersion { .. } => libc::ENOENT,
+        // "Name not unique": the one errno that says what is wrong.
+        Error::Ambiguous { .. } => libc::ENOTUNIQ,
+    }
+}
+
+fn store_errno(error: &store::Error) -> i32 {
+    match error {
+        store::Error::Io { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
+        store::Error::NoSpace(_) => libc::ENOSPC,
+        store::Error::ReadOnly(_) => libc::EROFS,
+        store::Error::Corrupt(_)
+        | store::Error::Decode { .. }
+        | store::Error::Missing(_)
+        | store::Error::Index(_)
+        | store::Error::NotAStore(_)
+        | store::Error::NewerFormat { .. }
+        | store::Error::InUse { .. } => libc::EIO,
+    }
+}

@@ -1,0 +1,11 @@
+//! The kernel's side: FUSE requests to calls of [`crate::view::FileSystem`] and back.
+//!
+//! The only place that names `fuser`. A handler decodes, calls one method, replies; a panic in one is
+//! caught, logged and answered with EIO, and the mount lives on.
+
+mod adapter;
+mod errno;
+mod mount;
+
+pub use errno::errno;
+pub use mount::{Mount, MountOptions, mount, unmount};

@@ -1,0 +1,132 @@
+//! Mounting, unmounting, and telling the kernel what changed behind its back.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use fuser::{BackgroundSession, Config, INodeNo, MountOption, Notifier, Session, SessionACL};
+use parking_lot::{Mutex, RwLock};
+use rustix::mount::UnmountFlags;
+
+use crate::dataset::Invalid;
+use crate::model::DatasetId;
+use crate::view::FileSystem;
+
+use super::adapter::Adapter;
+
+/// Threads that serve requests. A request is short; more threads gain nothing on the machines measured,
+/// and these suffice for one that waits for the disk not to hold up the others.
+const THREADS: usize = 4;
+
+/// How to mount.
+#[derive(Clone, Debug)]
+pub struct MountOptions {
+    /// Where; an existing directory.
+    pub mountpoint: PathBuf,
+    /// Whether users other than the mounting one may use it (their permissions are checked).
+    pub allow_other: bool,
+    /// Whether the kernel refuses all changes.
+    pub read_only: bool,
+    /// Name of the source in the table of mounts.
+    pub fs_name: String,
+}
+
+/// A mounted file system.
+#[derive(Debug)]
+pub struct Mount {
+    mountpoint: PathBuf,
+    fs: Arc<FileSystem>,
+    notifier: Notifier,
+    /// Held shared by each request under way.
+    gate: Arc<RwLock<()>>,
+    session: Mutex<Option<BackgroundSession>>,
+}
+
+/// Mounts. Returns when the kernel has been answered and the mount can be used.
+pub fn mount(fs: Arc<FileSystem>, options: &MountOptions) -> io::Result<Mount> {
+    let gate = Arc::new(RwLock::new(()));
+    let adapter = Adapter::new(fs.clone(), gate.clone());
+    let mut config = Config::default();
+    config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
+    config.n_threads = Some(THREADS);
+    config.mount_options = vec![
+        MountOption::FSName(options.fs_name.clone()),
+        MountOption::Subtype("strata".into()),
+        MountOption::DefaultPermissions,
+        MountOption::NoAtime,
+        if options.read_only { MountOption::RO } else { MountOption::RW },
+    ];
+    let session = Session::new(adapter, &options.mountpoint, &config)?;
+    let notifier = session.notifier();
+    let session = Mutex::new(Some(session.spawn()?));
+    Ok(Mount { mountpoint: options.mountpoint.clone(), fs, notifier, gate, session })
+}
+
+impl Mount {
+    /// Tells the kernel to forget names and inodes that were changed by other means than through this
+    /// mount. Nothing that was read before the change is cached after this returns. Must not be called
+    /// from a request's handler.
+    pub fn invalidate(&self, dataset: DatasetId, invalid: &Invalid) {
+        // Requests under way may have read the old state and not answered yet: wait for them, lest
+        // the kernel caches their answers after it was told.
+        drop(self.gate.write());
+        for (dir, name) in &invalid.names {
+            let dir = INodeNo(self.fs.node_of(dataset, *dir).0);
+            if let Err(error) = self.notifier.inval_entry(dir, name.as_os_str()) {
+                log::debug!("kernel did not forget {name}: {error}");
+            }
+        }
+        for ino in &invalid.inodes {
+            let node = INodeNo(self.fs.node_of(dataset, *ino).0);
+            if let Err(error) = self.notifier.inval_inode(node, 0, 0) {
+                log::debug!("kernel did not forget inode {}: {error}", ino.0);
+            }
+        }
+    }
+
+    /// Where it is mounted.
+    pub fn mountpoint(&self) -> &Path {
+        &self.mountpoint
+    }
+
+    /// Unmounts: at once if nobody uses the mount, else as soon as the last user is done, while new
+    /// ones find it gone already.
+    pub fn unmount(&self) -> io::Result<()> {
+        match unmount(&self.mountpoint, false) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                log::warn!("{} is in use: it goes away when its users are done", self.mountpoint.display());
+                unmount(&self.mountpoint, true)
+            }
+            other => other,
+        }
+    }
+
+    /// Waits until it is unmounted, from here or from outside.
+    pub fn wait(&self) -> io::Result<()> {
+        let session = self.session.lock().take();
+        session.map_or(Ok(()), BackgroundSession::join)
+    }
+}
+
+/// Unmounts what is mounted at `mountpoint`; `lazy`: even if it is in use. Whoever may not do so
+/// directly does it by the set-user-id helper that comes with FUSE.
+pub fn unmount(mountpoint: &Path, lazy: bool) -> io::Result<()> {
+    let flags = if lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() };
+    match rustix::mount::unmount(mountpoint, flags) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::PERM) => {
+            let flags = if lazy { "-uz" } else { "-u" };
+            let output = Command::new("fusermount3").arg(flags).arg("--").arg(mountpoint).output()?;
+            if output.status.success() {
+                return Ok(());
+            }
+            let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            if text.contains("busy") {
+                return Err(io::Error::from_raw_os_error(libc::EBUSY));
+            }
+            Err(io::Error::other(text))
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,219 @@
+//! Listing directories.
+//!
+//! Entries of live and frozen directories are listed in the order of their name keys, and the position
+//! of an entry is part of its key: whatever is added or removed meanwhile, a listing that goes on shows
+//! every entry that stayed exactly once.
+
+use crate::dataset::{Error, Result};
+use crate::model::{Dirent, Ino, Kind, Name, NameKey, VersionNo};
+
+use super::fs::{Entry, FileSystem, Lifetime};
+use super::handles::Handle;
+use super::nodes::{Node, NodeId};
+use super::special::LOG_NAME;
+
+/// Entries fetched at a time.
+const BATCH: usize = 256;
+/// Positions of `.` and `..`; entries follow.
+const DOT: u64 = 1;
+const DOT_DOT: u64 = 2;
+const FIRST: u64 = 3;
+
+/// An entry of a listing.
+#[derive(Debug)]
+pub struct ListEntry<'a> {
+    /// Name as readdir(3) gives it.
+    pub name: &'a [u8],
+    /// Where to go on after this entry.
+    pub position: u64,
+    /// The node: looked up (and so to be forgotten) but for `.` and `..`.
+    pub entry: Entry,
+}
+
+impl FileSystem {
+    /// Opens a directory. Gives the handle's number and whether the kernel may keep the listing.
+    pub fn opendir(&self, id: NodeId) -> Result<(u64, bool)> {
+        let handle = match self.node(id)? {
+            Node::Live(id, ino) => {
+                let dataset = self.dataset(id)?;
+                dataset.open(ino)?;
+                Handle::LiveDir(dataset, ino)
+            }
+            Node::History(id, dir) => {
+                self.dataset(id)?.seal()?;
+                Handle::Versions(self.history_versions(id, dir)?)
+            }
+            Node::File(id, path) => {
+                let dataset = self.dataset(id)?;
+                dataset.seal()?;
+                Handle::Versions(self.file_versions(&dataset, &path)?)
+            }
+            _ => Handle::Dir,
+        };
+        let cacheable =
+            matches!(handle, Handle::LiveDir(..)) || matches!(self.node(id)?, Node::FrozenDir(..));
+        Ok((self.handles.insert(handle), cacheable))
+    }
+
+    /// Closes a directory.
+    pub fn releasedir(&self, fh: u64) {
+        if let Some(Handle::LiveDir(dataset, ino)) = self.handles.remove(fh).as_deref() {
+            dataset.close(*ino);
+        }
+    }
+
+    /// Calls `each` for the entries of a directory after `position`, until it returns false, which takes
+    /// the last one back.
+    pub fn list(
+        &self,
+        id: NodeId,
+        fh: u64,
+        position: u64,
+        each: &mut dyn FnMut(ListEntry<'_>) -> bool,
+    ) -> Result<()> {
+        let node = self.node(id)?;
+        let mut list = Lister { fs: self, each };
+        if position < DOT && !list.dot(id, &node, b".", DOT)? {
+            return Ok(());
+        }
+        if position < DOT_DOT && !list.dot(id, &self.parent(&node)?, b"..", DOT_DOT)? {
+            return Ok(());
+        }
+        match &node {
+            Node::Top => list.top(position),
+            Node::Live(..) => list.live(&node, position),
+            Node::FrozenDir(..) => list.frozen(&node, position),
+            Node::History(..) | Node::File(..) => {
+                let handle = self.handles.get(fh).ok_or(Error::Stale)?;
+                let Handle::Versions(versions) = &*handle else { return Err(Error::Stale) };
+                list.versions(&node, versions, position)
+            }
+            Node::Hash(..) => Ok(()),
+            _ => Err(Error::NotADirectory("this".into())),
+        }
+    }
+
+    fn parent(&self, node: &Node) -> Result<Node> {
+        Ok(match node {
+            Node::Live(id, ino) if *ino != Ino::ROOT => {
+                Node::Live(*id, self.dataset(*id)?.read(|live| live.parent(*ino))?)
+            }
+            Node::FrozenDir(id, version, ino) if *ino != Ino::ROOT => {
+                let place = self.dataset(*id)?.frozen(*version).inode(*ino)?.1.place;
+                Node::FrozenDir(*id, *version, place.map_or(Ino::ROOT, |p| p.dir))
+            }
+            // What is above the root of a mount is the kernel's to know.
+            other => other.clone(),
+        })
+    }
+}
+
+struct Lister<'a> {
+    fs: &'a FileSystem,
+    each: &'a mut dyn FnMut(ListEntry<'_>) -> bool,
+}
+
+impl Lister<'_> {
+    fn dot(&mut self, id: NodeId, node: &Node, name: &[u8], position: u64) -> Result<bool> {
+        let attr = self.fs.attr(node)?;
+        Ok((self.each)(ListEntry {
+            name,
+            position,
+            entry: Entry { node: id, attr, lifetime: Lifetime::Momentary },
+        }))
+    }
+
+    fn give(&mut self, name: &Name, position: u64, node: Node) -> Result<bool> {
+        // Something that went away between being listed and being looked up is left out.
+        let entry = match self.fs.entry(node) {
+            Ok(entry) => entry,
+            Err(Error::Stale | Error::NotFound(_)) => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        let node = entry.node;
+        let taken = (self.each)(ListEntry { name: name.as_bytes(), position, entry });
+        if !taken {
+            self.fs.forget(node, 1);
+        }
+        Ok(taken)
+    }
+
+    fn top(&mut self, position: u64) -> Result<()> {
+        for (i, dataset) in self.fs.repo.datasets().iter().enumerate() {
+            let at = FIRST + i as u64;
+            let name = Name::new(dataset.name().as_str().as_bytes())?;
+            if at > position && !self.give(&name, at, Node::Live(dataset.id(), Ino::ROOT))? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn live(&mut self, node: &Node, mut position: u64) -> Result<()> {
+        let Node::Live(id, dir) = *node else { return Err(Error::Stale) };
+        let dataset = self.fs.dataset(id)?;
+        loop {
+            let slots = dataset.read(|live| live.list(dir, (position + 1).max(FIRST), BATCH))?;
+            let done = slots.len() < BATCH;
+            for slot in slots {
+                position = slot.key.position();
+                if !self.give(&slot.name, position, Node::Live(id, slot.ino))? {
+                    return Ok(());
+                }
+            }
+            if done {
+                return Ok(());
+            }
+        }
+    }
+
+    fn frozen(&mut self, node: &Node, mut position: u64) -> Result<()> {
+        let Node::FrozenDir(id, version, dir) = *node else { return Err(Error::Stale) };
+        let tree = self.fs.dataset(id)?.frozen(version);
+        loop {
+            let entries = tree.entries(dir, NameKey::before((position + 1).max(FIRST)), BATCH)?;
+            let done = entries.len() < BATCH;
+            for (key, entry) in entries {
+                position = key.position();
+                let node = self.fs.frozen_node(id, &tree, &entry)?;
+                if !self.give(&entry.name, position, node)? {
+                    return Ok(());
+                }
+            }
+            if done {
+                return Ok(());
+            }
+        }
+    }
+
+    fn versions(&mut self, node: &Node, versions: &[VersionNo], position: u64) -> Result<()> {
+        let first = position.saturating_sub(FIRST - 1);
+        for (i, version) in versions.iter().enumerate().skip(first as usize) {
+            let at = FIRST + i as u64;
+            let name = Name::new(version.to_string().as_bytes())?;
+            let target = match node {
+                Node::History(id, _) => Node::HistoryLink(*id, *version),
+                Node::File(id, path) => {
+                    let tree = self.fs.dataset(*id)?.frozen(*version);
+                    let Some((ino, kind)) = tree.walk(path)? else { continue };
+                    self.fs.frozen_node(*id, &tree, &Dirent { name: name.clone(), ino, kind })?
+                }
+                _ => return Err(Error::Stale),
+            };
+            if !self.give(&name, at, target)? {
+                return Ok(());
+            }
+        }
+        let end = FIRST + versions.len() as u64;
+        if let (Node::History(id, dir), true) = (node, position < end) {
+            // Its size is computed only for who asks: that takes reading the whole history.
+            let attr = self.fs.generated_attr(&*self.fs.dataset(*id)?, Kind::File, 0, None)?;
+            let node = self.fs.number(Node::HistoryLog(*id, *dir));
+            let entry = Entry { node, attr, lifetime: Lifetime::Momentary };
+            if !(self.each)(ListEntry { name: LOG_NAME, position: end, entry }) {
+                self.fs.forget(node, 1);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,261 @@
+//! The file system: looking up nodes and their attributes.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use lru::LruCache;
+use parking_lot::{Mutex, RwLock};
+
+use crate::dataset::{Attr, Dataset, Error, Frozen, Repo, Result};
+use crate::model::{AtName, DatasetId, Dirent, Ino, Inode, Kind, Name, Timestamp, VersionNo};
+
+use super::handles::Handles;
+use super::nodes::{Node, NodeId, NodeTable};
+use super::special::LogText;
+use super::xattrs::Digests;
+
+/// Inodes of versions kept decoded.
+const INODE_CACHE: usize = 16 * 1024;
+
+/// What is mounted.
+#[derive(Clone, Debug)]
+pub enum Scope {
+    /// All datasets, as directories.
+    Store,
+    /// One dataset.
+    Dataset(Arc<Dataset>),
+    /// One version of a dataset.
+    Pinned(Arc<Dataset>, VersionNo),
+}
+
+/// How long what was said of a name and its attributes holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Until the kernel is told otherwise: it passes on all changes itself.
+    UntilTold,
+    /// For ever.
+    Immutable,
+    /// Not at all.
+    Momentary,
+}
+
+/// A node that was looked up.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its number, counted as looked up.
+    pub node: NodeId,
+    /// Its attributes.
+    pub attr: Attr,
+    /// How long this holds.
+    pub lifetime: Lifetime,
+}
+
+/// A mounted store, dataset or version.
+#[derive(Debug)]
+pub struct FileSystem {
+    pub(super) repo: Arc<Repo>,
+    scope: Scope,
+    read_only: bool,
+    pub(super) nodes: NodeTable,
+    pub(super) handles: Handles,
+    pub(super) inodes: Mutex<LruCache<(DatasetId, VersionNo, Ino), Arc<Inode>>>,
+    pub(super) log_text: Mutex<Option<LogText>>,
+    pub(super) digests: Digests,
+    /// When the list of datasets last changed.
+    pub(super) top_changed: RwLock<Timestamp>,
+}
+
+impl FileSystem {
+    /// The file system that shows `scope`. `read_only`: it refuses every change.
+    pub fn new(repo: Arc<Repo>, scope: Scope, read_only: bool) -> FileSystem {
+        let capacity = NonZeroUsize::new(INODE_CACHE).unwrap_or(NonZeroUsize::MIN);
+        FileSystem {
+            repo,
+            scope,
+            read_only,
+            nodes: NodeTable::default(),
+            handles: Handles::default(),
+            inodes: Mutex::new(LruCache::new(capacity)),
+            log_text: Mutex::new(None),
+            digests: Digests::default(),
+            top_changed: RwLock::new(Timestamp::now()),
+        }
+    }
+
+    /// What is mounted.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Whether nothing in this mount ever changes.
+    pub fn is_pinned(&self) -> bool {
+        matches!(self.scope, Scope::Pinned(..))
+    }
+
+    /// What a number stands for.
+    pub(super) fn node(&self, id: NodeId) -> Result<Node> {
+        if id == NodeId::ROOT {
+            return Ok(match &self.scope {
+                Scope::Store => Node::Top,
+                Scope::Dataset(dataset) => Node::Live(dataset.id(), Ino::ROOT),
+                Scope::Pinned(dataset, version) => Node::FrozenDir(dataset.id(), *version, Ino::ROOT),
+            });
+        }
+        self.nodes.node(id).ok_or(Error::Stale)
+    }
+
+    /// The number of a node, counted as looked up.
+    pub(super) fn number(&self, node: Node) -> NodeId {
+        match (&self.scope, &node) {
+            (Scope::Dataset(dataset), Node::Live(id, Ino::ROOT)) if *id == dataset.id() => NodeId::ROOT,
+            (Scope::Pinned(dataset, version), Node::FrozenDir(id, of, Ino::ROOT))
+                if *id == dataset.id() && of == version =>
+            {
+                NodeId::ROOT
+            }
+            _ => self.nodes.number(node),
+        }
+    }
+
+    pub(super) fn dataset(&self, id: DatasetId) -> Result<Arc<Dataset>> {
+        match &self.scope {
+            Scope::Dataset(dataset) | Scope::Pinned(dataset, _) if dataset.id() == id => Ok(dataset.clone()),
+            _ => self.repo.by_id(id).ok_or(Error::Stale),
+        }
+    }
+
+    pub(super) fn refuse_read_only(&self) -> Result<()> {
+        if self.read_only { Err(Error::Immutable("this read-only mount".into())) } else { Ok(()) }
+    }
+
+    /// The kernel forgets `count` look-ups of a node.
+    pub fn forget(&self, id: NodeId, count: u64) {
+        self.nodes.forget(id, count);
+    }
+
+    /// Looks up a name.
+    pub fn lookup(&self, parent: NodeId, name: &[u8]) -> Result<Entry> {
+        let name = Name::new(name)?;
+        let parent = self.node(parent)?;
+        let node = match &parent {
+            Node::Top => {
+                let dataset = self.repo.get(&name.to_string()).ok_or_else(|| not_found(&name))?;
+                Node::Live(dataset.id(), Ino::ROOT)
+            }
+            Node::Live(id, dir) => return self.lookup_live(*id, *dir, &name),
+            Node::FrozenDir(id, version, dir) => {
+                let tree = self.dataset(*id)?.frozen(*version);
+                let entry = tree.lookup(*dir, &name)?.ok_or_else(|| not_found(&name))?;
+                self.frozen_node(*id, &tree, &entry)?
+            }
+            _ => self.lookup_special(&parent, &name)?,
+        };
+        self.entry(node)
+    }
+
+    fn lookup_live(&self, id: DatasetId, dir: Ino, name: &Name) -> Result<Entry> {
+        let dataset = self.dataset(id)?;
+        let found = dataset.read(|live| match live.lookup(dir, name)? {
+            Some(ino) => Ok(Some((ino, live.attr(ino)?))),
+            None => Ok(None),
+        })?;
+        if let Some((ino, attr)) = found {
+            let node = self.number(Node::Live(id, ino));
+            return Ok(Entry { node, attr, lifetime: Lifetime::UntilTold });
+        }
+        let at = AtName::parse(name.as_bytes()).ok_or_else(|| not_found(name))?;
+        self.entry(self.lookup_at(&dataset, dir, &at, name)?)
+    }
+
+    /// The node of an entry of a version.
+    pub(super) fn frozen_node(&self, id: DatasetId, tree: &Frozen, entry: &Dirent) -> Result<Node> {
+        if entry.kind == Kind::Dir {
+            return Ok(Node::FrozenDir(id, tree.version(), entry.ino));
+        }
+        let (recorded, inode) = tree.inode(entry.ino)?;
+        self.inodes.lock().put((id, recorded, entry.ino), Arc::new(inode));
+        Ok(Node::Frozen(id, recorded, entry.ino))
+    }
+
+    /// An inode of a version, by the version that recorded it.
+    pub(super) fn frozen_inode(&self, id: DatasetId, recorded: VersionNo, ino: Ino) -> Result<Arc<Inode>> {
+        if let Some(inode) = self.inodes.lock().get(&(id, recorded, ino)) {
+            return Ok(inode.clone());
+        }
+        let inode = Arc::new(self.dataset(id)?.frozen(recorded).inode(ino)?.1);
+        self.inodes.lock().put((id, recorded, ino), inode.clone());
+        Ok(inode)
+    }
+
+    /// Looks up a node: numbers it and takes its attributes.
+    pub(super) fn entry(&self, node: Node) -> Result<Entry> {
+        let attr = self.attr(&node)?;
+        let lifetime = lifetime(&node);
+        Ok(Entry { node: self.number(node), attr, lifetime })
+    }
+
+    /// The attributes of a node.
+    pub fn getattr(&self, id: NodeId) -> Result<(Attr, Lifetime)> {
+        let node = self.node(id)?;
+        Ok((self.attr(&node)?, lifetime(&node)))
+    }
+
+    pub(super) fn attr(&self, node: &Node) -> Result<Attr> {
+        match node {
+            Node::Top => Ok(self.top_attr()),
+            Node::Live(id, ino) => self.dataset(*id)?.read(|live| live.attr(*ino)),
+            Node::FrozenDir(id, version, ino) => {
+                Ok(Attr::from(&self.dataset(*id)?.frozen(*version).inode(*ino)?.1))
+            }
+            Node::Frozen(id, recorded, ino) => Ok(Attr::from(&*self.frozen_inode(*id, *recorded, *ino)?)),
+            special => self.special_attr(special),
+        }
+    }
+
+    fn top_attr(&self) -> Attr {
+        let changed = *self.top_changed.read();
+        Attr {
+            kind: Kind::Dir,
+            size: 0,
+            mode: 0o755,
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            nlink: 2 + self.repo.datasets().len() as u32,
+            rdev: 0,
+            atime: changed,
+            mtime: changed,
+            ctime: changed,
+        }
+    }
+
+    /// A symbolic link's target.
+    pub fn readlink(&self, id: NodeId) -> Result<Vec<u8>> {
+        match self.node(id)? {
+            Node::Live(id, ino) => Ok(self.dataset(id)?.read(|live| live.symlink(ino))?.into_vec()),
+            Node::Frozen(id, recorded, ino) => match &self.frozen_inode(id, recorded, ino)?.body {
+                crate::model::Body::Symlink(target) => Ok(target.to_vec()),
+                _ => Err(Error::Invalid("not a symbolic link".into())),
+            },
+            Node::HistoryLink(_, version) => Ok(format!("../@{version}").into_bytes()),
+            Node::AtLink(_, version) => Ok(format!("@{version}").into_bytes()),
+            _ => Err(Error::Invalid("not a symbolic link".into())),
+        }
+    }
+
+    /// Free space and inodes: what the store's disk has.
+    pub fn statfs(&self) -> Result<rustix::fs::StatVfs> {
+        Ok(self.repo.store().statvfs()?)
+    }
+}
+
+pub(super) fn not_found(name: &Name) -> Error {
+    Error::NotFound(name.to_string())
+}
+
+fn lifetime(node: &Node) -> Lifetime {
+    match node {
+        Node::Top | Node::Live(..) => Lifetime::UntilTold,
+        Node::FrozenDir(..) | Node::Frozen(..) => Lifetime::Immutable,
+        _ => Lifetime::Momentary,
+    }
+}

@@ -1,0 +1,66 @@
+//! Open handles.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::dataset::{Dataset, OpenFile};
+use crate::model::{Content, Ino, VersionNo};
+
+/// What is open.
+#[derive(Debug)]
+pub enum Handle {
+    /// A live file.
+    Live {
+        /// Its dataset.
+        dataset: Arc<Dataset>,
+        /// Its inode.
+        ino: Ino,
+        /// What all its handles share.
+        file: Arc<OpenFile>,
+        /// Whether every write goes to the end.
+        append: bool,
+        /// Whether it may be written to.
+        writable: bool,
+        /// Whether closing it makes a version of what was written.
+        flushes: bool,
+    },
+    /// A file of a version.
+    Frozen(Content),
+    /// A generated text.
+    Text(Arc<Vec<u8>>),
+    /// A live directory.
+    LiveDir(Arc<Dataset>, Ino),
+    /// A directory whose listing is computed again for each read.
+    Dir,
+    /// A listing of versions, taken when it was opened.
+    Versions(Vec<VersionNo>),
+}
+
+/// Handles by number. Number 0 is never given out.
+#[derive(Debug, Default)]
+pub struct Handles {
+    open: RwLock<HashMap<u64, Arc<Handle>>>,
+    last: AtomicU64,
+}
+
+impl Handles {
+    /// Gives a handle a number.
+    pub fn insert(&self, handle: Handle) -> u64 {
+        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        self.open.write().insert(number, Arc::new(handle));
+        number
+    }
+
+    /// The handle of a number.
+    pub fn get(&self, number: u64) -> Option<Arc<Handle>> {
+        self.open.read().get(&number).cloned()
+    }
+
+    /// Takes a handle out.
+    pub fn remove(&self, number: u64) -> Option<Arc<Handle>> {
+        self.open.write().remove(&number)
+    }
+}

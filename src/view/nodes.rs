@@ -1,0 +1,133 @@
+//! Node numbers, and what they stand for.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+use crate::model::{DatasetId, Ino, Name, VersionNo};
+
+/// A node as the kernel numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u64);
+
+const SPECIAL: u64 = 1 << 63;
+const INO_BITS: u32 = 40;
+
+impl NodeId {
+    /// What is mounted.
+    pub const ROOT: NodeId = NodeId(1);
+
+    /// The node of a live inode.
+    pub fn live(dataset: DatasetId, ino: Ino) -> NodeId {
+        NodeId(u64::from(dataset.0) << INO_BITS | ino.0)
+    }
+
+    /// The live inode a number stands for, if it is of that form.
+    fn as_live(self) -> Option<(DatasetId, Ino)> {
+        let dataset = u32::try_from(self.0 >> INO_BITS).ok().filter(|d| *d > 0)?;
+        (self.0 & SPECIAL == 0).then_some((DatasetId(dataset), Ino(self.0 & ((1 << INO_BITS) - 1))))
+    }
+}
+
+/// What a node is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Node {
+    /// The list of datasets.
+    Top,
+    /// An inode of a live tree.
+    Live(DatasetId, Ino),
+    /// A directory of a version.
+    FrozenDir(DatasetId, VersionNo, Ino),
+    /// Anything else of a version, by the version that recorded it: equal files of several versions
+    /// are one node, and share what the kernel has cached.
+    Frozen(DatasetId, VersionNo, Ino),
+    /// `@history` of a live directory.
+    History(DatasetId, Ino),
+    /// `@history/log.jsonl`.
+    HistoryLog(DatasetId, Ino),
+    /// `@history/vN`.
+    HistoryLink(DatasetId, VersionNo),
+    /// `@latest` or `@prev`, by the version it stands for now.
+    AtLink(DatasetId, VersionNo),
+    /// `@hash` of a live directory.
+    Hash(DatasetId, Ino),
+    /// `@file` or something below it, by the path from the dataset's root.
+    File(DatasetId, Vec<Name>),
+}
+
+/// The numbers given out to nodes that have none of their own.
+#[derive(Debug, Default)]
+pub struct NodeTable {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    numbers: HashMap<Node, u64>,
+    nodes: HashMap<u64, (Node, u64)>,
+    last: u64,
+}
+
+impl NodeTable {
+    /// The number of a node, counted as looked up once more.
+    pub fn number(&self, node: Node) -> NodeId {
+        match node {
+            Node::Top => NodeId::ROOT,
+            Node::Live(dataset, ino) => NodeId::live(dataset, ino),
+            special => {
+                let mut inner = self.inner.lock();
+                let next = inner.last + 1;
+                let number = *inner.numbers.entry(special.clone()).or_insert(next);
+                inner.last = inner.last.max(number);
+                inner.nodes.entry(number).or_insert((special, 0)).1 += 1;
+                NodeId(number | SPECIAL)
+            }
+        }
+    }
+
+    /// What a number stands for.
+    pub fn node(&self, id: NodeId) -> Option<Node> {
+        if let Some((dataset, ino)) = id.as_live() {
+            return Some(Node::Live(dataset, ino));
+        }
+        self.inner.lock().nodes.get(&(id.0 & !SPECIAL)).map(|(node, _)| node.clone())
+    }
+
+    /// Takes back `count` look-ups; without any left, the number is free.
+    pub fn forget(&self, id: NodeId, count: u64) {
+        if id.0 & SPECIAL == 0 {
+            return;
+        }
+        let mut inner = self.inner.lock();
+        let number = id.0 & !SPECIAL;
+        if let Some((_, lookups)) = inner.nodes.get_mut(&number) {
+            *lookups = lookups.saturating_sub(count);
+            if *lookups == 0 {
+                if let Some((node, _)) = inner.nodes.remove(&number) {
+                    inner.numbers.remove(&node);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn live_numbers_are_permanent_and_special_ones_are_counted() {
+        let table = NodeTable::default();
+        let live = table.number(Node::Live(DatasetId(3), Ino(7)));
+        assert_eq!(live, NodeId(3 << 40 | 7));
+        assert_eq!(table.node(live), Some(Node::Live(DatasetId(3), Ino(7))));
+        let frozen = Node::Frozen(DatasetId(3), VersionNo(2), Ino(7));
+        let first = table.number(frozen.clone());
+        assert_eq!(table.number(frozen.clone()), first);
+        table.forget(first, 1);
+        assert_eq!(table.node(first), Some(frozen.clone()));
+        table.forget(first, 1);
+        assert_eq!(table.node(first), None);
+        assert_ne!(table.number(frozen), first);
+    }
+}

@@ -1,0 +1,156 @@
+//! Extended attributes, the virtual `user.strata.*` ones among them.
+//!
+//! | name | on | value |
+//! |---|---|---|
+//! | `user.strata.version` | a dataset's root, a version's root | number of the newest, of that version: `v12` |
+//! | `user.strata.snapshot` | the same | its snapshot id |
+//! | `user.strata.b3sum`, `user.strata.sha256` | a file | what `b3sum` and `sha256sum` print |
+
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
+use parking_lot::Mutex;
+use sha2::Digest;
+
+use crate::dataset::live::decode_xattrs;
+use crate::dataset::{Caller, Error, Result, XattrSet};
+use crate::model::{Content, ContentId, Ino, VersionNo};
+use crate::store::{content_id, for_each_block};
+
+use super::fs::FileSystem;
+use super::nodes::{Node, NodeId};
+
+/// Prefix of the virtual attributes.
+const PREFIX: &[u8] = b"user.strata.";
+/// Digests kept.
+const DIGESTS: usize = 4096;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Algorithm {
+    Blake3,
+    Sha256,
+}
+
+/// Digests of whole contents that were asked for before.
+#[derive(Debug)]
+pub struct Digests(Mutex<LruCache<(ContentId, Algorithm), String>>);
+
+impl Default for Digests {
+    fn default() -> Self {
+        Digests(Mutex::new(LruCache::new(NonZeroUsize::new(DIGESTS).unwrap_or(NonZeroUsize::MIN))))
+    }
+}
+
+impl FileSystem {
+    /// The value of an extended attribute.
+    pub fn get_xattr(&self, by: Caller, id: NodeId, name: &[u8]) -> Result<Vec<u8>> {
+        let node = self.node(id)?;
+        if let Some(name) = name.strip_prefix(PREFIX) {
+            return self.virtual_xattr(by, &node, name);
+        }
+        let mut list = self.xattrs(&node)?;
+        let at = list.iter().position(|(n, _)| n == name).ok_or(Error::NoXattr)?;
+        Ok(list.swap_remove(at).1)
+    }
+
+    /// The names of the extended attributes, each followed by a NUL byte. The virtual ones are left
+    /// out: they are not to be copied.
+    pub fn list_xattr(&self, id: NodeId) -> Result<Vec<u8>> {
+        let list = self.xattrs(&self.node(id)?)?;
+        Ok(list.into_iter().flat_map(|(name, _)| name.into_iter().chain([0])).collect())
+    }
+
+    fn xattrs(&self, node: &Node) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let store = &**self.repo.store();
+        match node {
+            Node::Live(id, ino) => self.dataset(*id)?.read(|live| live.xattrs(*ino)),
+            Node::FrozenDir(id, version, ino) => {
+                decode_xattrs(store, self.dataset(*id)?.frozen(*version).inode(*ino)?.1.xattrs.as_deref())
+            }
+            Node::Frozen(id, recorded, ino) => {
+                decode_xattrs(store, self.frozen_inode(*id, *recorded, *ino)?.xattrs.as_deref())
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Sets an extended attribute.
+    pub fn set_xattr(&self, by: Caller, id: NodeId, name: &[u8], value: &[u8], how: XattrSet) -> Result<()> {
+        check_name(name)?;
+        match self.live_node(id)? {
+            Some((dataset, ino)) => dataset.adjust(by, |live| live.set_xattr(ino, name, value, how)),
+            None => Err(Error::Unsupported("an attribute of the top of a store")),
+        }
+    }
+
+    /// Removes an extended attribute.
+    pub fn remove_xattr(&self, by: Caller, id: NodeId, name: &[u8]) -> Result<()> {
+        check_name(name)?;
+        match self.live_node(id)? {
+            Some((dataset, ino)) => dataset.adjust(by, |live| live.remove_xattr(ino, name)),
+            None => Err(Error::NoXattr),
+        }
+    }
+
+    fn virtual_xattr(&self, by: Caller, node: &Node, name: &[u8]) -> Result<Vec<u8>> {
+        let text = match (name, node) {
+            (b"version" | b"snapshot", Node::Live(id, Ino::ROOT)) => {
+                let dataset = self.dataset(*id)?;
+                dataset.seal()?;
+                self.version_xattr(name, node, dataset.newest())?
+            }
+            (b"version" | b"snapshot", Node::FrozenDir(_, version, Ino::ROOT)) => {
+                self.version_xattr(name, node, *version)?
+            }
+            (b"b3sum", node) => self.digest(&self.content_of(by, node)?, Algorithm::Blake3)?,
+            (b"sha256", node) => self.digest(&self.content_of(by, node)?, Algorithm::Sha256)?,
+            _ => return Err(Error::NoXattr),
+        };
+        Ok(text.into_bytes())
+    }
+
+    fn version_xattr(&self, name: &[u8], node: &Node, version: VersionNo) -> Result<String> {
+        let (Node::Live(id, _) | Node::FrozenDir(id, ..)) = node else { return Err(Error::NoXattr) };
+        if version == VersionNo::EMPTY {
+            return Err(Error::NoXattr);
+        }
+        match name {
+            b"version" => Ok(version.to_string()),
+            _ => Ok(self.dataset(*id)?.snapshot(version)?.to_hex()),
+        }
+    }
+
+    fn digest(&self, content: &Content, algorithm: Algorithm) -> Result<String> {
+        let key = (content_id(content), algorithm);
+        if let Some(known) = self.digests.0.lock().get(&key) {
+            return Ok(known.clone());
+        }
+        let objects = self.repo.objects();
+        let digest = match algorithm {
+            Algorithm::Blake3 => {
+                let mut hasher = blake3::Hasher::new();
+                for_each_block(objects, content, |block| drop(hasher.update(block)))?;
+                hasher.finalize().to_hex().to_string()
+            }
+            Algorithm::Sha256 => {
+                let mut hasher = sha2::Sha256::new();
+                for_each_block(objects, content, |block| hasher.update(block))?;
+                hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+            }
+        };
+        self.digests.0.lock().put(key, digest.clone());
+        Ok(digest)
+    }
+}
+
+/// Which names can be set: neither the virtual ones nor access control lists, which the kernel would
+/// have to enforce.
+fn check_name(name: &[u8]) -> Result<()> {
+    if name.starts_with(PREFIX) {
+        return Err(Error::NotPermitted("user.strata.* attributes are computed".into()));
+    }
+    if name.starts_with(b"system.") {
+        return Err(Error::Unsupported("setting system.* attributes"));
+    }
+    Ok(())
+}
