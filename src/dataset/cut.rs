@@ -38,7 +38,7 @@ impl Dataset {
     /// way and is about to be changed or removed, the burst ends here.
     pub(super) fn keep_closed_state(&self, state: &mut State, ino: Ino) -> Result<()> {
         let settling = matches!(self.policy(), Policy::Settle(_)) && self.cuts_itself(state);
-        if settling && state.live.dirty.has_content(ino) {
+        if settling && state.live.dirty.has_content(ino) && !state.blank.contains(&ino) {
             let by = state.changed_by;
             self.cut(state, by, None)?;
         }
@@ -46,7 +46,7 @@ impl Dataset {
     }
 
     /// Writes what changed since the last record to the log.
-    fn log_pending(&self, state: &mut State) -> Result<()> {
+    pub(super) fn log_pending(&self, state: &mut State) -> Result<()> {
         let ops = state.live.unlogged_changes()?;
         if ops.is_empty() {
             return Ok(());
@@ -54,6 +54,7 @@ impl Dataset {
         let sequence = state.sequence + 1;
         self.store.append_pending(&PendingRecord { dataset: self.id(), sequence, discard: false, ops })?;
         state.sequence = sequence;
+        state.logged = true;
         state.live.logged();
         Ok(())
     }
@@ -67,11 +68,11 @@ impl Dataset {
     ) -> Result<Option<VersionNo>> {
         let live = &mut state.live;
         let mut ops = live.changes()?;
-        if live.dirty.only_attributes() {
+        if state.logged || live.dirty.only_attributes() {
             live.drop_unchanged(&mut ops)?;
         }
         if ops.is_empty() {
-            live.recorded();
+            self.nothing_changed(state)?;
             return Ok(None);
         }
         if live.head.number == VersionNo::EMPTY && message.is_none() {
@@ -109,7 +110,29 @@ impl Dataset {
         live.head.view = View::of(number, &live.head.rollbacks);
         live.recorded();
         self.publish_history(live);
+        state.logged = false;
+        state.blank.clear();
         Ok(Some(number))
+    }
+
+    /// Forgets changes that came to nothing, in the log too.
+    fn nothing_changed(&self, state: &mut State) -> Result<()> {
+        if state.logged {
+            self.discard_pending(state)?;
+        }
+        state.live.recorded();
+        state.blank.clear();
+        Ok(())
+    }
+
+    /// Records that the pending records so far do not count.
+    fn discard_pending(&self, state: &mut State) -> Result<()> {
+        let sequence = state.sequence + 1;
+        let discard = PendingRecord { dataset: self.id(), sequence, discard: true, ops: Vec::new() };
+        self.store.append_pending(&discard)?;
+        state.sequence = sequence;
+        state.logged = false;
+        Ok(())
     }
 
     /// Cuts what waits for a cut, because somebody looks: a reader never sees history lagging behind
@@ -210,14 +233,12 @@ impl Dataset {
         state.in_batch = false;
         let mut invalid = Invalid::default();
         state.live.changes()?.into_iter().for_each(|op| invalid.add(op));
-        let sequence = state.sequence + 1;
-        let discard = PendingRecord { dataset: self.id(), sequence, discard: true, ops: Vec::new() };
-        self.store.append_pending(&discard)?;
-        state.sequence = sequence;
+        self.discard_pending(&mut state)?;
+        state.blank.clear();
         let head = state.live.head.clone();
         let files = state.live.reset(head)?;
         drop(state);
-        files.into_iter().for_each(|(file, content)| file.edit().replace(content));
+        files.into_iter().for_each(|(file, content)| file.edit().replace(self.working(content)));
         self.store.sync()?;
         Ok(invalid)
     }

@@ -1,5 +1,6 @@
 //! A dataset: its live tree, its settings, and the lock that orders changes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,7 +23,7 @@ pub struct Dataset {
     id: DatasetId,
     pub(super) record: RwLock<DatasetRecord>,
     pub(super) store: Arc<Store>,
-    objects: Objects,
+    objects: Arc<Objects>,
     sync_always: bool,
     pub(super) state: Mutex<State>,
     /// Head and rollbacks, to be read without waiting for a change under way.
@@ -41,13 +42,17 @@ pub(super) struct State {
     pub changed_by: Caller,
     /// Whether a batch holds versions back.
     pub in_batch: bool,
+    /// Whether pending records were written since the last version.
+    pub logged: bool,
+    /// Files that were closed blank, see [`Dataset::flush`].
+    pub blank: BTreeSet<Ino>,
 }
 
 impl Dataset {
     /// Loads a dataset from the store.
     pub fn load(
         store: Arc<Store>,
-        objects: Objects,
+        objects: Arc<Objects>,
         record: DatasetRecord,
         sync_always: bool,
     ) -> Result<Dataset> {
@@ -75,6 +80,8 @@ impl Dataset {
             changed_at: Instant::now(),
             changed_by: Caller::default(),
             in_batch: false,
+            logged: sequence > 0,
+            blank: BTreeSet::new(),
         };
         let (record, state) = (RwLock::new(record), Mutex::new(state));
         Ok(Dataset { id, record, store, objects, sync_always, state, history })
@@ -167,7 +174,12 @@ impl Dataset {
     }
 
     fn open_file(&self, content: Content) -> OpenFile {
-        OpenFile::new(WorkingFile::new(content, self.store.scratch_dir()))
+        OpenFile::new(self.working(content))
+    }
+
+    /// A file that has this content, to be written to.
+    pub(super) fn working(&self, content: Content) -> WorkingFile {
+        WorkingFile::new(content, &self.store.scratch_dir())
     }
 
     /// Opens a handle of `ino`; of a regular file, gives what its handles share.
@@ -182,6 +194,10 @@ impl Dataset {
 
     /// Makes what was written to an open file part of the live tree, and with that of a version. What
     /// close(2) and fsync(2) do.
+    ///
+    /// A file that was just made, or emptied, by being opened is only logged: shells open a file and
+    /// close a duplicate of the descriptor before anything is written, and that makes no version. It is
+    /// part of the next one, at the latest when the last descriptor is closed ([`Dataset::closed`]).
     pub fn flush(&self, by: Caller, ino: Ino, file: &OpenFile) -> Result<()> {
         let mut edit = file.edit();
         if !edit.is_dirty() && !self.lock().live.is_held(ino) {
@@ -189,9 +205,15 @@ impl Dataset {
         }
         let (content, written) = edit.settle(&self.objects)?;
         let mut state = self.lock();
-        self.put_content(&mut state, by, ino, content, written)?;
+        self.put_content(&mut state, by, ino, content, written, file.is_blank())?;
         drop(state);
         self.make_durable()
+    }
+
+    /// What the close of the last descriptor of a file does after [`Dataset::flush`].
+    pub fn closed(&self, by: Caller, ino: Ino) -> Result<()> {
+        let mut state = self.lock();
+        if state.blank.remove(&ino) { self.changed(&mut state, by) } else { Ok(()) }
     }
 
     fn put_content(
@@ -201,6 +223,7 @@ impl Dataset {
         ino: Ino,
         content: Content,
         written: Option<Timestamp>,
+        blank: bool,
     ) -> Result<()> {
         let held = state.live.is_held(ino);
         if !held && state.live.content(ino)? != content {
@@ -208,10 +231,15 @@ impl Dataset {
         }
         let changed = state.live.set_content(ino, content, written)?;
         state.live.unhold(ino)?;
-        if changed || held {
-            self.changed(state, by)?;
+        if !changed && !held {
+            return Ok(());
         }
-        Ok(())
+        if blank {
+            state.blank.insert(ino);
+            return self.log_pending(state);
+        }
+        state.blank.remove(&ino);
+        self.changed(state, by)
     }
 
     /// Drops what was written to a file and could not be kept, so that it is again as of its last
@@ -219,7 +247,7 @@ impl Dataset {
     pub fn give_up(&self, by: Caller, ino: Ino, file: &OpenFile) -> Result<()> {
         let mut edit = file.edit();
         let mut state = self.lock();
-        edit.replace(state.live.content(ino)?);
+        edit.replace(self.working(state.live.content(ino)?));
         state.live.unhold(ino)?;
         self.changed(&mut state, by)
     }

@@ -8,7 +8,7 @@ use crate::model::{
     Dirent, Ino, Inode, Kind, Name, Op, Place, Timestamp, TreeHash, VersionId, VersionNo, VersionRecord,
     VersionSpec,
 };
-use crate::store::Error as StoreError;
+use crate::store::{Error as StoreError, HashMatch};
 
 use super::dataset::Dataset;
 use super::error::{Error, Result};
@@ -79,7 +79,7 @@ impl Dataset {
             VersionSpec::Number { .. } => None,
             VersionSpec::Latest => Some(newest),
             VersionSpec::Prev => newest.0.checked_sub(1).map(VersionNo),
-            VersionSpec::Time(time) => self.store.version_at(self.id(), *time)?,
+            VersionSpec::Time(time) => Some(self.store.version_at(self.id(), *time)?),
             VersionSpec::Hash(prefix) => self.resolve_hash(prefix)?,
         };
         let found = found.filter(|v| *v > VersionNo::EMPTY);
@@ -89,7 +89,7 @@ impl Dataset {
     fn resolve_hash(&self, prefix: &str) -> Result<Option<VersionNo>> {
         let found = self.store.by_hash_prefix(self.id(), prefix)?;
         if found.len() > 1 {
-            let show = |m: &crate::store::HashMatch| format!("{} ({})", m.hex(), m.version);
+            let show = |m: &HashMatch| format!("{} ({})", TreeHash(m.hash), m.version);
             return Err(Error::Ambiguous {
                 dataset: self.name().to_string(),
                 spec: prefix.to_owned(),
@@ -188,7 +188,7 @@ impl Dataset {
             return Ok((1..=self.newest().0).map(VersionNo).collect());
         }
         let mut versions: BTreeSet<VersionNo> =
-            self.store.tree_versions(self.id(), dir)?.into_iter().map(|(v, _)| v).collect();
+            self.store.tree_versions(self.id(), dir, self.newest(), usize::MAX)?.into_iter().map(|(v, _)| v).collect();
         for &(rollback, _) in self.rollbacks().iter() {
             let before = self.frozen(VersionNo(rollback.0 - 1)).tree(dir)?;
             if before != self.frozen(rollback).tree(dir)? {
@@ -210,14 +210,14 @@ impl Dataset {
             }
         }
         let place = Place { dir, key: name.key() };
-        let entries = self.store.entry_versions(self.id(), place.dir, place.key)?;
+        let entries = self.store.entry_versions(self.id(), place.dir, place.key, self.newest(), usize::MAX)?;
         if entries.is_empty() {
             return Ok(None);
         }
         let mut candidates: BTreeSet<VersionNo> = entries.iter().map(|(v, _)| *v).collect();
         let inos: BTreeSet<Ino> = entries.iter().filter_map(|(_, e)| e.as_ref()).map(|e| e.ino).collect();
         for ino in inos {
-            candidates.extend(self.store.inode_versions(self.id(), ino)?.into_iter().map(|(v, _)| v));
+            candidates.extend(self.store.inode_versions(self.id(), ino, self.newest(), usize::MAX)?.into_iter().map(|(v, _)| v));
         }
         candidates.extend(self.rollbacks().iter().map(|&(v, _)| v));
         let mut versions = Vec::new();
@@ -236,7 +236,7 @@ impl Dataset {
         if let Some(entry) = self.frozen(self.newest()).entry(place.dir, place.key)? {
             return Ok(Some(entry));
         }
-        let entries = self.store.entry_versions(self.id(), place.dir, place.key)?;
+        let entries = self.store.entry_versions(self.id(), place.dir, place.key, self.newest(), usize::MAX)?;
         Ok(entries.into_iter().find_map(|(_, entry)| entry))
     }
 }

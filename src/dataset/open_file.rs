@@ -1,6 +1,6 @@
 //! The state that all open handles of a live file share.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::{RwLock, RwLockWriteGuard};
 
@@ -18,13 +18,20 @@ pub struct OpenFile {
     working: RwLock<WorkingFile>,
     size: AtomicU64,
     written_at: AtomicI64,
+    /// Whether it was made or emptied by being opened, and nothing was written since.
+    blank: AtomicBool,
 }
 
 impl OpenFile {
     /// The open state of a file that has the content of `working`.
     pub fn new(working: WorkingFile) -> OpenFile {
         let size = AtomicU64::new(working.size());
-        OpenFile { working: RwLock::new(working), size, written_at: AtomicI64::new(NEVER) }
+        OpenFile {
+            working: RwLock::new(working),
+            size,
+            written_at: AtomicI64::new(NEVER),
+            blank: AtomicBool::new(false),
+        }
     }
 
     /// Size in bytes.
@@ -36,6 +43,11 @@ impl OpenFile {
     pub fn written_at(&self) -> Option<Timestamp> {
         let nanos = self.written_at.load(Ordering::Acquire);
         (nanos != NEVER).then_some(Timestamp(nanos))
+    }
+
+    /// Whether it was made or emptied by being opened, and nothing was written since.
+    pub fn is_blank(&self) -> bool {
+        self.blank.load(Ordering::Acquire)
     }
 
     /// Lets a time of change that was set by request stand against earlier writes.
@@ -55,12 +67,12 @@ impl OpenFile {
 
     /// Where data starts at or after `offset` ([`None`]: nowhere).
     pub fn next_data(&self, objects: &Objects, offset: u64) -> Result<Option<u64>> {
-        self.working.read().seek_data(objects, offset)
+        self.working.read().next_data(objects, offset)
     }
 
     /// Where a hole starts at or after `offset` ([`None`]: `offset` is past the end).
     pub fn next_hole(&self, objects: &Objects, offset: u64) -> Result<Option<u64>> {
-        self.working.read().seek_hole(objects, offset)
+        self.working.read().next_hole(objects, offset)
     }
 }
 
@@ -75,7 +87,13 @@ impl Edit<'_> {
     /// The file's bytes, to be changed.
     pub fn write(&mut self) -> &mut WorkingFile {
         self.file.written_at.store(Timestamp::now().0, Ordering::Release);
+        self.file.blank.store(false, Ordering::Release);
         &mut self.working
+    }
+
+    /// Notes that the file was made, or emptied, by being opened.
+    pub fn begin_blank(&mut self) {
+        self.file.blank.store(true, Ordering::Release);
     }
 
     /// Makes chunks of all that was written. Gives the content, and when it was last written to.
@@ -97,8 +115,8 @@ impl Edit<'_> {
     }
 
     /// Puts other content in the place of the file's, dropping what was written.
-    pub fn replace(&mut self, content: Content) {
-        self.working.reset(content);
+    pub fn replace(&mut self, working: WorkingFile) {
+        *self.working = working;
         self.file.forget_written_at();
     }
 }

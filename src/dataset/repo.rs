@@ -16,7 +16,7 @@ use super::error::{Error, Result};
 #[derive(Debug)]
 pub struct Repo {
     store: Arc<Store>,
-    objects: Objects,
+    objects: Arc<Objects>,
     sync_always: bool,
     datasets: RwLock<Datasets>,
 }
@@ -33,7 +33,7 @@ impl Repo {
     /// when its call returns.
     pub fn open(path: &Path, sync_always: bool) -> Result<Repo> {
         let store = Arc::new(Store::open_or_init(path)?);
-        let objects = Objects::new(store.clone());
+        let objects = Arc::new(Objects::new(store.clone()));
         let mut datasets = Datasets::default();
         for record in store.datasets()? {
             datasets.last_id = datasets.last_id.max(record.id.0);

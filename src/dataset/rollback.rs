@@ -43,7 +43,7 @@ impl Dataset {
             let mut edit = file.edit();
             // Somebody is writing to it: what they write is the next change after the rollback.
             if !edit.is_dirty() {
-                edit.replace(content);
+                edit.replace(self.working(content));
             }
         }
         self.store.sync()?;

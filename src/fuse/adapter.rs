@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
-    ForgetOne, Generation, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr,
+    Generation, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr,
     ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek,
     ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
@@ -188,10 +188,6 @@ impl Filesystem for Adapter {
 
     fn forget(&self, _: &Request, ino: INodeNo, count: u64) {
         self.fs.forget(node(ino), count);
-    }
-
-    fn batch_forget(&self, _: &Request, nodes: &[ForgetOne]) {
-        nodes.iter().for_each(|one| self.fs.forget(node(one.nodeid()), one.nlookup()));
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {

@@ -42,6 +42,8 @@ fn store_errno(error: &store::Error) -> i32 {
         | store::Error::Index(_)
         | store::Error::NotAStore(_)
         | store::Error::NewerFormat { .. }
+        | store::Error::NotEmpty(_)
+        | store::Error::Refused(_)
         | store::Error::InUse { .. } => libc::EIO,
     }
 }

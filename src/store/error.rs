@@ -49,6 +49,12 @@ pub enum Error {
     /// The directory holds no store.
     #[error("{} is not a store: `strata init` makes one in an empty directory", .0.display())]
     NotAStore(PathBuf),
+    /// A store is to be made where there is something else.
+    #[error("{} is not empty: a store is made in an empty or new directory", .0.display())]
+    NotEmpty(PathBuf),
+    /// The request would break what the store promises.
+    #[error("refused: {0}")]
+    Refused(String),
     /// The store was written by a later release.
     #[error("the store in {} has format {found}, this release reads up to {supported}: use a newer strata", path.display())]
     NewerFormat {

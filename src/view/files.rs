@@ -73,12 +73,18 @@ impl FileSystem {
             return Err(Error::Invalid("not a file".into()));
         };
         if flags & libc::O_TRUNC != 0 {
-            let truncated = file.edit().write().truncate(dataset.objects(), 0);
+            let mut edit = file.edit();
+            let truncated = edit.write().truncate(dataset.objects(), 0);
+            edit.begin_blank();
+            drop(edit);
             if let Err(error) = truncated {
                 dataset.close(ino);
                 return Err(error.into());
             }
             self.drop_privileges(by, dataset, ino)?;
+        }
+        if created {
+            file.edit().begin_blank();
         }
         let handle = Handle::Live {
             dataset: dataset.clone(),
@@ -159,7 +165,7 @@ impl FileSystem {
     ) -> Result<T> {
         self.refuse_read_only()?;
         match &*self.handle(fh)? {
-            Handle::Live { dataset, ino, file, append, writable: true } => {
+            Handle::Live { dataset, ino, file, append, writable: true, .. } => {
                 change(dataset, *ino, file, *append)
             }
             _ => Err(Error::Invalid("not open for writing".into())),
@@ -317,7 +323,8 @@ impl FileSystem {
         let Some(handle) = self.handles.remove(fh) else { return };
         if let Handle::Live { dataset, ino, file, flushes, .. } = &*handle {
             if *flushes {
-                if let Err(error) = dataset.flush(by, *ino, file) {
+                let done = dataset.flush(by, *ino, file).and_then(|()| dataset.closed(by, *ino));
+                if let Err(error) = done {
                     log::error!("dataset {}: what was written to a file is lost: {error}", dataset.name());
                     if let Err(error) = dataset.give_up(by, *ino, file) {
                         log::error!("dataset {}: {error}", dataset.name());

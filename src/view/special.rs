@@ -178,7 +178,8 @@ impl FileSystem {
             Node::History(id, _) | Node::Hash(id, _) | Node::File(id, _) => (Kind::Dir, 0, *id, None),
             _ => return Err(Error::Stale),
         };
-        Ok(self.generated_attr(&self.dataset(id)?, kind, size, time)?)
+        let dataset = self.dataset(id)?;
+        self.generated_attr(&dataset, kind, size, time)
     }
 
     /// Attributes of something generated: it belongs to whom the dataset belongs to, and may be read by

@@ -10,12 +10,11 @@ use std::num::NonZeroUsize;
 
 use lru::LruCache;
 use parking_lot::Mutex;
-use sha2::Digest;
 
 use crate::dataset::live::decode_xattrs;
 use crate::dataset::{Caller, Error, Result, XattrSet};
 use crate::model::{Content, ContentId, Ino, VersionNo};
-use crate::store::{content_id, for_each_block};
+use crate::store::{b3sum, content_id, sha256};
 
 use super::fs::FileSystem;
 use super::nodes::{Node, NodeId};
@@ -127,17 +126,10 @@ impl FileSystem {
         }
         let objects = self.repo.objects();
         let digest = match algorithm {
-            Algorithm::Blake3 => {
-                let mut hasher = blake3::Hasher::new();
-                for_each_block(objects, content, |block| drop(hasher.update(block)))?;
-                hasher.finalize().to_hex().to_string()
-            }
-            Algorithm::Sha256 => {
-                let mut hasher = sha2::Sha256::new();
-                for_each_block(objects, content, |block| hasher.update(block))?;
-                hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-            }
+            Algorithm::Blake3 => b3sum(objects, content)?,
+            Algorithm::Sha256 => sha256(objects, content)?,
         };
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         self.digests.0.lock().put(key, digest.clone());
         Ok(digest)
     }

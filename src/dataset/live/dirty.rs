@@ -168,14 +168,15 @@ impl Live {
         Ok(ops)
     }
 
-    /// Takes out of `ops` the inodes that are as the head version has them, the time of their last
-    /// change aside: setting attributes to what they are makes no version.
+    /// Takes out of `ops` the inodes that are as the head version has them, times aside that change by
+    /// themselves: setting attributes to what they are, or writing what was there, makes no version.
     pub fn drop_unchanged(&self, ops: &mut Vec<Op>) -> Result<()> {
         let mut kept = Vec::with_capacity(ops.len());
         for op in ops.drain(..) {
             if let Op::Inode { ino, inode } = &op {
                 let stored = self.store.inode(self.dataset, *ino, &self.head.view)?;
-                if stored.is_some_and(|(_, stored)| same_but_for_ctime(&stored, inode)) {
+                let written = self.dirty.has_content(*ino);
+                if stored.is_some_and(|(_, stored)| same_but_for_times(&stored, inode, written)) {
                     continue;
                 }
             }
@@ -263,7 +264,8 @@ pub fn child_id(inode: &Inode) -> ChildId {
     }
 }
 
-fn same_but_for_ctime(a: &Inode, b: &Inode) -> bool {
-    let a = Inode { ctime: b.ctime, ..a.clone() };
+fn same_but_for_times(a: &Inode, b: &Inode, written: bool) -> bool {
+    let mtime = if written { b.mtime } else { a.mtime };
+    let a = Inode { ctime: b.ctime, mtime, ..a.clone() };
     a == *b
 }

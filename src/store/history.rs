@@ -1,0 +1,136 @@
+//! Looking up versions: by number, time and hash.
+
+use super::Store;
+use super::error::{Error, Result};
+use super::index::change::{VersionMeta, decode};
+use super::index::keys;
+use super::pack::RecordKind;
+use super::recovery::last_version;
+use crate::model::{DatasetId, Timestamp, VersionId, VersionNo, VersionRecord, codec};
+
+/// Fewest digits of a hash that are looked up.
+pub const HASH_DIGITS_MIN: usize = 8;
+
+/// Which hash of a version matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HashKind {
+    /// Its snapshot id.
+    Snapshot,
+    /// Its version id.
+    Version,
+}
+
+/// A hash that starts with the digits looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashMatch {
+    /// The first version with it.
+    pub version: VersionNo,
+    /// The whole hash.
+    pub hash: [u8; 32],
+    /// Which of the version's hashes it is.
+    pub kind: HashKind,
+}
+
+impl Store {
+    /// Number of a dataset's last version (0 where it has none).
+    pub fn last_version(&self, ds: DatasetId) -> Result<VersionNo> {
+        if let Some((last, _)) = self.heads.lock().get(&ds) {
+            return Ok(*last);
+        }
+        last_version(&self.index, ds)
+    }
+
+    /// What the index keeps of a version.
+    pub fn version_meta(&self, ds: DatasetId, number: VersionNo) -> Result<Option<VersionMeta>> {
+        self.index.get(&keys::version(ds, number))?.map(|value| decode("version", &value)).transpose()
+    }
+
+    /// A version's id and record, read from its pack and verified.
+    pub fn version(&self, ds: DatasetId, number: VersionNo) -> Result<Option<(VersionId, VersionRecord)>> {
+        let Some(meta) = self.version_meta(ds, number)? else { return Ok(None) };
+        let what = || format!("record of {number} of dataset {}", ds.0);
+        let (header, payload) = self.read_at(meta.record, what)?;
+        let record: VersionRecord = codec::decode("version record", &payload)
+            .map_err(|source| Error::Decode { what: what(), source })?;
+        if header.kind != RecordKind::Version || (record.dataset, record.number) != (ds, number) {
+            return Err(Error::Index(format!("the {} is not where it says", what())));
+        }
+        Ok(Some((VersionId(header.hash), record)))
+    }
+
+    /// The newest version made at or before `time` (0 where there is none).
+    pub fn version_at(&self, ds: DatasetId, time: Timestamp) -> Result<VersionNo> {
+        let (mut known, mut beyond) = (VersionNo::EMPTY, self.last_version(ds)?.next());
+        // Times never decrease. Numbers may be missing where records were lost.
+        let prefix = keys::versions(ds);
+        while known.next() < beyond {
+            let middle = VersionNo(known.0 + (beyond.0 - known.0) / 2);
+            let found = self.index.first(&keys::version(ds, middle), &prefix)?;
+            let found = found.and_then(|(key, value)| Some((VersionNo(keys::tail8(&key)?), value)));
+            match found.filter(|(version, _)| *version < beyond) {
+                Some((version, value)) if decode::<VersionMeta>("version", &value)?.time <= time => {
+                    known = version;
+                }
+                _ => beyond = middle,
+            }
+        }
+        Ok(known)
+    }
+
+    /// The dataset's rollbacks: each version that restored another, and that other, by version.
+    pub fn rollbacks(&self, ds: DatasetId) -> Result<Vec<(VersionNo, VersionNo)>> {
+        let mut range = self.index.scan(&keys::rollbacks(ds));
+        let mut all = Vec::new();
+        while let Some((key, value)) = range.next_entry()? {
+            let numbers = keys::tail8(&key).zip(keys::tail8(&value));
+            let (version, base) =
+                numbers.ok_or_else(|| Error::Index("a rollback has no known form".into()))?;
+            all.push((VersionNo(version), VersionNo(base)));
+        }
+        Ok(all)
+    }
+
+    /// The distinct snapshot and version ids of a dataset that start with these hexadecimal digits
+    /// (8 to 64, in lower or upper case; others match nothing). Of a snapshot id that several versions
+    /// have, the first version.
+    pub fn by_hash_prefix(&self, ds: DatasetId, digits: &str) -> Result<Vec<HashMatch>> {
+        let digits = digits.to_ascii_lowercase();
+        let hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
+        if !hex || !(HASH_DIGITS_MIN..=64).contains(&digits.len()) {
+            return Ok(Vec::new());
+        }
+        let shown = digits.len().min(2 * keys::HASH_PREFIX) / 2;
+        let whole = (0..shown).filter_map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).ok());
+        let prefix: Vec<u8> = keys::hashes(ds).into_iter().chain(whole).collect();
+        let mut range = self.index.scan(&prefix);
+        let mut found = Vec::new();
+        while let Some((key, _)) = range.next_entry()? {
+            let damaged = || Error::Index("the key of a hash has no known form".into());
+            let (group, _) = key.split_last_chunk::<8>().ok_or_else(damaged)?;
+            let version = keys::tail8(&key).map(VersionNo).ok_or_else(damaged)?;
+            let kind = match group.last() {
+                Some(&keys::TAG_SNAPSHOT) => HashKind::Snapshot,
+                Some(&keys::TAG_VERSION) => HashKind::Version,
+                _ => return Err(damaged()),
+            };
+            if let Some(hash) = self.hash_of(ds, version, kind)?
+                && hex_of(&hash).starts_with(&digits)
+            {
+                found.push(HashMatch { version, hash, kind });
+            }
+            range.seek(keys::at(group.to_vec(), VersionNo::EMPTY));
+        }
+        Ok(found)
+    }
+
+    fn hash_of(&self, ds: DatasetId, version: VersionNo, kind: HashKind) -> Result<Option<[u8; 32]>> {
+        match kind {
+            HashKind::Snapshot => Ok(self.version_meta(ds, version)?.map(|meta| meta.snapshot.0)),
+            HashKind::Version => Ok(self.version(ds, version)?.map(|(id, _)| id.0)),
+        }
+    }
+}
+
+fn hex_of(hash: &[u8; 32]) -> String {
+    VersionId(*hash).to_hex()
+}

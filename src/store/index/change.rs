@@ -1,0 +1,267 @@
+//! What a record of the log means for the index: one function for what is appended and for what is
+//! replayed, so that both come to the same.
+
+use serde::{Deserialize, Serialize};
+
+use super::keys::{self, Key};
+use crate::model::{
+    DatasetId, DatasetRecord, Dirent, Inode, Op, PendingRecord, Timestamp, TreeHash, VersionId, VersionNo,
+    VersionRecord, codec,
+};
+use crate::store::error::{Error, Result};
+use crate::store::pack::{Pos, RecordKind};
+
+/// Longest inode kept in the index itself, in bytes: sled is slow with values of over 4 KiB.
+const INLINE_MAX: usize = 4000;
+
+/// A change to the index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// `key` now has this value.
+    Put(Key, Vec<u8>),
+    /// The dataset's pending records count no more.
+    ClearPending(DatasetId),
+}
+
+/// What the index keeps of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionMeta {
+    /// When it was made.
+    pub time: Timestamp,
+    /// The version its changes apply to.
+    pub base: VersionNo,
+    /// Hash of its tree.
+    pub snapshot: TreeHash,
+    /// Where its record is.
+    pub record: Pos,
+}
+
+/// A record of the log, decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogRecord {
+    /// A chunk or manifest node, by its hash.
+    Object([u8; 32]),
+    /// A version.
+    Version(VersionId, Box<VersionRecord>),
+    /// A dataset's name and settings.
+    Dataset(DatasetRecord),
+    /// Changes no version holds yet.
+    Pending(PendingRecord),
+}
+
+impl LogRecord {
+    /// Decodes the record with this kind, hash and (for all but objects) payload; `None` for kinds
+    /// that mean nothing to the index.
+    pub fn decode(kind: RecordKind, hash: [u8; 32], payload: &[u8], pos: Pos) -> Result<Option<LogRecord>> {
+        let failed = |what: &str, source| Error::Decode {
+            what: format!("{what} at byte {} of pack {}", pos.offset, pos.pack),
+            source,
+        };
+        Ok(match kind {
+            RecordKind::Chunk | RecordKind::Node => Some(LogRecord::Object(hash)),
+            RecordKind::Version => {
+                let record =
+                    codec::decode("version record", payload).map_err(|e| failed("version record", e))?;
+                Some(LogRecord::Version(VersionId(hash), Box::new(record)))
+            }
+            RecordKind::Dataset => {
+                let record =
+                    codec::decode("dataset record", payload).map_err(|e| failed("dataset record", e))?;
+                Some(LogRecord::Dataset(record))
+            }
+            RecordKind::Pending => {
+                let record =
+                    codec::decode("pending record", payload).map_err(|e| failed("pending record", e))?;
+                Some(LogRecord::Pending(record))
+            }
+            RecordKind::Footer | RecordKind::Other(_) => None,
+        })
+    }
+
+    /// The changes this record makes, in order, where its payload lies at `pos`.
+    pub fn changes(&self, pos: Pos) -> Vec<Change> {
+        match self {
+            LogRecord::Object(hash) => vec![object_change(hash, pos)],
+            LogRecord::Version(id, record) => version_changes(*id, record, pos),
+            LogRecord::Dataset(record) => vec![dataset_change(record)],
+            LogRecord::Pending(record) => vec![pending_change(record, pos)],
+        }
+    }
+}
+
+/// The change an object makes.
+pub fn object_change(hash: &[u8; 32], pos: Pos) -> Change {
+    Change::Put(keys::object(hash), pos.to_bytes().to_vec())
+}
+
+/// The change a dataset record makes.
+pub fn dataset_change(record: &DatasetRecord) -> Change {
+    Change::Put(keys::dataset(record.id), codec::encode(record))
+}
+
+/// The change a pending record makes.
+pub fn pending_change(record: &PendingRecord, pos: Pos) -> Change {
+    Change::Put(keys::pending(record.dataset, record.sequence), pos.to_bytes().to_vec())
+}
+
+/// The changes a version record makes.
+pub fn version_changes(id: VersionId, record: &VersionRecord, pos: Pos) -> Vec<Change> {
+    let (ds, v) = (record.dataset, record.number);
+    let mut changes = Vec::with_capacity(record.ops.len() + record.trees.len() + 5);
+    for (index, op) in record.ops.iter().enumerate() {
+        changes.push(match op {
+            Op::Link { dir, name, ino, kind } => {
+                let entry = Dirent { name: name.clone(), ino: *ino, kind: *kind };
+                Change::Put(keys::at(keys::entry(ds, *dir, name.key()), v), codec::encode(&entry))
+            }
+            Op::Unlink { dir, name } => {
+                Change::Put(keys::at(keys::entry(ds, *dir, name.key()), v), Vec::new())
+            }
+            Op::Inode { ino, inode } => {
+                Change::Put(keys::at(keys::inode(ds, *ino), v), encode_inode(inode, pos, index))
+            }
+        });
+    }
+    for (dir, tree) in &record.trees {
+        changes.push(Change::Put(keys::at(keys::tree(ds, *dir), v), tree.0.to_vec()));
+    }
+    if v.0.checked_sub(1) != Some(record.base.0) {
+        changes.push(Change::Put(keys::rollback(ds, v), record.base.0.to_be_bytes().to_vec()));
+    }
+    for (hash, tag) in [(record.snapshot.0, keys::TAG_SNAPSHOT), (id.0, keys::TAG_VERSION)] {
+        changes.push(Change::Put(keys::hash(ds, &hash, tag, v), Vec::new()));
+    }
+    let meta = VersionMeta { time: record.time, base: record.base, snapshot: record.snapshot, record: pos };
+    changes.push(Change::Put(keys::version(ds, v), codec::encode(&meta)));
+    changes.push(Change::ClearPending(ds));
+    changes
+}
+
+/// An inode as the index has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredInode {
+    /// The inode itself.
+    Here(Inode),
+    /// It is operation `op` of the version record at this place.
+    InRecord(Pos, usize),
+}
+
+fn encode_inode(inode: &Inode, pos: Pos, op: usize) -> Vec<u8> {
+    let encoded = codec::encode(inode);
+    let mut value = Vec::with_capacity(1 + encoded.len().min(Pos::BYTES + 8));
+    if encoded.len() <= INLINE_MAX {
+        value.push(0);
+        value.extend_from_slice(&encoded);
+    } else {
+        value.push(1);
+        value.extend_from_slice(&pos.to_bytes());
+        value.extend_from_slice(&(op as u64).to_be_bytes());
+    }
+    value
+}
+
+/// Decodes the value of an inode's key.
+pub fn decode_inode(value: &[u8]) -> Result<StoredInode> {
+    let damaged = || Error::Index("the value of an inode has no known form".into());
+    match value.split_first().ok_or_else(damaged)? {
+        (0, encoded) => Ok(StoredInode::Here(decode("inode", encoded)?)),
+        (1, place) if place.len() == Pos::BYTES + 8 => {
+            let (pos, op) = place.split_at(Pos::BYTES);
+            let pos = Pos::from_bytes(pos).ok_or_else(damaged)?;
+            let op = keys::tail8(op).and_then(|n| usize::try_from(n).ok()).ok_or_else(damaged)?;
+            Ok(StoredInode::InRecord(pos, op))
+        }
+        _ => Err(damaged()),
+    }
+}
+
+/// Decodes a value of the index; `what` names it in the error.
+pub fn decode<T: serde::de::DeserializeOwned>(what: &'static str, value: &[u8]) -> Result<T> {
+    codec::decode(what, value)
+        .map_err(|source| Error::Decode { what: format!("{what} in the index"), source })
+}
+
+/// Decodes a place in the log.
+pub fn decode_pos(value: &[u8]) -> Result<Pos> {
+    Pos::from_bytes(value).ok_or_else(|| Error::Index("the value of a position has no known form".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::name::Name;
+    use crate::model::{Author, Body, Ino, Kind};
+
+    const POS: Pos = Pos { pack: 1, offset: 96, stored: 10, raw: 10, codec: 0 };
+
+    fn inode(target: usize) -> Inode {
+        Inode {
+            mode: 0o777,
+            uid: 0,
+            gid: 0,
+            nlink: 1,
+            atime: Timestamp(0),
+            mtime: Timestamp(0),
+            ctime: Timestamp(0),
+            body: Body::Symlink(vec![b'x'; target].into()),
+            xattrs: None,
+            links: None,
+        }
+    }
+
+    #[test]
+    fn a_version_makes_the_changes_its_operations_say() {
+        let name = Name::new(b"a").unwrap();
+        let record = VersionRecord {
+            dataset: DatasetId(1),
+            number: VersionNo(4),
+            previous: VersionId::ROOT,
+            base: VersionNo(2),
+            snapshot: TreeHash([1; 32]),
+            time: Timestamp(5),
+            author: Author::default(),
+            message: None,
+            trees: vec![(Ino(7), TreeHash([2; 32]))],
+            ops: vec![
+                Op::Link { dir: Ino(7), name: name.clone(), ino: Ino(8), kind: Kind::Symlink },
+                Op::Unlink { dir: Ino::ROOT, name: name.clone() },
+                Op::Inode { ino: Ino(8), inode: inode(3) },
+            ],
+        };
+        let (ds, v) = (DatasetId(1), VersionNo(4));
+        let id = VersionId([3; 32]);
+        let changes = version_changes(id, &record, POS);
+        let dirent = Dirent { name: name.clone(), ino: Ino(8), kind: Kind::Symlink };
+        let meta =
+            VersionMeta { time: Timestamp(5), base: VersionNo(2), snapshot: TreeHash([1; 32]), record: POS };
+        let mut encoded = vec![0];
+        encoded.extend(codec::encode(&inode(3)));
+        assert_eq!(
+            changes,
+            [
+                Change::Put(keys::at(keys::entry(ds, Ino(7), name.key()), v), codec::encode(&dirent)),
+                Change::Put(keys::at(keys::entry(ds, Ino::ROOT, name.key()), v), vec![]),
+                Change::Put(keys::at(keys::inode(ds, Ino(8)), v), encoded),
+                Change::Put(keys::at(keys::tree(ds, Ino(7)), v), vec![2; 32]),
+                Change::Put(keys::rollback(ds, v), vec![0, 0, 0, 0, 0, 0, 0, 2]),
+                Change::Put(keys::hash(ds, &[1; 32], 0, v), vec![]),
+                Change::Put(keys::hash(ds, &[3; 32], 1, v), vec![]),
+                Change::Put(keys::version(ds, v), codec::encode(&meta)),
+                Change::ClearPending(ds),
+            ]
+        );
+        let same = LogRecord::decode(RecordKind::Version, id.0, &codec::encode(&record), POS).unwrap();
+        assert_eq!(same.unwrap().changes(POS), changes);
+    }
+
+    #[test]
+    fn long_inodes_stay_in_the_log() {
+        assert_eq!(decode_inode(&encode_inode(&inode(10), POS, 3)).unwrap(), StoredInode::Here(inode(10)));
+        let long = encode_inode(&inode(4095), POS, 3);
+        assert!(long.len() < 64);
+        assert_eq!(decode_inode(&long).unwrap(), StoredInode::InRecord(POS, 3));
+        assert!(decode_inode(&[]).is_err());
+        assert!(decode_inode(&long[..long.len() - 1]).is_err());
+        assert!(decode_inode(&[9, 9]).is_err());
+    }
+}

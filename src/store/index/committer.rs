@@ -1,0 +1,88 @@
+//! The threads that follow the log: one makes it durable within half a second, the other applies to
+//! sled what the index holds in memory.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use super::Index;
+use crate::store::pack::Log;
+
+/// How long an append may wait for its sync to begin.
+const SYNC_EVERY: Duration = Duration::from_millis(500);
+/// How often the index follows.
+const APPLY_EVERY: Duration = Duration::from_secs(1);
+
+/// The running threads; [`Followers::stop`] or a drop ends them.
+pub struct Followers {
+    log: Arc<Log>,
+    index: Arc<Index>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Followers {
+    /// Starts both.
+    pub fn start(log: &Arc<Log>, index: &Arc<Index>) -> io::Result<Followers> {
+        let mut followers = Followers { log: log.clone(), index: index.clone(), threads: Vec::new() };
+        let (of_log, of_index) = (log.clone(), index.clone());
+        followers.spawn("strata-sync", {
+            let log = log.clone();
+            move || sync_loop(&log)
+        })?;
+        followers.spawn("strata-index", move || apply_loop(&of_log, &of_index))?;
+        Ok(followers)
+    }
+
+    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.threads.push(Builder::new().name(name.into()).spawn(run)?);
+        Ok(())
+    }
+
+    /// Ends both and waits for them.
+    pub fn stop(&mut self) {
+        self.log.bell().stop();
+        self.index.bell().stop();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                log::error!("a thread of the store panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Followers {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn sync_loop(log: &Log) {
+    while log.bell().wait(SYNC_EVERY) {
+        // A failure has been logged, and from then on there is nothing to sync.
+        if log.unsynced() > 0 && log.sync().is_err() {
+            return;
+        }
+    }
+}
+
+fn apply_loop(log: &Log, index: &Index) {
+    let mut failures = 0;
+    let mut rest = APPLY_EVERY;
+    while index.bell().wait(rest) {
+        rest = APPLY_EVERY;
+        match index.apply(|| log.sync()) {
+            Ok(()) => failures = 0,
+            // Said by the log already; what is not durable must not be indexed.
+            Err(_) if log.is_read_only() => return,
+            Err(e) => {
+                failures += 1;
+                rest = APPLY_EVERY * failures.min(10);
+                log::error!("{e}; nothing is lost, trying again in {} s", rest.as_secs());
+                if let Err(e) = index.reopen() {
+                    log::error!("{e}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The index: finds things in the packs. It holds nothing that a replay of the packs does not bring
+//! back.
+//!
+//! What is appended is published in memory first (the `memtable`) and applied to sled in the
+//! background (the `committer`); look-ups see both as one.
+//!
+//! Invariants:
+//! - sled never has more than the durable log: the log is synced before anything is applied.
+//! - The watermark in sled says up to where in the log the index holds everything, and covers only
+//!   what was durable in sled when it was written.
+//! - The order of publication is the order of the log.
+
+mod backing;
+pub mod change;
+mod committer;
+pub mod keys;
+mod memtable;
+mod range;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Condvar, Mutex, RwLock};
+
+use self::backing::Backing;
+use self::change::Change;
+use self::keys::Key;
+use self::memtable::Memtable;
+use crate::store::bell::Bell;
+use crate::store::error::{Error, Result};
+use crate::store::layout::StoreId;
+use crate::store::pack::LogPos;
+
+pub use committer::Followers;
+pub use range::{Entry, Range};
+
+/// Format of the index; one of another format is rebuilt.
+const FORMAT: u32 = 1;
+/// As many changes in memory are applied at once.
+const APPLY_AT: usize = 20_000;
+/// As many bytes of changes in memory make appends wait.
+const WAIT_AT: usize = 64 << 20;
+
+/// The index of a store.
+#[derive(Debug)]
+pub struct Index {
+    mem: RwLock<Memtable>,
+    backing: Backing,
+    /// Up to where the index is durable; held by who applies.
+    applied: Mutex<LogPos>,
+    failing: AtomicBool,
+    waiting: Mutex<()>,
+    freed: Condvar,
+    bell: Bell,
+}
+
+impl Index {
+    /// Opens the index in `dir`, a new one if there is none, and gives the place in the log from which
+    /// records have to be published again.
+    ///
+    /// # Errors
+    /// [`Error::Index`] where it does not open or is of another store or format.
+    pub fn open(dir: &Path, store: StoreId) -> Result<(Index, LogPos)> {
+        let backing = Backing::open(dir)?;
+        let mut meta = FORMAT.to_be_bytes().to_vec();
+        meta.extend_from_slice(&store.0);
+        match backing.get(keys::META)? {
+            Some(found) if *found == *meta => {}
+            None if backing.page(&[0], &[0xff], 1)?.is_empty() => backing.put(keys::META, &meta)?,
+            _ => return Err(Error::Index("it is of another store or format".into())),
+        }
+        let watermark = match backing.get(keys::WATERMARK)? {
+            Some(value) => {
+                keys::tail8(&value).map(LogPos).ok_or_else(|| Error::Index("no watermark".into()))?
+            }
+            None => LogPos::default(),
+        };
+        let pending = Self::stored_pending(&backing)?;
+        let index = Index {
+            mem: RwLock::new(Memtable::new(watermark, pending)),
+            backing,
+            applied: Mutex::new(watermark),
+            failing: AtomicBool::new(false),
+            waiting: Mutex::new(()),
+            freed: Condvar::new(),
+            bell: Bell::default(),
+        };
+        Ok((index, watermark))
+    }
+
+    fn stored_pending(backing: &Backing) -> Result<BTreeSet<Key>> {
+        let (mut start, end) = (keys::all_pending(), keys::after_prefix(&keys::all_pending()));
+        let mut found = BTreeSet::new();
+        loop {
+            let page = backing.page(&start, &end, 1000)?;
+            let Some((last, _)) = page.last() else { return Ok(found) };
+            start = [last, &[0][..]].concat();
+            found.extend(page.into_iter().map(|(key, _)| key.into_vec()));
+        }
+    }
+
+    /// Takes up the changes of records that end at `end` in the log.
+    pub fn publish(&self, changes: impl IntoIterator<Item = Change>, end: LogPos) {
+        let mut mem = self.mem.write();
+        mem.publish(changes, end);
+        let full = mem.active_len() >= APPLY_AT;
+        drop(mem);
+        if full {
+            self.bell.ring();
+        }
+    }
+
+    /// Waits while too much is not applied yet.
+    ///
+    /// # Errors
+    /// [`Error::Index`] where it cannot be applied at present.
+    pub fn wait_for_room(&self) -> Result<()> {
+        if self.mem.read().bytes() < WAIT_AT {
+            return Ok(());
+        }
+        self.bell.ring();
+        let mut waiting = self.waiting.lock();
+        while self.mem.read().bytes() >= WAIT_AT {
+            if self.failing.load(Ordering::Acquire) {
+                return Err(Error::Index("it does not take up new records".into()));
+            }
+            self.freed.wait(&mut waiting);
+        }
+        Ok(())
+    }
+
+    /// Whether there is enough in memory to be applied at once.
+    pub fn is_behind(&self) -> bool {
+        self.mem.read().active_len() >= APPLY_AT
+    }
+
+    /// Applies what is in memory to sled, durably, after `sync` has made the log durable.
+    pub fn apply(&self, sync: impl FnOnce() -> Result<LogPos>) -> Result<()> {
+        let mut applied = self.applied.lock();
+        let Some(frozen) = self.mem.write().freeze() else { return Ok(()) };
+        let apply = || {
+            sync()?;
+            self.backing.put(keys::WATERMARK, &applied.0.to_be_bytes())?;
+            self.backing.apply(&frozen.changes)?;
+            self.backing.make_durable()
+        };
+        let result = apply();
+        self.failing.store(result.is_err(), Ordering::Release);
+        if result.is_ok() {
+            *applied = frozen.end;
+            let done = self.mem.write().drop_frozen();
+            drop(done);
+        }
+        let _waiting = self.waiting.lock();
+        self.freed.notify_all();
+        result
+    }
+
+    /// Applies everything and writes the watermark that says so: opening needs no replay.
+    pub fn finish(&self, sync: impl Fn() -> Result<LogPos>) -> Result<()> {
+        // What was frozen before may leave more behind it.
+        while self.mem.read().bytes() > 0 {
+            self.apply(&sync)?;
+        }
+        let applied = *self.applied.lock();
+        let written = self.backing.get(keys::WATERMARK)?.as_deref().and_then(keys::tail8);
+        if written == Some(applied.0) {
+            return Ok(());
+        }
+        self.backing.put(keys::WATERMARK, &applied.0.to_be_bytes())?;
+        self.backing.make_durable()
+    }
+
+    /// Opens sled anew after a failure.
+    pub fn reopen(&self) -> Result<()> {
+        self.backing.reopen()
+    }
+
+    /// What wakes the thread that applies.
+    pub fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
+    /// The value of `key`.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Box<[u8]>>> {
+        let found = self.mem.read().get(key);
+        match found {
+            Some(value) => Ok(value),
+            None => self.backing.get(key),
+        }
+    }
+
+    /// The first key that starts with `prefix` and is not before `start`, with its value.
+    pub fn first(&self, start: &[u8], prefix: &[u8]) -> Result<Option<Entry>> {
+        Range::with_page(self, start.to_vec(), keys::after_prefix(prefix), 1).next_entry()
+    }
+
+    /// The last key that starts with `prefix`, among keys that are never deleted.
+    pub fn last(&self, prefix: &[u8]) -> Result<Option<Box<[u8]>>> {
+        let end = keys::after_prefix(prefix);
+        let in_memory = self.mem.read().last(prefix, &end);
+        Ok(in_memory.max(self.backing.last(prefix, &end)?))
+    }
+
+    /// All that starts with `prefix`, in order.
+    pub fn scan(&self, prefix: &[u8]) -> Range<'_> {
+        Range::new(self, prefix.to_vec(), keys::after_prefix(prefix))
+    }
+
+    /// Keys of the live pending records that start with `prefix`.
+    pub fn pending(&self, prefix: Key) -> Vec<Key> {
+        self.mem.read().pending(prefix)
+    }
+}

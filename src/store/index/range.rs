@@ -1,0 +1,96 @@
+//! Walking a range of the index: memory and sled as one.
+
+use std::collections::VecDeque;
+
+use super::Index;
+use super::keys::Key;
+use super::memtable::Value;
+use crate::store::error::Result;
+
+/// Entries fetched at first; doubled with each further fetch.
+const PAGE_MIN: usize = 16;
+const PAGE_MAX: usize = 512;
+
+/// A key and its value.
+pub type Entry = (Box<[u8]>, Box<[u8]>);
+
+/// A range of the index, fetched page by page, ascending. No lock is held between calls; what is
+/// published meanwhile may or may not be seen.
+#[derive(Debug)]
+pub struct Range<'a> {
+    index: &'a Index,
+    /// Where the next page starts, or `None` after the last.
+    start: Option<Key>,
+    end: Key,
+    page: usize,
+    ready: VecDeque<Entry>,
+}
+
+impl<'a> Range<'a> {
+    /// The keys from `start` up to `end`.
+    pub fn new(index: &'a Index, start: Key, end: Key) -> Range<'a> {
+        Range::with_page(index, start, end, PAGE_MIN)
+    }
+
+    /// The same, fetching `page` entries at first.
+    pub fn with_page(index: &'a Index, start: Key, end: Key, page: usize) -> Range<'a> {
+        Range { index, start: Some(start), end, page, ready: VecDeque::new() }
+    }
+
+    /// The next entry.
+    pub fn next_entry(&mut self) -> Result<Option<Entry>> {
+        loop {
+            if let Some(entry) = self.ready.pop_front() {
+                return Ok(Some(entry));
+            }
+            let Some(start) = self.start.take() else { return Ok(None) };
+            if start >= self.end {
+                return Ok(None);
+            }
+            self.fetch(&start)?;
+        }
+    }
+
+    /// Goes on from `key`, which lies ahead.
+    pub fn seek(&mut self, key: Key) {
+        while self.ready.front().is_some_and(|(k, _)| **k < *key) {
+            self.ready.pop_front();
+        }
+        if self.ready.is_empty() && self.start.as_ref().is_some_and(|start| *start < key) {
+            self.start = Some(key);
+        }
+    }
+
+    fn fetch(&mut self, start: &[u8]) -> Result<()> {
+        let limit = self.page;
+        self.page = (limit * 2).min(PAGE_MAX);
+        // Memory first: what moves to sled in between is then seen in both, never in neither.
+        let [active, frozen] = self.index.mem.read().page(start, &self.end, limit);
+        let stored = self.index.backing.page(start, &self.end, limit)?;
+        let sources = [active, frozen, stored];
+        let truncated = sources.each_ref().map(|s| s.len() == limit);
+        let mut sources = sources.map(|s| s.into_iter().peekable());
+        loop {
+            // Beyond the end of a source that has more, the others tell only half.
+            let used_up = |(s, more): (&mut std::iter::Peekable<_>, bool)| more && s.peek().is_none();
+            let Some(key) = sources.iter_mut().filter_map(|s| s.peek().map(|(k, _)| k.clone())).min() else {
+                break;
+            };
+            let newest: Option<Value> = sources
+                .iter_mut()
+                .filter_map(|s| s.next_if(|(k, _)| *k == key).map(|(_, v)| v))
+                .reduce(|newer, _older| newer);
+            let stop = sources.iter_mut().zip(truncated).any(used_up);
+            if stop {
+                self.start = Some([&*key, &[0]].concat());
+            }
+            if let Some(Some(value)) = newest {
+                self.ready.push_back((key, value));
+            }
+            if stop {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,280 @@
+//! The directory of a store: its identity, its lock, and whether it was last left in order.
+//!
+//! ```text
+//! strata.json  {"format":1,"id":"<32 hexadecimal digits>"}
+//! lock         locked while open; holds the pid of the process that has it
+//! open         there while open: the machine's boot id, removed by a clean close
+//! packs/       the log (see `pack`)
+//! index/       rebuilt from the packs where it is missing or in doubt (see `index`)
+//! scratch/     content of files being written; emptied on open
+//! ```
+
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+use super::error::{Error, Result};
+
+/// The format of stores written by this release, and the newest it reads.
+pub const FORMAT: u32 = 1;
+
+/// A store's identity: 128 random bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StoreId(pub [u8; 16]);
+
+impl fmt::Display for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoreId({self})")
+    }
+}
+
+impl From<StoreId> for String {
+    fn from(id: StoreId) -> String {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for StoreId {
+    type Error = String;
+    fn try_from(s: String) -> Result<StoreId, String> {
+        let digits = s.len() == 32 && s.bytes().all(|b| b.is_ascii_hexdigit());
+        let value = u128::from_str_radix(&s, 16).ok().filter(|_| digits);
+        value.map(|v| StoreId(v.to_be_bytes())).ok_or_else(|| format!("'{s}' is not a store id"))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Identity {
+    format: u32,
+    id: StoreId,
+}
+
+/// Where the parts of a store are.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The layout of the store in `root`.
+    pub fn new(root: &Path) -> Layout {
+        Layout { root: root.to_owned() }
+    }
+
+    /// The store's directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Directory of packs.
+    pub fn packs(&self) -> PathBuf {
+        self.root.join("packs")
+    }
+
+    /// Directory of the index.
+    pub fn index(&self) -> PathBuf {
+        self.root.join("index")
+    }
+
+    /// Directory of content being written.
+    pub fn scratch(&self) -> PathBuf {
+        self.root.join("scratch")
+    }
+
+    fn identity(&self) -> PathBuf {
+        self.root.join("strata.json")
+    }
+
+    fn marker(&self) -> PathBuf {
+        self.root.join("open")
+    }
+
+    /// Makes the directories and identity of a new store.
+    ///
+    /// # Errors
+    /// [`Error::NotEmpty`] where there is something in the directory already.
+    pub fn create(&self) -> Result<StoreId> {
+        make_dir(&self.root, true)?;
+        let mut entries = fs::read_dir(&self.root).map_err(|e| Error::io("list", &self.root, e))?;
+        if entries.next().is_some() {
+            return Err(Error::NotEmpty(self.root.clone()));
+        }
+        for dir in [self.packs(), self.scratch()] {
+            make_dir(&dir, false)?;
+        }
+        let id = random_id()?;
+        // The identity comes last: a directory with one is a whole store.
+        self.write_identity(id).map_err(|e| Error::io("write", &self.identity(), e))?;
+        Ok(id)
+    }
+
+    fn write_identity(&self, id: StoreId) -> io::Result<()> {
+        let text = serde_json::to_string(&Identity { format: FORMAT, id })?;
+        let temp = self.root.join("strata.json.new");
+        let mut file = private_file().create(true).truncate(true).open(&temp)?;
+        file.write_all(text.as_bytes())?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        fs::rename(&temp, self.identity())?;
+        sync_dir(&self.root)
+    }
+
+    /// Reads the store's identity.
+    ///
+    /// # Errors
+    /// [`Error::NotAStore`] where there is none, [`Error::NewerFormat`] where it is too new.
+    pub fn read_identity(&self) -> Result<StoreId> {
+        let path = self.identity();
+        let text = fs::read(&path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Error::NotAStore(self.root.clone()),
+            _ => Error::io("read", &path, e),
+        })?;
+        // The format is looked at first: a newer one may have other fields.
+        let value: serde_json::Value =
+            serde_json::from_slice(&text).map_err(|e| Error::Corrupt(format!("{}: {e}", path.display())))?;
+        let found = value.get("format").and_then(|f| f.as_u64()).unwrap_or(0);
+        if found > u64::from(FORMAT) {
+            let found = u32::try_from(found).unwrap_or(u32::MAX);
+            return Err(Error::NewerFormat { path: self.root.clone(), found, supported: FORMAT });
+        }
+        let identity: Identity =
+            serde_json::from_value(value).map_err(|e| Error::Corrupt(format!("{}: {e}", path.display())))?;
+        Ok(identity.id)
+    }
+
+    /// Takes the store for this process until the file is dropped.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] where another has it.
+    pub fn lock(&self) -> Result<File> {
+        let path = self.root.join("lock");
+        let io = |e| Error::io("lock", &path, e);
+        let mut file = private_file().read(true).create(true).open(&path).map_err(io)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut text = String::new();
+                file.read_to_string(&mut text).map_err(io)?;
+                let pid = text.trim().parse().unwrap_or(0);
+                return Err(Error::InUse { path: self.root.clone(), pid });
+            }
+            Err(e) => return Err(io(e.into())),
+        }
+        let write_pid = |file: &mut File| {
+            file.set_len(0)?;
+            file.rewind()?;
+            writeln!(file, "{}", std::process::id())
+        };
+        // The pid is a courtesy: a full disk must not keep the store from opening.
+        if let Err(e) = write_pid(&mut file) {
+            log::warn!("cannot write the pid to {}: {e}", path.display());
+        }
+        Ok(file)
+    }
+
+    /// Marks the store as open, durably, and says how the last session ended.
+    pub fn begin_session(&self) -> Result<LastSession> {
+        let path = self.marker();
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let last = match fs::read_to_string(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => LastSession::Closed,
+            Ok(text) if !boot.is_empty() && text == boot => return Ok(LastSession::Killed),
+            Ok(_) => LastSession::PowerLoss,
+            Err(e) => return Err(Error::io("read", &path, e)),
+        };
+        if last == LastSession::Closed {
+            self.write_marker(&boot)?;
+        }
+        Ok(last)
+    }
+
+    /// Notes the present boot in the marker; to be called once an index that a power loss may have
+    /// torn is done with.
+    pub fn renew_session(&self) -> Result<()> {
+        self.write_marker(&fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default())
+    }
+
+    fn write_marker(&self, boot: &str) -> Result<()> {
+        let path = self.marker();
+        let write = || {
+            let mut file = private_file().create(true).truncate(true).open(&path)?;
+            file.write_all(boot.as_bytes())?;
+            file.sync_all()?;
+            sync_dir(&self.root)
+        };
+        write().map_err(|e| Error::io("write", &path, e))
+    }
+
+    /// Marks the store as closed in order: all that was written is durable, the index too.
+    pub fn end_session(&self) -> Result<()> {
+        let path = self.marker();
+        fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))
+    }
+
+    /// Empties the scratch directory, making it if it is gone.
+    pub fn clear_scratch(&self) -> Result<()> {
+        let dir = self.scratch();
+        make_dir(&dir, true)?;
+        let clear = || {
+            for entry in fs::read_dir(&dir)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    fs::remove_dir_all(entry.path())?;
+                } else {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+            Ok(())
+        };
+        clear().map_err(|e| Error::io("empty", &dir, e))
+    }
+}
+
+/// How the session before this one ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastSession {
+    /// By a clean close, or there was none.
+    Closed,
+    /// By the death of its process; what it wrote is in the system's cache at least.
+    Killed,
+    /// Perhaps by the death of the machine: what was not synced may be missing or torn anywhere.
+    PowerLoss,
+}
+
+/// Makes a directory for the owner alone.
+pub(super) fn make_dir(path: &Path, may_exist: bool) -> Result<()> {
+    let made = DirBuilder::new().recursive(may_exist).mode(0o700).create(path);
+    made.map_err(|e| Error::io("make directory", path, e))
+}
+
+/// Options for a file of the owner alone, opened for writing.
+pub(super) fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
+}
+
+/// Makes the names in a directory durable.
+pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+fn random_id() -> Result<StoreId> {
+    let path = Path::new("/dev/urandom");
+    let mut id = [0; 16];
+    let read = File::open(path).and_then(|mut f| f.read_exact(&mut id));
+    read.map_err(|e| Error::io("read", path, e))?;
+    Ok(StoreId(id))
+}

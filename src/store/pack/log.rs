@@ -1,0 +1,321 @@
+//! The writing side of the packs.
+//!
+//! - Records are appended in one write at the end; a write that fails is taken back, so a pack ends
+//!   with a whole record while the process lives, and only the last pack can have a torn one.
+//! - A batch is published under the same lock as it is written: the index's order is the log's.
+//! - After a failed sync nothing is written any more: what the kernel kept of the data is unknown.
+//! - Syncs are shared: who asks while one is under way waits for the next, which serves all.
+
+use std::fs::{self, File};
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::files::{Packs, pack_path};
+use super::footer::{FooterEntry, encode_footer};
+use super::header::{PACK_HEADER, Place, RECORD_HEADER, RecordHeader, RecordKind, encode_pack_header};
+use super::scan::{Scanner, Step};
+use super::{CODEC_RAW, LogPos, Pos, SEAL_SIZE};
+use crate::store::bell::Bell;
+use crate::store::error::{Error, Result};
+use crate::store::layout::{Layout, StoreId, private_file, sync_dir};
+use crate::store::media::{Media, Room, write_all_at};
+use crate::store::space::{Claim, Gate};
+
+/// As many unsynced bytes are synced at once, so that sealing a pack never waits long.
+const SYNC_BYTES: u64 = 16 << 20;
+
+/// A record to append.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRecord<'a> {
+    /// What it is.
+    pub kind: RecordKind,
+    /// The hash that identifies the payload.
+    pub hash: [u8; 32],
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+/// The pack that is appended to.
+#[derive(Debug)]
+pub struct Tail {
+    /// Its number.
+    pub number: u32,
+    /// The file, open for writing.
+    pub file: Arc<File>,
+    /// Where the next record goes, in bytes.
+    pub end: u32,
+    /// Whether it has its footer, so that the next record needs a new pack.
+    pub sealed: bool,
+}
+
+struct Writer {
+    tail: Tail,
+    gate: Gate,
+}
+
+/// The log of a store, open for appending.
+pub struct Log {
+    layout: Layout,
+    store: StoreId,
+    packs: Arc<Packs>,
+    media: Arc<dyn Media>,
+    writer: Mutex<Writer>,
+    end: AtomicU64,
+    sealed_bytes: AtomicU64,
+    /// Whether a sync is under way; `durable` moves only under this lock.
+    syncing: Mutex<bool>,
+    durable: AtomicU64,
+    bell: Bell,
+    synced: Condvar,
+    read_only: AtomicBool,
+}
+
+impl Log {
+    /// The log whose last pack is `tail`, durable as it is; the packs before it have `sealed_bytes`.
+    pub fn new(
+        layout: Layout,
+        store: StoreId,
+        packs: Arc<Packs>,
+        media: Arc<dyn Media>,
+        tail: Tail,
+        sealed_bytes: u64,
+    ) -> Log {
+        let end = LogPos::new(tail.number, tail.end);
+        Log {
+            layout,
+            store,
+            packs,
+            media,
+            writer: Mutex::new(Writer { tail, gate: Gate::default() }),
+            end: AtomicU64::new(end.0),
+            sealed_bytes: AtomicU64::new(sealed_bytes),
+            syncing: Mutex::new(false),
+            durable: AtomicU64::new(end.0),
+            bell: Bell::default(),
+            synced: Condvar::new(),
+            read_only: AtomicBool::new(false),
+        }
+    }
+
+    /// The end of the log.
+    pub fn end(&self) -> LogPos {
+        LogPos(self.end.load(Ordering::Acquire))
+    }
+
+    fn durable(&self) -> LogPos {
+        LogPos(self.durable.load(Ordering::Acquire))
+    }
+
+    /// What wakes the thread that syncs.
+    pub fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
+    /// Bytes in all packs.
+    pub fn bytes(&self) -> u64 {
+        self.sealed_bytes.load(Ordering::Relaxed) + u64::from(self.end().offset())
+    }
+
+    /// Bytes appended since the last sync (only those of the last pack: the others are durable).
+    pub fn unsynced(&self) -> u64 {
+        let (end, durable) = (self.end(), self.durable());
+        let from = if durable.pack() == end.pack() { durable.offset() } else { 0 };
+        u64::from(end.offset().saturating_sub(from))
+    }
+
+    /// Whether a sync failed.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only.load(Ordering::Acquire)
+    }
+
+    /// Room on the store's disk.
+    pub fn room(&self) -> Result<Room> {
+        let root = self.layout.root();
+        self.media.room(root).map_err(|e| Error::io("ask for the free space of", root, e))
+    }
+
+    /// Appends records next to each other and calls `publish` with the places of their payloads and
+    /// the log's new end, before anyone else can append.
+    ///
+    /// # Errors
+    /// Nothing is written or published. [`Error::NoSpace`], [`Error::ReadOnly`], [`Error::Io`].
+    pub fn append(
+        &self,
+        claim: Claim,
+        records: &[NewRecord<'_>],
+        publish: impl FnOnce(&[Pos], LogPos),
+    ) -> Result<Vec<Pos>> {
+        let mut writer = self.writer.lock();
+        self.check_writable()?;
+        let bytes: u64 = records.iter().map(|r| u64::from(RECORD_HEADER) + r.payload.len() as u64).sum();
+        if !writer.gate.admit(claim, bytes, || self.media.room(self.layout.root())).unwrap_or(true) {
+            return Err(Error::NoSpace(self.layout.root().to_owned()));
+        }
+        if writer.tail.sealed || writer.tail.end >= SEAL_SIZE {
+            self.begin_pack(&mut writer.tail)?;
+        }
+        let placed = self.write(&mut writer.tail, records)?;
+        let end = LogPos::new(writer.tail.number, writer.tail.end);
+        self.end.store(end.0, Ordering::Release);
+        publish(&placed, end);
+        drop(writer);
+        if self.unsynced() >= SYNC_BYTES {
+            self.bell.ring();
+        }
+        Ok(placed)
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        if self.is_read_only() { Err(Error::ReadOnly(self.layout.root().to_owned())) } else { Ok(()) }
+    }
+
+    /// Writes records at the tail's end, or nothing.
+    fn write(&self, tail: &mut Tail, records: &[NewRecord<'_>]) -> Result<Vec<Pos>> {
+        let too_long = || Error::Refused("appending records of over 4 GiB at once".into());
+        let mut end = tail.end;
+        let mut headers = Vec::with_capacity(records.len());
+        let mut placed = Vec::with_capacity(records.len());
+        for record in records {
+            let len = u32::try_from(record.payload.len()).map_err(|_| too_long())?;
+            let header = RecordHeader {
+                kind: record.kind,
+                codec: CODEC_RAW,
+                stored: len,
+                raw: len,
+                hash: record.hash,
+            };
+            headers.push(header.encode(Place { store: self.store, pack: tail.number, offset: end }));
+            let offset = end.checked_add(RECORD_HEADER).ok_or_else(too_long)?;
+            placed.push(Pos { pack: tail.number, offset, stored: len, raw: len, codec: CODEC_RAW });
+            end = offset.checked_add(len).ok_or_else(too_long)?;
+        }
+        let mut bufs: Vec<IoSlice<'_>> = headers
+            .iter()
+            .zip(records)
+            .flat_map(|(header, record)| [IoSlice::new(header), IoSlice::new(record.payload)])
+            .filter(|buf| !buf.is_empty())
+            .collect();
+        let written = write_all_at(&*self.media, &tail.file, &mut bufs, u64::from(tail.end));
+        if let Err(e) = written {
+            let path = self.packs.path(tail.number);
+            if let Err(e) = tail.file.set_len(u64::from(tail.end)) {
+                // Left-overs beyond the end could be taken for records after a crash.
+                self.fail(&format!("cannot take back a failed write to {}: {e}", path.display()));
+            }
+            return Err(self.error("write", &path, e));
+        }
+        tail.end = end;
+        Ok(placed)
+    }
+
+    /// Seals the tail, makes it durable and begins the next pack.
+    fn begin_pack(&self, tail: &mut Tail) -> Result<()> {
+        let path = self.packs.path(tail.number);
+        if !tail.sealed {
+            let entries = self.list_records(tail).map_err(|e| Error::io("read", &path, e))?;
+            let payload = encode_footer(&entries, tail.end);
+            let hash = RecordKind::Footer.hash(&payload);
+            self.write(tail, &[NewRecord { kind: RecordKind::Footer, hash, payload: &payload }])?;
+            tail.sealed = true;
+            self.end.store(LogPos::new(tail.number, tail.end).0, Ordering::Release);
+        }
+        // Before the next pack has a record: what is durable of the log has to be a prefix of it.
+        if let Err(e) = self.media.sync(&tail.file) {
+            self.fail(&format!("cannot sync {}: {e}", path.display()));
+            return Err(self.error("sync", &path, e));
+        }
+        let number = tail.number + 1;
+        let file = create_pack(&self.layout.packs(), self.store, number)?;
+        self.sealed_bytes.fetch_add(u64::from(tail.end), Ordering::Relaxed);
+        *tail = Tail { number, file: Arc::new(file), end: PACK_HEADER, sealed: false };
+        Ok(())
+    }
+
+    fn list_records(&self, tail: &Tail) -> io::Result<Vec<FooterEntry>> {
+        let file = File::open(self.packs.path(tail.number))?;
+        let mut scanner = Scanner::new(file, self.store, tail.number, 0, u64::from(tail.end))?;
+        let mut entries = Vec::new();
+        while let Some(step) = scanner.step(|_| false)? {
+            if let Step::Record { header, pos, .. } = step {
+                entries.push(FooterEntry { offset: pos.offset - RECORD_HEADER, header });
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Makes everything appended so far durable; gives the place up to which the log then is.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the sync failed (the log is read-only from then on), [`Error::ReadOnly`]
+    /// where one failed before.
+    pub fn sync(&self) -> Result<LogPos> {
+        let target = self.end();
+        let mut syncing = self.syncing.lock();
+        loop {
+            if self.durable() >= target {
+                return Ok(self.durable());
+            }
+            self.check_writable()?;
+            if *syncing {
+                self.synced.wait(&mut syncing);
+                continue;
+            }
+            *syncing = true;
+            drop(syncing);
+            let result = self.sync_tail();
+            syncing = self.syncing.lock();
+            *syncing = false;
+            self.synced.notify_all();
+            self.durable.fetch_max(result?.0, Ordering::AcqRel);
+        }
+    }
+
+    fn sync_tail(&self) -> Result<LogPos> {
+        let (file, end) = {
+            let writer = self.writer.lock();
+            (Arc::clone(&writer.tail.file), LogPos::new(writer.tail.number, writer.tail.end))
+        };
+        self.media.sync(&file).map_err(|e| {
+            let path = self.packs.path(end.pack());
+            self.fail(&format!("cannot sync {}: {e}", path.display()));
+            self.error("sync", &path, e)
+        })?;
+        Ok(end)
+    }
+
+    fn fail(&self, why: &str) {
+        self.read_only.store(true, Ordering::Release);
+        log::error!(
+            "{why}; the store in {} takes no more writes until it is opened anew",
+            self.layout.root().display()
+        );
+    }
+
+    fn error(&self, what: &'static str, path: &Path, e: io::Error) -> Error {
+        match Error::io(what, path, e) {
+            Error::NoSpace(_) => Error::NoSpace(self.layout.root().to_owned()),
+            e => e,
+        }
+    }
+}
+
+/// Makes an empty pack, durably.
+pub(in crate::store) fn create_pack(dir: &Path, store: StoreId, number: u32) -> Result<File> {
+    let path = pack_path(dir, number);
+    let make = || {
+        let file = private_file().create_new(true).open(&path)?;
+        let header = encode_pack_header(store, number);
+        let written = std::os::unix::fs::FileExt::write_all_at(&file, &header, 0)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| sync_dir(dir));
+        if written.is_err() {
+            fs::remove_file(&path)?;
+        }
+        written.map(|()| file)
+    };
+    make().map_err(|e| Error::io("make pack", &path, e))
+}

@@ -1,0 +1,120 @@
+//! Packs: append-only files that hold everything a store keeps.
+//!
+//! A pack is a 40-byte header and records one after the other; a record is a 56-byte header and its
+//! payload. All integers are big-endian. A pack of [`SEAL_SIZE`] bytes is sealed with a footer that
+//! lists its records, made durable, and never written again; then the next one is begun, so no record
+//! of a pack is durable before all records of the packs before it are.
+//!
+//! A record header's checksum covers the store's id, the pack's number and the record's offset, so a
+//! header found anywhere else (a pack stored as a file in another pack, say) is not taken for one.
+
+mod files;
+mod footer;
+mod header;
+mod log;
+mod scan;
+
+pub use files::Packs;
+pub use footer::{FooterEntry, read_footer};
+pub use header::{
+    PACK_HEADER, Place, RECORD_HEADER, RecordHeader, RecordKind, decode_pack_header, encode_pack_header,
+};
+pub(super) use log::create_pack;
+pub use log::{Log, NewRecord, Tail};
+pub use scan::{Payload, Scanner, Step, read_record};
+
+/// A pack is sealed once it has this many bytes.
+pub const SEAL_SIZE: u32 = 64 << 20;
+
+/// The only codec so far: payloads are stored as they are.
+pub const CODEC_RAW: u8 = 0;
+
+/// Where a record's payload lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Pos {
+    /// Number of the pack.
+    pub pack: u32,
+    /// Offset of the payload within the pack, in bytes.
+    pub offset: u32,
+    /// Length of the payload as stored, in bytes.
+    pub stored: u32,
+    /// Length of the payload decoded, in bytes.
+    pub raw: u32,
+    /// How it is encoded.
+    pub codec: u8,
+}
+
+impl Pos {
+    /// Length of [`Pos::to_bytes`].
+    pub const BYTES: usize = 17;
+
+    /// Fixed form: pack, offset, stored, raw (4 bytes each), codec.
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut out = [0; Self::BYTES];
+        for (slot, value) in out.chunks_exact_mut(4).zip([self.pack, self.offset, self.stored, self.raw]) {
+            slot.copy_from_slice(&value.to_be_bytes());
+        }
+        out[16] = self.codec;
+        out
+    }
+
+    /// The inverse of [`Pos::to_bytes`].
+    pub fn from_bytes(bytes: &[u8]) -> Option<Pos> {
+        let bytes: &[u8; Self::BYTES] = bytes.try_into().ok()?;
+        let word = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        Some(Pos { pack: word(0), offset: word(4), stored: word(8), raw: word(12), codec: bytes[16] })
+    }
+
+    /// Where in the log the payload begins.
+    pub fn start(&self) -> LogPos {
+        LogPos::new(self.pack, self.offset)
+    }
+
+    /// Where in the log the record ends.
+    pub fn end(&self) -> LogPos {
+        LogPos::new(self.pack, self.offset.saturating_add(self.stored))
+    }
+}
+
+/// A place in the log (all packs in order): pack number and offset within it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogPos(pub u64);
+
+impl LogPos {
+    /// Byte `offset` of pack `pack`.
+    pub fn new(pack: u32, offset: u32) -> LogPos {
+        LogPos(u64::from(pack) << 32 | u64::from(offset))
+    }
+
+    /// The pack's number.
+    pub fn pack(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// The offset within the pack, in bytes.
+    pub fn offset(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_have_a_fixed_form() {
+        let pos = Pos { pack: 1, offset: 0x0203, stored: 4, raw: 5, codec: 6 };
+        let bytes = pos.to_bytes();
+        assert_eq!(bytes, [0, 0, 0, 1, 0, 0, 2, 3, 0, 0, 0, 4, 0, 0, 0, 5, 6]);
+        assert_eq!(Pos::from_bytes(&bytes), Some(pos));
+        assert_eq!(Pos::from_bytes(&bytes[1..]), None);
+    }
+
+    #[test]
+    fn log_positions_order_by_pack_then_offset() {
+        let a = LogPos::new(1, u32::MAX);
+        let b = LogPos::new(2, 0);
+        assert!(a < b);
+        assert_eq!((a.pack(), a.offset()), (1, u32::MAX));
+    }
+}

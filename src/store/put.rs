@@ -1,0 +1,149 @@
+//! Putting chunks, manifest nodes and records into the log.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Store;
+use super::error::{Error, Result};
+use super::index::change::{dataset_change, object_change, pending_change, version_changes};
+use super::objects::{ObjectStore, ReadPart};
+use super::pack::{NewRecord, RecordKind};
+use super::recovery::last_version;
+use super::space::Claim;
+use crate::model::content::CHUNK_MAX;
+use crate::model::{
+    ChunkHash, ChunkRef, DatasetId, DatasetRecord, NodeHash, PendingRecord, VersionId, VersionNo,
+    VersionRecord, codec,
+};
+
+/// Bytes of chunks appended at once: others get their turn in between.
+const APPEND_MAX: usize = 4 << 20;
+
+/// The last version of each dataset, as far as known.
+pub(super) type Heads = HashMap<DatasetId, (VersionNo, VersionId)>;
+
+impl ObjectStore for Store {
+    fn put_chunks(&self, chunks: &[&[u8]]) -> Result<Vec<ChunkRef>> {
+        if let Some(bad) = chunks.iter().find(|c| c.is_empty() || c.len() > CHUNK_MAX) {
+            return Err(Error::Refused(format!("a chunk of {} bytes", bad.len())));
+        }
+        let reference = |bytes: &&[u8]| ChunkRef { hash: ChunkHash::of(bytes), len: bytes.len() as u32 };
+        let refs: Vec<ChunkRef> = chunks.iter().map(reference).collect();
+        let mut seen = HashSet::new();
+        let mut fresh = Vec::new();
+        for (chunk, bytes) in refs.iter().zip(chunks) {
+            if seen.insert(chunk.hash) && !self.has_object(&chunk.hash.0)? {
+                fresh.push(NewRecord { kind: RecordKind::Chunk, hash: chunk.hash.0, payload: bytes });
+            }
+        }
+        let mut rest = &fresh[..];
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = rest.iter().take_while(|r| {
+                bytes += r.payload.len();
+                bytes <= APPEND_MAX
+            });
+            let (now, later) = rest.split_at(fits.count().max(1));
+            self.put_objects(Claim::Data, now)?;
+            rest = later;
+        }
+        Ok(refs)
+    }
+
+    fn read_parts(&self, parts: &mut [ReadPart<'_>]) -> Result<()> {
+        self.read_chunk_parts(parts)
+    }
+
+    fn put_node(&self, encoded: &[u8]) -> Result<NodeHash> {
+        let hash = NodeHash::of(encoded);
+        if !self.has_object(&hash.0)? {
+            let record = NewRecord { kind: RecordKind::Node, hash: hash.0, payload: encoded };
+            self.put_objects(Claim::Record, &[record])?;
+        }
+        Ok(hash)
+    }
+
+    fn node(&self, hash: &NodeHash) -> Result<Vec<u8>> {
+        self.read_node(hash)
+    }
+}
+
+impl Store {
+    /// Whether an object is in the store, and not known to be damaged.
+    fn has_object(&self, hash: &[u8; 32]) -> Result<bool> {
+        Ok(self.object_pos(hash)?.is_some() && !self.damaged.lock().contains(hash))
+    }
+
+    fn put_objects(&self, claim: Claim, records: &[NewRecord<'_>]) -> Result<()> {
+        self.index.wait_for_room()?;
+        self.log.append(claim, records, |placed, end| {
+            let changes = records.iter().zip(placed).map(|(r, pos)| object_change(&r.hash, *pos));
+            self.index.publish(changes, end);
+        })?;
+        let mut damaged = self.damaged.lock();
+        if !damaged.is_empty() {
+            damaged.retain(|hash| records.iter().all(|r| r.hash != *hash));
+        }
+        Ok(())
+    }
+
+    /// Appends a version and gives its id. It can be looked up at once.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where it does not follow the dataset's last version.
+    pub fn append_version(&self, record: &VersionRecord) -> Result<VersionId> {
+        self.index.wait_for_room()?;
+        let mut heads = self.heads.lock();
+        let (last, last_id) = match heads.get(&record.dataset) {
+            Some(head) => *head,
+            None => self.load_head(record.dataset)?,
+        };
+        if record.number != last.next() || record.previous != last_id || record.base > last {
+            return Err(Error::Refused(format!(
+                "{} (based on {}) of dataset {} does not follow its last version, {last}",
+                record.number, record.base, record.dataset.0
+            )));
+        }
+        let payload = codec::encode(record);
+        let id = VersionId::of(&payload);
+        let new = NewRecord { kind: RecordKind::Version, hash: id.0, payload: &payload };
+        self.log.append(Claim::Record, &[new], |placed, end| {
+            let changes = placed.iter().flat_map(|pos| version_changes(id, record, *pos));
+            self.index.publish(changes, end);
+        })?;
+        heads.insert(record.dataset, (record.number, id));
+        Ok(id)
+    }
+
+    fn load_head(&self, ds: DatasetId) -> Result<(VersionNo, VersionId)> {
+        match last_version(&self.index, ds)? {
+            VersionNo::EMPTY => Ok((VersionNo::EMPTY, VersionId::ROOT)),
+            last => {
+                let found = self.version(ds, last)?;
+                let (id, _) = found.ok_or_else(|| Error::Missing(format!("{last} of dataset {}", ds.0)))?;
+                Ok((last, id))
+            }
+        }
+    }
+
+    /// Appends a dataset's name and settings.
+    pub fn append_dataset(&self, record: &DatasetRecord) -> Result<()> {
+        let payload = codec::encode(record);
+        let hash = RecordKind::Dataset.hash(&payload);
+        let new = NewRecord { kind: RecordKind::Dataset, hash, payload: &payload };
+        self.index.wait_for_room()?;
+        self.log.append(Claim::Record, &[new], |_, end| self.index.publish([dataset_change(record)], end))?;
+        Ok(())
+    }
+
+    /// Appends changes that no version holds yet; they count until the dataset's next version.
+    pub fn append_pending(&self, record: &PendingRecord) -> Result<()> {
+        let payload = codec::encode(record);
+        let hash = RecordKind::Pending.hash(&payload);
+        let new = NewRecord { kind: RecordKind::Pending, hash, payload: &payload };
+        self.index.wait_for_room()?;
+        self.log.append(Claim::Record, &[new], |placed, end| {
+            self.index.publish(placed.iter().map(|pos| pending_change(record, *pos)), end);
+        })?;
+        Ok(())
+    }
+}

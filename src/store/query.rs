@@ -1,0 +1,265 @@
+//! Looking up what a version sees: entries, inodes and directory hashes.
+//!
+//! A key's versions lie newest first, so the newest one visible in a span of versions is one seek
+//! away. One that lies between the spans of a [`View`] is hidden, and costs a further seek.
+
+use super::Store;
+use super::error::{Error, Result};
+use super::index::change::{StoredInode, decode, decode_inode, decode_pos};
+use super::index::keys::{self, Key};
+use crate::model::{
+    DatasetId, DatasetRecord, Dirent, Ino, Inode, NameKey, Op, PendingRecord, TreeHash, VersionNo,
+    VersionRecord, View, codec,
+};
+
+/// After as many versions of a name in a row the next name is sought rather than walked to.
+const WALK_MAX: usize = 8;
+/// Length of a directory entry's key, and where in it the name's part is.
+const ENTRY_KEY: usize = 37;
+const ENTRY_NAME: std::ops::Range<usize> = 13..29;
+
+/// How a version stands to a view.
+enum Sight {
+    /// It is part of the view.
+    Visible,
+    /// It is not; the newest one up to this may be.
+    Hidden(VersionNo),
+    /// It is not, and no older one is.
+    None,
+}
+
+fn sight(view: &View, version: VersionNo) -> Sight {
+    let spans = view.spans();
+    match spans.get(spans.partition_point(|s| s.first > version)) {
+        Some(span) if version <= span.last => Sight::Visible,
+        Some(span) => Sight::Hidden(span.last),
+        None => Sight::None,
+    }
+}
+
+fn version_of(key: &[u8]) -> Result<VersionNo> {
+    keys::version_at_end(key).ok_or_else(|| Error::Index("a key has no known form".into()))
+}
+
+impl Store {
+    /// All datasets, archived ones too, by id.
+    pub fn datasets(&self) -> Result<Vec<DatasetRecord>> {
+        let mut range = self.index.scan(&keys::datasets());
+        let mut all = Vec::new();
+        while let Some((_, value)) = range.next_entry()? {
+            all.push(decode("dataset record", &value)?);
+        }
+        Ok(all)
+    }
+
+    /// The entry of a name in a directory, as the view sees it.
+    pub fn entry(&self, ds: DatasetId, dir: Ino, name: NameKey, view: &View) -> Result<Option<Dirent>> {
+        let found = self.newest_visible(&keys::entry(ds, dir, name), view)?;
+        found.filter(|(_, value)| !value.is_empty()).map(|(_, value)| decode("entry", &value)).transpose()
+    }
+
+    /// Up to `limit` entries of a directory after the name `after`, in the order of their keys.
+    pub fn entries(
+        &self,
+        ds: DatasetId,
+        dir: Ino,
+        view: &View,
+        after: Option<NameKey>,
+        limit: usize,
+    ) -> Result<Vec<(NameKey, Dirent)>> {
+        let mut found = Vec::new();
+        let mut range = self.index.scan(&keys::entries(ds, dir));
+        // There is no version 0, so its key is the end of a name.
+        let end_of = |name| keys::at(keys::entry(ds, dir, name), VersionNo::EMPTY);
+        if let Some(after) = after {
+            range.seek(end_of(after));
+        }
+        let mut name = None;
+        // The newest version of the present name that may be seen; none once it is settled.
+        let mut bound = None;
+        let mut walked = 0;
+        while found.len() < limit
+            && let Some((key, value)) = range.next_entry()?
+        {
+            let this = entry_name(&key)?;
+            if name != Some(this) {
+                (name, bound, walked) = (Some(this), Some(view.newest()), 0);
+            }
+            let version = version_of(&key)?;
+            if let Some(newest) = bound
+                && version <= newest
+            {
+                bound = match sight(view, version) {
+                    Sight::Visible => {
+                        if !value.is_empty() {
+                            found.push((this, decode("entry", &value)?));
+                        }
+                        None
+                    }
+                    Sight::Hidden(newest) => Some(newest),
+                    Sight::None => None,
+                };
+            }
+            walked += 1;
+            if walked == WALK_MAX {
+                walked = 0;
+                range.seek(keys::at(keys::entry(ds, dir, this), bound.unwrap_or(VersionNo::EMPTY)));
+            }
+        }
+        Ok(found)
+    }
+
+    /// An inode as the view sees it, and the version that wrote it.
+    pub fn inode(&self, ds: DatasetId, ino: Ino, view: &View) -> Result<Option<(VersionNo, Inode)>> {
+        match self.newest_visible(&keys::inode(ds, ino), view)? {
+            Some((version, value)) => Ok(Some((version, self.whole_inode(&value)?))),
+            None => Ok(None),
+        }
+    }
+
+    /// The hash of a directory's tree as the view sees it; of the root, the snapshot id.
+    pub fn tree(&self, ds: DatasetId, dir: Ino, view: &View) -> Result<Option<TreeHash>> {
+        if dir == Ino::ROOT {
+            return Ok(self.version_meta(ds, view.newest())?.map(|meta| meta.snapshot));
+        }
+        let found = self.newest_visible(&keys::tree(ds, dir), view)?;
+        found.map(|(_, value)| tree_hash(&value)).transpose()
+    }
+
+    /// Versions that wrote an inode, from `newest` back, at most `limit`; whatever view they are in.
+    pub fn inode_versions(
+        &self,
+        ds: DatasetId,
+        ino: Ino,
+        newest: VersionNo,
+        limit: usize,
+    ) -> Result<Vec<(VersionNo, Inode)>> {
+        let found = self.versions_of(keys::inode(ds, ino), newest, limit)?;
+        found.into_iter().map(|(v, value)| Ok((v, self.whole_inode(&value)?))).collect()
+    }
+
+    /// Versions that wrote an entry, from `newest` back, at most `limit`; `None` where it was removed.
+    pub fn entry_versions(
+        &self,
+        ds: DatasetId,
+        dir: Ino,
+        name: NameKey,
+        newest: VersionNo,
+        limit: usize,
+    ) -> Result<Vec<(VersionNo, Option<Dirent>)>> {
+        let found = self.versions_of(keys::entry(ds, dir, name), newest, limit)?;
+        let dirent = |value: Box<[u8]>| match &*value {
+            [] => Ok(None),
+            value => decode("entry", value).map(Some),
+        };
+        found.into_iter().map(|(v, value)| Ok((v, dirent(value)?))).collect()
+    }
+
+    /// Versions that changed a directory's tree, from `newest` back, at most `limit`.
+    pub fn tree_versions(
+        &self,
+        ds: DatasetId,
+        dir: Ino,
+        newest: VersionNo,
+        limit: usize,
+    ) -> Result<Vec<(VersionNo, TreeHash)>> {
+        if dir == Ino::ROOT {
+            let newest = newest.min(self.last_version(ds)?);
+            let numbers = (1..=newest.0).rev().take(limit).map(VersionNo);
+            let meta = |v| Ok(self.version_meta(ds, v)?.map(|meta| (v, meta.snapshot)));
+            return numbers.filter_map(|v| meta(v).transpose()).collect();
+        }
+        let found = self.versions_of(keys::tree(ds, dir), newest, limit)?;
+        found.into_iter().map(|(v, value)| Ok((v, tree_hash(&value)?))).collect()
+    }
+
+    /// The highest inode number that any version or pending change ever used (0 where none did).
+    pub fn max_ino(&self, ds: DatasetId) -> Result<Ino> {
+        let last = self.index.last(&keys::inodes(ds))?;
+        let stored = last.and_then(|key| keys::tail8(key.get(..13)?)).unwrap_or(0);
+        let pending = self.pending(ds)?;
+        let inos = pending.iter().flat_map(|(_, ops)| ops).map(|op| match op {
+            Op::Link { ino, .. } | Op::Inode { ino, .. } => ino.0,
+            Op::Unlink { .. } => 0,
+        });
+        Ok(Ino(inos.fold(stored, u64::max)))
+    }
+
+    /// The dataset's changes that no version holds yet, by sequence.
+    pub fn pending(&self, ds: DatasetId) -> Result<Vec<(u64, Vec<Op>)>> {
+        let mut all = Vec::new();
+        for key in self.index.pending(keys::pendings(ds)) {
+            // A version may have taken it up since.
+            let Some(value) = self.index.get(&key)? else { continue };
+            let what = || format!("pending record of dataset {}", ds.0);
+            let (_, payload) = self.read_at(decode_pos(&value)?, what)?;
+            let record: PendingRecord = codec::decode("pending record", &payload)
+                .map_err(|source| Error::Decode { what: what(), source })?;
+            all.push((record.sequence, record.ops));
+        }
+        Ok(all)
+    }
+
+    /// The newest value of the keys that start with `prefix` that the view sees.
+    fn newest_visible(&self, prefix: &Key, view: &View) -> Result<Option<(VersionNo, Box<[u8]>)>> {
+        let mut bound = view.newest();
+        while bound > VersionNo::EMPTY {
+            let Some((key, value)) = self.index.first(&keys::at(prefix.clone(), bound), prefix)? else {
+                break;
+            };
+            let version = version_of(&key)?;
+            match sight(view, version) {
+                Sight::Visible => return Ok(Some((version, value))),
+                Sight::Hidden(newest) => bound = newest,
+                Sight::None => break,
+            }
+        }
+        Ok(None)
+    }
+
+    fn versions_of(
+        &self,
+        prefix: Key,
+        newest: VersionNo,
+        limit: usize,
+    ) -> Result<Vec<(VersionNo, Box<[u8]>)>> {
+        let mut range = self.index.scan(&prefix);
+        range.seek(keys::at(prefix, newest));
+        let mut found = Vec::new();
+        while found.len() < limit
+            && let Some((key, value)) = range.next_entry()?
+        {
+            found.push((version_of(&key)?, value));
+        }
+        Ok(found)
+    }
+
+    /// Decodes an inode, which a long one is read from its version's record for.
+    fn whole_inode(&self, value: &[u8]) -> Result<Inode> {
+        let (pos, op) = match decode_inode(value)? {
+            StoredInode::Here(inode) => return Ok(inode),
+            StoredInode::InRecord(pos, op) => (pos, op),
+        };
+        let what = || "version record".to_owned();
+        let (_, payload) = self.read_at(pos, what)?;
+        let mut record: VersionRecord = codec::decode("version record", &payload)
+            .map_err(|source| Error::Decode { what: what(), source })?;
+        if op < record.ops.len()
+            && let Op::Inode { inode, .. } = record.ops.swap_remove(op)
+        {
+            return Ok(inode);
+        }
+        Err(Error::Index("an inode is not where the index says".into()))
+    }
+}
+
+fn entry_name(key: &[u8]) -> Result<NameKey> {
+    let name = key.get(ENTRY_NAME).filter(|_| key.len() == ENTRY_KEY);
+    let name = name.and_then(|n| n.try_into().ok());
+    name.map(NameKey).ok_or_else(|| Error::Index("a key has no known form".into()))
+}
+
+fn tree_hash(value: &[u8]) -> Result<TreeHash> {
+    let hash = value.try_into().map_err(|_| Error::Index("a tree hash has no known form".into()));
+    hash.map(TreeHash)
+}

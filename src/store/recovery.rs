@@ -1,0 +1,305 @@
+//! Bringing log and index together when a store is opened.
+//!
+//! Everything after the index's watermark is published again. A sealed pack is durable as a whole, so
+//! its footer is believed and only records that are no objects are read. In the last pack everything
+//! is verified, and what a crash left of an unfinished write is cut off:
+//!
+//! - Bad bytes up to the end of the pack are such a left-over, always.
+//! - Bad bytes before good records are one only after a power loss (the disk may have had the later
+//!   ones first), and then all from there on is cut, so that what is left is a prefix of what was
+//!   written. Otherwise they are damage: reported, and the good records kept.
+
+use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use super::error::{Error, Result};
+use super::index::change::{Change, LogRecord, VersionMeta, decode};
+use super::index::{Index, keys};
+use super::layout::{Layout, StoreId, private_file};
+use super::media::Media;
+use super::pack::{
+    LogPos, PACK_HEADER, Packs, Payload, Place, Pos, RECORD_HEADER, RecordHeader, Scanner, Step, Tail,
+    create_pack, decode_pack_header, encode_pack_header, read_footer, read_record,
+};
+use crate::model::{DatasetId, VersionId, VersionNo, VersionRecord};
+
+/// What recovery found.
+pub struct Recovered {
+    /// The pack to append to.
+    pub tail: Tail,
+    /// Bytes in the packs before it.
+    pub sealed_bytes: u64,
+    /// Objects found damaged.
+    pub damaged: HashSet<[u8; 32]>,
+}
+
+/// A recovery under way.
+pub struct Recovery<'a> {
+    layout: &'a Layout,
+    store: StoreId,
+    packs: &'a Packs,
+    index: &'a Index,
+    power_loss: bool,
+    heads: HashMap<DatasetId, (VersionNo, Option<VersionId>)>,
+    damaged: HashSet<[u8; 32]>,
+}
+
+/// The last pack, before it is looked into.
+pub struct LastPack {
+    number: u32,
+    file: std::fs::File,
+    len: u64,
+}
+
+impl LastPack {
+    /// Opens the last pack of a store, makes one if there is none, and makes all of it durable.
+    pub fn open(layout: &Layout, store: StoreId, packs: &Packs, media: &dyn Media) -> Result<LastPack> {
+        let Some(number) = packs.numbers()?.pop() else {
+            let file = create_pack(&layout.packs(), store, 1)?;
+            return Ok(LastPack { number: 1, file, len: u64::from(PACK_HEADER) });
+        };
+        let path = packs.path(number);
+        let io = |e| Error::io("open", &path, e);
+        let file = private_file().read(true).open(&path).map_err(io)?;
+        let mut header = [0; PACK_HEADER as usize];
+        let found = file.read_exact_at(&mut header, 0).ok().and_then(|()| decode_pack_header(&header));
+        match found {
+            Some(found) if found == (store, number) => {}
+            Some(_) => return Err(Error::Corrupt(format!("{} is a pack of another store", path.display()))),
+            None => {
+                log::warn!("the header of {} is torn: it is written again", path.display());
+                file.write_all_at(&encode_pack_header(store, number), 0).map_err(io)?;
+            }
+        }
+        media.sync(&file).map_err(|e| Error::io("sync", &path, e))?;
+        let len = file.metadata().map_err(io)?.len();
+        Ok(LastPack { number, file, len })
+    }
+
+    /// The end of the log as it was found.
+    pub fn end(&self) -> LogPos {
+        LogPos::new(self.number, u32::try_from(self.len).unwrap_or(u32::MAX))
+    }
+}
+
+impl<'a> Recovery<'a> {
+    /// A recovery into `index`.
+    pub fn new(
+        layout: &'a Layout,
+        store: StoreId,
+        packs: &'a Packs,
+        index: &'a Index,
+        power_loss: bool,
+    ) -> Self {
+        let (heads, damaged) = (HashMap::new(), HashSet::new());
+        Recovery { layout, store, packs, index, power_loss, heads, damaged }
+    }
+
+    /// Publishes all records after `from`, of which the last pack is `last`.
+    pub fn run(mut self, from: LogPos, last: LastPack) -> Result<Recovered> {
+        let numbers = self.packs.numbers()?;
+        let mut sealed_bytes = 0;
+        let mut expected = numbers.first().copied();
+        for &number in numbers.iter().filter(|n| **n < last.number) {
+            self.report_missing(&mut expected, number);
+            let start = if number == from.pack() { from.offset() } else { 0 };
+            let path = self.packs.path(number);
+            sealed_bytes += std::fs::metadata(&path).map_err(|e| Error::io("stat", &path, e))?.len();
+            if number >= from.pack() {
+                self.sealed_pack(number, start)?;
+            }
+        }
+        self.report_missing(&mut expected, last.number);
+        let start = if last.number == from.pack() { from.offset() } else { 0 };
+        let tail = self.last_pack(last, start)?;
+        Ok(Recovered { tail, sealed_bytes, damaged: self.damaged })
+    }
+
+    fn report_missing(&self, expected: &mut Option<u32>, number: u32) {
+        if let Some(expected) = expected.filter(|&e| e < number) {
+            log::error!(
+                "packs {expected} to {} are missing from {}",
+                number - 1,
+                self.layout.packs().display()
+            );
+        }
+        *expected = number.checked_add(1);
+    }
+
+    fn sealed_pack(&mut self, number: u32, start: u32) -> Result<()> {
+        let path = self.packs.path(number);
+        let io = |e| Error::io("read", &path, e);
+        let file = self.packs.file(number)?;
+        let len = file.metadata().map_err(io)?.len();
+        let Some(entries) = read_footer(&file, self.store, number).map_err(io)? else {
+            log::error!("{} has no intact footer: its records are searched for", path.display());
+            return self.scan(number, start, len, false).map(drop);
+        };
+        for entry in entries.iter().filter(|e| e.offset >= start) {
+            let pos = entry.pos(number);
+            if entry.header.kind.is_object() {
+                self.publish(&LogRecord::Object(entry.header.hash), pos)?;
+                continue;
+            }
+            let place = Place { store: self.store, pack: number, offset: entry.offset };
+            match read_record(&file, len, place) {
+                Ok(Some((header, Some(payload)))) => self.take(&header, &payload, pos)?,
+                Ok(_) => self.damage(pos, &entry.header, "its bytes are not what was stored"),
+                Err(e) => self.damage(pos, &entry.header, &e.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    fn last_pack(&mut self, last: LastPack, start: u32) -> Result<Tail> {
+        let LastPack { number, file, len } = last;
+        let path = self.packs.path(number);
+        let sealed =
+            read_footer(&file, self.store, number).map_err(|e| Error::io("read", &path, e))?.is_some();
+        let end = match self.scan(number, start, len, true)? {
+            Some(torn) => {
+                log::warn!("{}: cut off {} bytes of an unfinished write", path.display(), len - torn);
+                let cut = file.set_len(torn).and_then(|()| file.sync_all());
+                cut.map_err(|e| Error::io("truncate", &path, e))?;
+                torn
+            }
+            None => len,
+        };
+        let end = u32::try_from(end)
+            .map_err(|_| Error::Corrupt(format!("{} is longer than any pack", path.display())))?;
+        Ok(Tail { number, file: Arc::new(file), end, sealed })
+    }
+
+    /// Publishes the records of a pack found by reading it; for the last pack gives where to cut it.
+    fn scan(&mut self, number: u32, start: u32, end: u64, last: bool) -> Result<Option<u64>> {
+        let path = self.packs.path(number);
+        let io = |e| Error::io("read", &path, e);
+        let file = self.packs.reopen(number)?;
+        let mut scanner = Scanner::new(file, self.store, number, start, end).map_err(io)?;
+        let mut bad: Option<u64> = None;
+        let mut bad_records = Vec::new();
+        loop {
+            let at = scanner.offset();
+            match scanner.step(|kind| last || !kind.is_object()).map_err(io)? {
+                None => break,
+                Some(Step::Gap { offset, .. }) => {
+                    bad.get_or_insert(offset);
+                }
+                Some(Step::Record { header, pos, payload: Payload::Bad }) => {
+                    bad.get_or_insert(at);
+                    bad_records.push((header, pos));
+                }
+                Some(Step::Record { header, pos, payload }) => {
+                    if bad.is_some() && last && self.power_loss {
+                        break;
+                    }
+                    self.report_damage(number, bad.take(), at, &mut bad_records)?;
+                    match payload {
+                        Payload::Intact(bytes) => self.take(&header, bytes, pos)?,
+                        _ => self.publish(&LogRecord::Object(header.hash), pos)?,
+                    }
+                }
+            }
+        }
+        if last {
+            return Ok(bad);
+        }
+        self.report_damage(number, bad, end, &mut bad_records)?;
+        Ok(None)
+    }
+
+    /// Reports bad bytes from `bad` to `end` and the records with an intact header among them.
+    fn report_damage(
+        &mut self,
+        number: u32,
+        bad: Option<u64>,
+        end: u64,
+        records: &mut Vec<(RecordHeader, Pos)>,
+    ) -> Result<()> {
+        if let Some(bad) = bad {
+            log::error!("{}: damaged from byte {bad} to {end}", self.packs.path(number).display());
+        }
+        for (header, pos) in records.drain(..) {
+            self.damage(pos, &header, "its bytes are not what was stored");
+            if header.kind.is_object() {
+                // Found, so that reading it says where it is damaged; and so that putting it again
+                // mends it.
+                self.damaged.insert(header.hash);
+                self.publish(&LogRecord::Object(header.hash), pos)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn damage(&self, pos: Pos, header: &RecordHeader, why: &str) {
+        let path = self.packs.path(pos.pack);
+        let at = pos.offset - RECORD_HEADER;
+        log::error!("{}: {:?} record at byte {at} is damaged: {why}", path.display(), header.kind);
+    }
+
+    fn take(&mut self, header: &RecordHeader, payload: &[u8], pos: Pos) -> Result<()> {
+        let record = match LogRecord::decode(header.kind, header.hash, payload, pos) {
+            Ok(Some(record)) => record,
+            Ok(None) => return Ok(()),
+            Err(e) => {
+                self.damage(pos, header, &e.to_string());
+                return Ok(());
+            }
+        };
+        if let LogRecord::Version(id, version) = &record
+            && !self.continues(*id, version, pos)?
+        {
+            self.damage(pos, header, "another record has its version's number");
+            return Ok(());
+        }
+        self.publish(&record, pos)
+    }
+
+    /// Whether a version goes into the index. One that leaves a gap does (what is left of a history is
+    /// worth having), a second one of a number does not.
+    fn continues(&mut self, id: VersionId, record: &VersionRecord, pos: Pos) -> Result<bool> {
+        let (ds, number) = (record.dataset, record.number);
+        let (last, last_id) = match self.heads.get(&ds) {
+            Some(head) => *head,
+            None => (last_version(self.index, ds)?, None),
+        };
+        if number <= last {
+            // Indexed before the watermark was written; the same record does no harm.
+            let known = self.index.get(&keys::version(ds, number))?;
+            let meta: Option<VersionMeta> = known.map(|v| decode("version", &v)).transpose()?;
+            if meta.is_some_and(|m| m.record != pos) {
+                return Ok(false);
+            }
+            return Ok(true);
+        }
+        if number != last.next() {
+            log::error!(
+                "dataset {}: versions {} to v{} are missing before {number}",
+                ds.0,
+                last.next(),
+                number.0 - 1
+            );
+        } else if last_id.is_some_and(|last_id| last_id != record.previous) {
+            log::error!("dataset {}: {number} does not follow from {last}: its previous id is another", ds.0);
+        }
+        self.heads.insert(ds, (number, Some(id)));
+        Ok(true)
+    }
+
+    fn publish(&mut self, record: &LogRecord, pos: Pos) -> Result<()> {
+        let changes: Vec<Change> = record.changes(pos);
+        self.index.publish(changes, pos.end());
+        if self.index.is_behind() {
+            // The log is durable: sealed packs always are, the last one was synced when opened.
+            self.index.apply(|| Ok(pos.end()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Number of the last version the index has of a dataset.
+pub fn last_version(index: &Index, ds: DatasetId) -> Result<VersionNo> {
+    let last = index.last(&keys::versions(ds))?;
+    Ok(last.and_then(|key| keys::tail8(&key)).map_or(VersionNo::EMPTY, VersionNo))
+}

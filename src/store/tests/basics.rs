@@ -1,0 +1,226 @@
+//! What goes in comes out, before and after closing.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+use crate::model::content::CHUNK_MAX;
+use crate::model::{PendingRecord, TreeRef};
+use crate::store::pack::SEAL_SIZE;
+
+#[test]
+fn a_new_store_is_private_and_has_an_identity() {
+    let dir = TempDir::new().unwrap();
+    let root = dir.path().join("a/store");
+    Store::init(&root).unwrap();
+    let store = Store::open(&root).unwrap();
+    let text = std::fs::read_to_string(root.join("strata.json")).unwrap();
+    assert_eq!(text, format!("{{\"format\":1,\"id\":\"{}\"}}\n", store.id()));
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&root), 0o700);
+    assert_eq!(mode(&root.join("packs")), 0o700);
+    assert_eq!(mode(&root.join("packs/00000001.pack")), 0o600);
+    assert_eq!(mode(&root.join("strata.json")), 0o600);
+}
+
+#[test]
+fn what_is_no_store_or_a_later_one_is_refused() {
+    let dir = TempDir::new().unwrap();
+    assert!(matches!(Store::open(dir.path()), Err(Error::NotAStore(_))));
+    std::fs::write(dir.path().join("file"), b"").unwrap();
+    assert!(matches!(Store::init(dir.path()), Err(Error::NotEmpty(_))));
+    assert!(matches!(Store::open_or_init(dir.path()), Err(Error::NotEmpty(_))));
+    assert!(matches!(Store::open(&dir.path().join("file")), Err(Error::NotAStore(_))));
+    std::fs::write(dir.path().join("strata.json"), b"{\"format\":2,\"ids\":[]}").unwrap();
+    assert!(matches!(Store::open(dir.path()), Err(Error::NewerFormat { found: 2, supported: 1, .. })));
+    std::fs::write(dir.path().join("strata.json"), b"{\"format\":1,\"id\":\"zz\"}").unwrap();
+    assert!(matches!(Store::open(dir.path()), Err(Error::Corrupt(_))));
+}
+
+#[test]
+fn a_store_in_use_names_the_process() {
+    let (dir, store) = new_store();
+    match Store::open(dir.path()) {
+        Err(Error::InUse { pid, .. }) => assert_eq!(pid, std::process::id()),
+        other => panic!("{:?}", other.map(|s| s.id())),
+    }
+    store.close().unwrap();
+    Store::open(dir.path()).unwrap();
+}
+
+#[test]
+fn scratch_is_emptied_on_open() {
+    let (dir, store) = new_store();
+    std::fs::create_dir(store.scratch_dir().join("d")).unwrap();
+    std::fs::write(store.scratch_dir().join("d/f"), b"x").unwrap();
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(std::fs::read_dir(store.scratch_dir()).unwrap().count(), 0);
+}
+
+#[test]
+fn chunks_are_stored_once_and_read_back_in_any_parts() {
+    let (dir, store) = new_store();
+    let chunks: Vec<Vec<u8>> = (0..20).map(|i| noise(1 + i as usize * 5000, i)).collect();
+    let mut slices: Vec<&[u8]> = chunks.iter().map(|c| &c[..]).collect();
+    slices.push(&chunks[3]);
+    let refs = store.put_chunks(&slices).unwrap();
+    let size = store.stats().pack_bytes;
+    assert_eq!(store.put_chunks(&slices).unwrap(), refs);
+    assert_eq!(store.stats().pack_bytes, size, "known chunks add nothing");
+    assert_eq!(store.totals().unwrap().chunks, 20);
+    let check = |store: &Store| {
+        for round in 0..2 {
+            // All parts at once, in reverse order, cut at both sides.
+            let mut outs: Vec<Vec<u8>> = refs.iter().map(|r| vec![0; r.len as usize * 2 / 3]).collect();
+            let parts = refs.iter().zip(&mut outs).rev();
+            let mut parts: Vec<ReadPart<'_>> =
+                parts.map(|(&chunk, out)| ReadPart { chunk, skip: chunk.len / 4, out }).collect();
+            store.read_parts(&mut parts).unwrap();
+            for ((out, bytes), r) in outs.iter().zip(&slices).zip(&refs) {
+                let skip = r.len as usize / 4;
+                assert_eq!(out[..], bytes[skip..skip + out.len()], "round {round}");
+            }
+            for (r, bytes) in refs.iter().zip(&slices) {
+                assert_eq!(read(store, *r).unwrap(), *bytes);
+            }
+        }
+    };
+    check(&store);
+    store.close().unwrap();
+    check(&Store::open(dir.path()).unwrap());
+}
+
+#[test]
+fn impossible_chunks_and_parts_are_refused() {
+    let (_dir, store) = new_store();
+    assert!(matches!(store.put_chunks(&[b""]), Err(Error::Refused(_))));
+    assert!(matches!(store.put_chunks(&[&noise(CHUNK_MAX + 1, 0)]), Err(Error::Refused(_))));
+    let chunk = put(&store, b"abc");
+    let mut out = [0; 3];
+    let parts = &mut [ReadPart { chunk, skip: 1, out: &mut out }];
+    assert!(matches!(store.read_parts(parts), Err(Error::Corrupt(_))));
+    let other = ChunkRef { len: 4, ..chunk };
+    assert!(matches!(read(&store, other), Err(Error::Corrupt(_))));
+    let missing = ChunkRef { hash: crate::model::ChunkHash([9; 32]), len: 1 };
+    assert!(matches!(read(&store, missing), Err(Error::Missing(_))));
+}
+
+#[test]
+fn nodes_and_records_come_back() {
+    let (dir, store) = new_store();
+    let node = store.put_node(b"a node").unwrap();
+    assert_eq!(store.put_node(b"a node").unwrap(), node);
+    let set = dataset(DS, "first");
+    store.append_dataset(&dataset(DS, "old name")).unwrap();
+    store.append_dataset(&set).unwrap();
+    let mut history = History::new(DS);
+    let content = Content::Tree(TreeRef { root: node, size: 5, depth: 1 });
+    let record = history.next(VersionNo(0), file_ops("f", Ino(2), content.clone()));
+    let id = history.append(&store, &record).unwrap();
+    let check = |store: &Store| {
+        assert_eq!(store.node(&node).unwrap(), b"a node");
+        assert_eq!(store.datasets().unwrap(), std::slice::from_ref(&set));
+        assert_eq!(store.version(DS, VersionNo(1)).unwrap(), Some((id, record.clone())));
+        assert_eq!(store.version(DS, VersionNo(2)).unwrap(), None);
+        assert_eq!(store.last_version(DS).unwrap(), VersionNo(1));
+        assert_eq!(store.max_ino(DS).unwrap(), Ino(2));
+        let found = store.inode(DS, Ino(2), &view(VersionNo(1))).unwrap();
+        assert_eq!(found, Some((VersionNo(1), inode(content.clone()))));
+        assert_eq!(entry(store, "f", VersionNo(1)).unwrap().ino, Ino(2));
+        assert_eq!(entry(store, "f", VersionNo(0)), None);
+    };
+    check(&store);
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    check(&store);
+    assert!(matches!(store.node(&crate::model::NodeHash([1; 32])), Err(Error::Missing(_))));
+}
+
+#[test]
+fn versions_that_do_not_follow_are_refused() {
+    let (_dir, store) = new_store();
+    let mut history = History::new(DS);
+    history.add(&store, vec![]);
+    let good = history.next(VersionNo(1), vec![]);
+    let wrong = [
+        VersionRecord { number: VersionNo(1), ..good.clone() },
+        VersionRecord { number: VersionNo(3), ..good.clone() },
+        VersionRecord { previous: VersionId::ROOT, ..good.clone() },
+        VersionRecord { base: VersionNo(2), ..good.clone() },
+    ];
+    let size = store.stats().pack_bytes;
+    for record in wrong {
+        assert!(matches!(store.append_version(&record), Err(Error::Refused(_))), "{record:?}");
+    }
+    assert_eq!(store.stats().pack_bytes, size);
+    store.append_version(&good).unwrap();
+}
+
+#[test]
+fn pending_changes_count_until_a_version() {
+    let (dir, store) = new_store();
+    let mut history = History::new(DS);
+    let pending = |ds, sequence| PendingRecord {
+        dataset: ds,
+        sequence,
+        ops: file_ops(&format!("p{sequence}"), Ino(100 + sequence), Content::Empty),
+    };
+    let other = DatasetId(2);
+    store.append_pending(&pending(DS, 1)).unwrap();
+    store.append_pending(&pending(other, 1)).unwrap();
+    store.append_pending(&pending(DS, 2)).unwrap();
+    assert_eq!(store.pending(DS).unwrap(), [(1, pending(DS, 1).ops), (2, pending(DS, 2).ops)]);
+    assert_eq!(store.max_ino(DS).unwrap(), Ino(102));
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.pending(DS).unwrap().len(), 2);
+    history.add(&store, vec![]);
+    store.append_pending(&pending(DS, 3)).unwrap();
+    assert_eq!(store.pending(DS).unwrap(), [(3, pending(DS, 3).ops)]);
+    kill(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.pending(DS).unwrap(), [(3, pending(DS, 3).ops)]);
+    assert_eq!(store.pending(other).unwrap().len(), 1);
+    drop(store);
+    Store::rebuild_index(dir.path()).unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.pending(DS).unwrap(), [(3, pending(DS, 3).ops)]);
+    assert_eq!(store.pending(other).unwrap().len(), 1);
+}
+
+#[test]
+fn full_packs_are_sealed_and_the_next_begun() {
+    let (dir, store) = new_store();
+    let chunk = |i: u64| noise(CHUNK_MAX, i);
+    let count = u64::from(SEAL_SIZE) / CHUNK_MAX as u64 + 10;
+    let refs: Vec<ChunkRef> = (0..count).map(|i| put(&store, &chunk(i))).collect();
+    let mut history = History::new(DS);
+    history.add(&store, file_ops("f", Ino(2), Content::One(refs[0])));
+    assert_eq!(packs_of(dir.path()).len(), 2);
+    let sealed = std::fs::metadata(&packs_of(dir.path())[0]).unwrap().len();
+    assert!((u64::from(SEAL_SIZE)..u64::from(SEAL_SIZE) + (1 << 20)).contains(&sealed));
+    let verdict = store.verify(|_| std::ops::ControlFlow::Continue(())).unwrap();
+    assert_eq!((verdict.damages, verdict.complete), (vec![], true));
+    assert_eq!(verdict.bytes, store.stats().pack_bytes);
+    assert_eq!(store.totals().unwrap().chunks, count);
+    drop(store);
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    for (i, r) in refs.iter().enumerate() {
+        assert_eq!(read(&store, *r).unwrap(), chunk(i as u64));
+    }
+    assert!(entry(&store, "f", VersionNo(1)).is_some());
+    assert_eq!(store.stats().pack_bytes, verdict.bytes);
+}
+
+#[test]
+fn long_inodes_are_read_from_their_version() {
+    let (_dir, store) = new_store();
+    let mut history = History::new(DS);
+    let long = Inode { body: Body::Symlink(vec![b'x'; 4095].into()), ..inode(Content::Empty) };
+    let op = Op::Inode { ino: Ino(3), inode: long.clone() };
+    let mut ops = file_ops("a", Ino(2), Content::Empty);
+    ops.push(op);
+    let v = history.add(&store, ops);
+    assert_eq!(store.inode(DS, Ino(3), &view(v)).unwrap(), Some((v, long)));
+}

@@ -1,0 +1,232 @@
+//! The death of the process or the machine at any point leaves a prefix of what was written.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::codec;
+
+/// Copies the store in `from` as it is on disk.
+fn copy(from: &Path) -> TempDir {
+    fn copy_dir(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            let to = to.join(entry.file_name());
+            if entry.file_type().unwrap().is_dir() {
+                copy_dir(&entry.path(), &to);
+            } else {
+                std::fs::copy(entry.path(), to).unwrap();
+            }
+        }
+    }
+    let to = TempDir::new().unwrap();
+    copy_dir(from, to.path());
+    to
+}
+
+fn truncate(pack: &Path, len: u64) {
+    std::fs::OpenOptions::new().write(true).open(pack).unwrap().set_len(len).unwrap();
+}
+
+fn flip(pack: &Path, at: u64) {
+    let mut bytes = std::fs::read(pack).unwrap();
+    bytes[at as usize] ^= 0x10;
+    std::fs::write(pack, bytes).unwrap();
+}
+
+/// As if the machine had gone down with the store open.
+fn lose_power(dir: &Path) {
+    std::fs::write(dir.join("open"), "another boot").unwrap();
+}
+
+/// A store with `count` one-file versions; where the log ended before each and after the last.
+fn with_versions(count: u64) -> (TempDir, Store, Vec<u64>) {
+    let (dir, store) = new_store();
+    let mut history = History::new(DS);
+    let mut ends = vec![store.stats().pack_bytes];
+    for i in 1..=count {
+        let chunk = put(&store, &noise(50, i));
+        ends.push(store.stats().pack_bytes);
+        history.add(&store, file_ops(&format!("f{i}"), Ino(i + 1), Content::One(chunk)));
+        ends.push(store.stats().pack_bytes);
+    }
+    (dir, store, ends)
+}
+
+/// Asserts that the store has exactly versions 1 to `count`, all whole.
+fn assert_versions(store: &Store, count: u64) {
+    assert_eq!(store.last_version(DS).unwrap(), VersionNo(count));
+    let now = view(VersionNo(count));
+    assert_eq!(store.entries(DS, Ino::ROOT, &now, None, 1000).unwrap().len() as u64, count);
+    for i in 1..=count {
+        let (_, record) = store.version(DS, VersionNo(i)).unwrap().unwrap();
+        assert_eq!(record.number, VersionNo(i));
+        let (_, inode) = store.inode(DS, Ino(i + 1), &now).unwrap().unwrap();
+        let Some(Content::One(chunk)) = inode.content() else { panic!("{inode:?}") };
+        assert_eq!(read(store, *chunk).unwrap(), noise(50, i));
+    }
+}
+
+#[test]
+fn a_killed_process_loses_nothing() {
+    let (dir, store, _) = with_versions(30);
+    kill(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert_versions(&store, 30);
+    // And it goes on from there.
+    store.index.apply(|| store.log.sync()).unwrap();
+    kill(store);
+    assert_versions(&Store::open(dir.path()).unwrap(), 30);
+}
+
+#[test]
+fn a_tail_torn_at_any_byte_leaves_a_prefix_that_can_be_written_on() {
+    let (dir, store, ends) = with_versions(4);
+    kill(store);
+    let (first, last) = (ends[4], ends[8]);
+    for at in first..last {
+        let copy = copy(dir.path());
+        truncate(&packs_of(copy.path())[0], at);
+        let store = Store::open(copy.path()).unwrap();
+        let whole = ends.iter().filter(|end| **end <= at).count() as u64 - 1;
+        assert_eq!(store.stats().pack_bytes, ends[whole as usize], "torn at {at}");
+        assert_versions(&store, whole / 2);
+        let mut history = History::new(DS);
+        (history.id, _) = store.version(DS, VersionNo(whole / 2)).unwrap().unwrap();
+        history.last = VersionNo(whole / 2);
+        let i = history.last.0 + 1;
+        let chunk = put(&store, &noise(50, i));
+        history.add(&store, file_ops(&format!("f{i}"), Ino(i + 1), Content::One(chunk)));
+        assert_versions(&store, i);
+    }
+}
+
+#[test]
+fn after_a_power_loss_all_from_the_first_bad_record_on_is_cut() {
+    let (dir, store, ends) = with_versions(5);
+    kill(store);
+    flip(&packs_of(dir.path())[0], ends[6] + 10);
+    lose_power(dir.path());
+    let store = Store::open(dir.path()).unwrap();
+    assert_versions(&store, 3);
+    assert_eq!(store.stats().pack_bytes, ends[6]);
+}
+
+#[test]
+fn without_a_power_loss_good_records_behind_bad_ones_are_kept() {
+    let (dir, store, ends) = with_versions(5);
+    drop(store);
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    // The header of the chunk of v4.
+    flip(&packs_of(dir.path())[0], ends[6] + 10);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.last_version(DS).unwrap(), VersionNo(5));
+    assert_eq!(store.stats().pack_bytes, ends[10]);
+    let chunk = |i: u64| ChunkRef { hash: crate::model::ChunkHash::of(&noise(50, i)), len: 50 };
+    assert!(matches!(read(&store, chunk(4)), Err(Error::Missing(_))));
+    assert_eq!(read(&store, chunk(5)).unwrap(), noise(50, 5));
+}
+
+#[test]
+fn a_torn_pack_header_is_written_again() {
+    let (dir, store) = new_store();
+    kill(store);
+    for len in [0, 13] {
+        truncate(&packs_of(dir.path())[0], len);
+        std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let chunk = put(&store, b"abc");
+        assert_eq!(read(&store, chunk).unwrap(), b"abc");
+        assert_eq!(store.verify(|_| std::ops::ControlFlow::Continue(())).unwrap().damages, []);
+        kill(store);
+    }
+}
+
+#[test]
+fn a_missing_or_ruined_index_costs_a_rebuild_and_nothing_else() {
+    let (dir, store, _) = with_versions(30);
+    drop(store);
+    let index = dir.path().join("index");
+    let ruin: [&dyn Fn(); 4] = [
+        &|| std::fs::remove_dir_all(&index).unwrap(),
+        &|| std::fs::write(index.join("db"), noise(100_000, 1)).unwrap(),
+        &|| std::fs::write(index.join("conf"), b"garbage").unwrap(),
+        &|| {
+            let len = std::fs::metadata(index.join("db")).unwrap().len();
+            truncate(&index.join("db"), len / 3);
+        },
+    ];
+    for (i, ruin) in ruin.iter().enumerate() {
+        ruin();
+        let store = Store::open(dir.path()).unwrap_or_else(|e| panic!("ruin {i}: {e}"));
+        assert_versions(&store, 30);
+        drop(store);
+        assert_versions(&Store::open(dir.path()).unwrap(), 30);
+    }
+    let aside = std::fs::read_dir(dir.path()).unwrap();
+    let aside = aside.filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with("index.bad"));
+    assert!(aside.count() <= 1, "older ones are removed");
+}
+
+#[test]
+fn an_index_of_another_store_or_ahead_of_the_log_is_rebuilt() {
+    let (dir, store, ends) = with_versions(6);
+    drop(store);
+    let (other, other_store, _) = with_versions(20);
+    drop(other_store);
+    let index = dir.path().join("index");
+    std::fs::remove_dir_all(&index).unwrap();
+    std::fs::rename(other.path().join("index"), &index).unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert_versions(&store, 6);
+    drop(store);
+    truncate(&packs_of(dir.path())[0], ends[8]);
+    assert_versions(&Store::open(dir.path()).unwrap(), 4);
+}
+
+#[test]
+fn a_record_copied_into_a_payload_is_not_taken_for_one() {
+    let (dir, store, ends) = with_versions(2);
+    let pack = std::fs::read(&packs_of(dir.path())[0]).unwrap();
+    // The whole pack as a chunk, then a version behind it; then the chunk's header is ruined.
+    let chunk = put(&store, &pack);
+    let mut history = History { ds: DS, last: VersionNo(2), id: VersionId::ROOT };
+    (history.id, _) = store.version(DS, VersionNo(2)).unwrap().unwrap();
+    history.add(&store, file_ops("f3", Ino(4), Content::One(chunk)));
+    drop(store);
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    flip(&packs_of(dir.path())[0], *ends.last().unwrap() + 20);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.last_version(DS).unwrap(), VersionNo(3));
+    assert_eq!(store.totals().unwrap().records, 3);
+    assert!(matches!(read(&store, chunk), Err(Error::Missing(_))));
+}
+
+#[test]
+fn hostile_payloads_are_damage_not_panics() {
+    let (dir, store, _) = with_versions(2);
+    let payload = [codec::encode(&u64::MAX), vec![0xff; 40]].concat();
+    for kind in [RecordKind::Version, RecordKind::Dataset, RecordKind::Pending, RecordKind::Other(200)] {
+        let record = pack::NewRecord { kind, hash: kind.hash(&payload), payload: &payload };
+        store.log.append(space::Claim::Record, &[record], |_, _| {}).unwrap();
+    }
+    kill(store);
+    assert_versions(&Store::open(dir.path()).unwrap(), 2);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_at_the_end_are_cut_off(garbage in prop::collection::vec(any::<u8>(), 1..300)) {
+        let (dir, store, ends) = with_versions(2);
+        kill(store);
+        let pack = &packs_of(dir.path())[0];
+        let mut bytes = std::fs::read(pack).unwrap();
+        bytes.extend(garbage);
+        std::fs::write(pack, bytes).unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        assert_versions(&store, 2);
+        prop_assert_eq!(store.stats().pack_bytes, ends[4]);
+    }
+}
