@@ -187,8 +187,12 @@ impl Dataset {
         if dir == Ino::ROOT {
             return Ok((1..=self.newest().0).map(VersionNo).collect());
         }
-        let mut versions: BTreeSet<VersionNo> =
-            self.store.tree_versions(self.id(), dir, self.newest(), usize::MAX)?.into_iter().map(|(v, _)| v).collect();
+        let mut versions: BTreeSet<VersionNo> = self
+            .store
+            .tree_versions(self.id(), dir, self.newest(), usize::MAX)?
+            .into_iter()
+            .map(|(v, _)| v)
+            .collect();
         for &(rollback, _) in self.rollbacks().iter() {
             let before = self.frozen(VersionNo(rollback.0 - 1)).tree(dir)?;
             if before != self.frozen(rollback).tree(dir)? {
@@ -210,14 +214,20 @@ impl Dataset {
             }
         }
         let place = Place { dir, key: name.key() };
-        let entries = self.store.entry_versions(self.id(), place.dir, place.key, self.newest(), usize::MAX)?;
+        let entries =
+            self.store.entry_versions(self.id(), place.dir, place.key, self.newest(), usize::MAX)?;
         if entries.is_empty() {
             return Ok(None);
         }
         let mut candidates: BTreeSet<VersionNo> = entries.iter().map(|(v, _)| *v).collect();
         let inos: BTreeSet<Ino> = entries.iter().filter_map(|(_, e)| e.as_ref()).map(|e| e.ino).collect();
         for ino in inos {
-            candidates.extend(self.store.inode_versions(self.id(), ino, self.newest(), usize::MAX)?.into_iter().map(|(v, _)| v));
+            candidates.extend(
+                self.store
+                    .inode_versions(self.id(), ino, self.newest(), usize::MAX)?
+                    .into_iter()
+                    .map(|(v, _)| v),
+            );
         }
         candidates.extend(self.rollbacks().iter().map(|&(v, _)| v));
         let mut versions = Vec::new();
@@ -236,7 +246,8 @@ impl Dataset {
         if let Some(entry) = self.frozen(self.newest()).entry(place.dir, place.key)? {
             return Ok(Some(entry));
         }
-        let entries = self.store.entry_versions(self.id(), place.dir, place.key, self.newest(), usize::MAX)?;
+        let entries =
+            self.store.entry_versions(self.id(), place.dir, place.key, self.newest(), usize::MAX)?;
         Ok(entries.into_iter().find_map(|(_, entry)| entry))
     }
 }

@@ -7,10 +7,14 @@
 //! - One process has a store at a time.
 
 mod bell;
+mod checks;
+pub mod chunker;
+pub mod content;
 pub mod error;
 mod history;
 mod index;
 mod layout;
+pub mod manifest;
 mod media;
 pub mod objects;
 mod pack;
@@ -18,9 +22,13 @@ mod put;
 mod query;
 mod read;
 mod recovery;
+pub mod scratch;
 mod space;
 mod verify;
+pub mod working;
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -37,15 +45,18 @@ use self::media::{Disk, Media};
 use self::pack::{Log, LogPos, Packs};
 use self::recovery::{LastPack, Recovered, Recovery};
 
+pub use content::{b3sum, for_each_block, next_data, next_hole, read_at, sha256};
 pub use error::{Error, Result};
 pub use history::{HashKind, HashMatch};
 pub use index::change::VersionMeta;
 pub use layout::{FORMAT, StoreId};
+pub use manifest::{Objects, content_id};
 pub use media::Room;
 pub use objects::{ObjectStore, ReadPart};
 pub use pack::{Payload, Pos, RecordHeader, RecordKind};
 pub use space::reserve;
 pub use verify::{Damage, DamageKind, Progress, Totals, Verdict};
+pub use working::WorkingFile;
 
 /// A store, open. Dropping it closes it.
 pub struct Store {

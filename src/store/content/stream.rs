@@ -114,10 +114,9 @@ impl ChunkStream {
         &self.buf
     }
 
-    /// Changes the bytes not stored yet, and perhaps their number. There must not be any known pieces
-    /// among them: call it after [`drain`](ChunkStream::drain), or never give it any.
+    /// Changes the bytes not stored yet, and perhaps their number. Known pieces among them would be
+    /// lost: call it right after [`drain`](ChunkStream::drain), or where there were none.
     pub fn edit_buffer(&mut self, edit: impl FnOnce(&mut Vec<u8>)) {
-        debug_assert!(self.found.iter().all(|found| matches!(found, Found::Chunk(_))));
         edit(&mut self.buf);
         self.found.clear();
         (self.cut, self.searched) = (0, 0);

@@ -84,7 +84,11 @@ impl LogRecord {
             LogRecord::Object(hash) => vec![object_change(hash, pos)],
             LogRecord::Version(id, record) => version_changes(*id, record, pos),
             LogRecord::Dataset(record) => vec![dataset_change(record)],
-            LogRecord::Pending(record) => vec![pending_change(record, pos)],
+            LogRecord::Pending(record) => {
+                let discard = record.discard.then_some(Change::ClearPending(record.dataset));
+                let put = (!record.ops.is_empty()).then(|| pending_change(record, pos));
+                discard.into_iter().chain(put).collect()
+            }
         }
     }
 }
@@ -205,7 +209,8 @@ mod tests {
             ctime: Timestamp(0),
             body: Body::Symlink(vec![b'x'; target].into()),
             xattrs: None,
-            links: None,
+            place: None,
+            others: None,
         }
     }
 

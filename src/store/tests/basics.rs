@@ -163,6 +163,7 @@ fn pending_changes_count_until_a_version() {
     let pending = |ds, sequence| PendingRecord {
         dataset: ds,
         sequence,
+        discard: false,
         ops: file_ops(&format!("p{sequence}"), Ino(100 + sequence), Content::Empty),
     };
     let other = DatasetId(2);

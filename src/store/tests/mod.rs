@@ -51,7 +51,8 @@ fn inode(content: Content) -> Inode {
         ctime: Timestamp(3),
         body: Body::File(content),
         xattrs: None,
-        links: None,
+        place: None,
+        others: None,
     }
 }
 
@@ -62,6 +63,7 @@ fn dataset(id: DatasetId, text: &str) -> DatasetRecord {
         created: Timestamp(1),
         archived: false,
         policy: Policy::EveryWrite,
+        root: Inode { body: Body::Dir, ..inode(Content::Empty) },
     }
 }
 

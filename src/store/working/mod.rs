@@ -1,0 +1,228 @@
+//! A file being written: a content, and what has changed since.
+//!
+//! Bytes written at the end stream into the store as they come (the [tail](tail::Tail)); bytes written
+//! elsewhere wait in memory, or in a scratch file once they are many, as [extents](extents::Extents)
+//! over the base. [`settle`](WorkingFile::settle) makes one content of it all.
+//!
+//! Invariants:
+//! - settling gives what chunking all bytes of the file from the start would give, at a cost that
+//!   follows what was changed;
+//! - memory stays within a few MiB, whatever is written;
+//! - after an error nothing written before is lost: it can be read, and settled later.
+//!
+//! What it does not know: who else has the file open. Callers see to it that one thread at a time
+//! changes it.
+
+mod extents;
+mod settle;
+mod tail;
+mod write;
+
+use std::path::Path;
+
+use self::extents::{Extents, Kind};
+use self::tail::Tail;
+use super::content::{self, BLOCK, read_at, read_pieces};
+use super::error::Result;
+use super::manifest::Objects;
+use super::scratch::Scratch;
+use crate::model::{Content, Piece};
+
+/// When to make room, so that memory is bounded.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Bytes of extents in memory; past it they go to the scratch file.
+    ram: usize,
+    /// Bytes of the tail in memory; at it those that are whole chunks are stored, together.
+    buffer: usize,
+    /// Number of extents; at it the file is settled.
+    extents: usize,
+    /// Pieces that wait to become part of a manifest, of 40 bytes each.
+    pieces: usize,
+}
+
+impl Limits {
+    const DEFAULT: Limits = Limits { ram: 4 << 20, buffer: BLOCK, extents: 512 << 10, pieces: 64 << 10 };
+}
+
+/// A file being written.
+#[derive(Debug)]
+pub struct WorkingFile {
+    /// The content that extents and tail are changes of.
+    base: Content,
+    /// Bytes of the base that are still the file's, but for extents; at most `size`.
+    kept: u64,
+    size: u64,
+    extents: Extents,
+    /// Bytes past `kept` and all extents that stream into the store, if any do.
+    tail: Option<Tail>,
+    scratch: Scratch,
+    dirty: bool,
+    limits: Limits,
+}
+
+/// Bytes of the file that come from one place.
+struct Segment<'a> {
+    /// Where it ends in the file.
+    end: u64,
+    source: Source<'a>,
+}
+
+enum Source<'a> {
+    /// These, and no others up to the segment's end.
+    Ram(&'a [u8]),
+    Scratch,
+    Zeros,
+    /// The base, at the same offset.
+    Base,
+    /// Another content, from this offset on.
+    Copy(&'a Content, u64),
+    /// What the tail has stored.
+    Tail(&'a Tail),
+}
+
+impl WorkingFile {
+    /// A file with the bytes of `base`. A scratch file, should it need one, is made in the directory
+    /// `scratch`.
+    pub fn new(base: Content, scratch: &Path) -> WorkingFile {
+        WorkingFile::with_limits(base, scratch, Limits::DEFAULT)
+    }
+
+    fn with_limits(base: Content, scratch: &Path, limits: Limits) -> WorkingFile {
+        let size = base.size();
+        WorkingFile {
+            base,
+            kept: size,
+            size,
+            extents: Extents::default(),
+            tail: None,
+            scratch: Scratch::new(scratch),
+            dirty: false,
+            limits,
+        }
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Whether it was changed since it was made or settled.
+    pub fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Reads from `offset` on into `out`; gives the number of bytes, less than asked for only at the
+    /// end of the file.
+    pub fn read_at(&self, objects: &Objects, offset: u64, out: &mut [u8]) -> Result<usize> {
+        let left = self.size.saturating_sub(offset);
+        let len = usize::try_from(left).map_or(out.len(), |left| left.min(out.len()));
+        let mut at = offset;
+        let mut rest = &mut out[..len];
+        while !rest.is_empty() {
+            let segment = self.segment(at);
+            let len = (segment.end - at).min(rest.len() as u64) as usize;
+            let (out, after) = rest.split_at_mut(len);
+            match segment.source {
+                Source::Ram(bytes) => out.copy_from_slice(&bytes[..len]),
+                Source::Scratch => self.scratch.read_at(at, out)?,
+                Source::Zeros => out.fill(0),
+                Source::Base => drop(read_at(objects, &self.base, at, out)?),
+                Source::Copy(content, from) => drop(read_at(objects, content, from, out)?),
+                Source::Tail(tail) => read_pieces(objects, tail.pieces_from(at).map(Ok), at, out)?,
+            }
+            rest = after;
+            at += len as u64;
+        }
+        Ok(len)
+    }
+
+    /// The first offset from `offset` on with data, as SEEK_DATA finds it; `None` if only a hole
+    /// follows, or nothing.
+    pub fn next_data(&self, objects: &Objects, offset: u64) -> Result<Option<u64>> {
+        let mut at = offset;
+        while at < self.size {
+            let segment = self.segment(at);
+            let found = match segment.source {
+                Source::Ram(_) | Source::Scratch => Some(at),
+                Source::Zeros => None,
+                Source::Base => content::next_data(objects, &self.base, at)?,
+                Source::Copy(content, from) => {
+                    content::next_data(objects, content, from)?.map(|found| at + (found - from))
+                }
+                Source::Tail(tail) => first(tail.pieces_from(at), at, |p| matches!(p, Piece::Data(_))),
+            };
+            if let Some(found) = found.filter(|&found| found < segment.end) {
+                return Ok(Some(found));
+            }
+            at = segment.end;
+        }
+        Ok(None)
+    }
+
+    /// The first offset from `offset` on in a hole, as SEEK_HOLE finds it; the end of the file is one.
+    /// `None` from the end on.
+    pub fn next_hole(&self, objects: &Objects, offset: u64) -> Result<Option<u64>> {
+        let mut at = offset;
+        while at < self.size {
+            let segment = self.segment(at);
+            let found = match segment.source {
+                Source::Ram(_) | Source::Scratch => None,
+                Source::Zeros => Some(at),
+                Source::Base => content::next_hole(objects, &self.base, at)?,
+                Source::Copy(content, from) => {
+                    content::next_hole(objects, content, from)?.map(|found| at + (found - from))
+                }
+                Source::Tail(tail) => first(tail.pieces_from(at), at, |p| matches!(p, Piece::Zeros(_))),
+            };
+            if let Some(found) = found.filter(|&found| found < segment.end) {
+                return Ok(Some(found));
+            }
+            at = segment.end;
+        }
+        Ok(Some(self.size).filter(|&size| offset < size))
+    }
+
+    /// Where the bytes from `at` on (less than the size) come from.
+    fn segment(&self, at: u64) -> Segment<'_> {
+        if let Some(tail) = self.tail.as_ref().filter(|tail| at >= tail.start()) {
+            return match at.checked_sub(tail.buffer_start()) {
+                Some(skip) => {
+                    Segment { end: self.size, source: Source::Ram(&tail.buffer()[skip as usize..]) }
+                }
+                None => Segment { end: tail.buffer_start(), source: Source::Tail(tail) },
+            };
+        }
+        let next = self.extents.from(at);
+        if let Some((start, extent)) = next.filter(|(start, _)| *start <= at) {
+            let source = match &extent.kind {
+                Kind::Ram(bytes) => Source::Ram(&bytes[(at - start) as usize..]),
+                Kind::Scratch => Source::Scratch,
+                Kind::Zeros => Source::Zeros,
+                Kind::Copy(content, from) => Source::Copy(content, from + (at - start)),
+            };
+            return Segment { end: start + extent.len, source };
+        }
+        let end = match (next, &self.tail) {
+            (Some((start, _)), _) => start,
+            (None, Some(tail)) => tail.start(),
+            (None, None) => self.size,
+        };
+        match at < self.kept {
+            true => Segment { end: end.min(self.kept), source: Source::Base },
+            false => Segment { end, source: Source::Zeros },
+        }
+    }
+}
+
+/// Where the first such piece is, from `at` on.
+fn first(
+    mut pieces: impl Iterator<Item = (u64, Piece)>,
+    at: u64,
+    wanted: impl Fn(&Piece) -> bool,
+) -> Option<u64> {
+    pieces.find(|(_, piece)| wanted(piece)).map(|(start, _)| start.max(at))
+}
+
+#[cfg(test)]
+mod tests;

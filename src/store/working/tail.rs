@@ -1,0 +1,128 @@
+//! The end of a file being written, streaming into the store.
+
+use std::ops::Range;
+
+use crate::model::Piece;
+use crate::model::content::CHUNK_MAX;
+use crate::store::content::{ChunkStream, read_pieces};
+use crate::store::error::Result;
+use crate::store::manifest::Objects;
+
+/// The bytes from a cut of the file to its end: first those stored as chunks, then those in memory.
+///
+/// No known pieces wait in the stream between calls, so `start`, stored and buffered bytes add up to
+/// the file's size.
+#[derive(Debug)]
+pub struct Tail {
+    start: u64,
+    /// Bytes of the stream's pieces.
+    stored: u64,
+    stream: ChunkStream,
+}
+
+impl Tail {
+    /// A tail from the cut `start` on that so far is `buffer`.
+    pub fn new(start: u64, buffer: Vec<u8>) -> Tail {
+        Tail { start, stored: 0, stream: ChunkStream::with_buffer(buffer) }
+    }
+
+    /// Where it starts in the file, which is a cut whatever follows.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Where the bytes in memory start in the file.
+    pub fn buffer_start(&self) -> u64 {
+        self.start + self.stored
+    }
+
+    /// The bytes in memory.
+    pub fn buffer(&self) -> &[u8] {
+        self.stream.buffer()
+    }
+
+    /// What has been stored.
+    pub fn pieces(&self) -> &[Piece] {
+        self.stream.pieces()
+    }
+
+    /// What has been stored, from the piece on that `offset` lies in.
+    pub fn pieces_from(&self, offset: u64) -> impl Iterator<Item = (u64, Piece)> {
+        let mut end = self.start;
+        self.pieces()
+            .iter()
+            .map(move |&piece| {
+                end += piece.len();
+                (end - piece.len(), piece)
+            })
+            .skip_while(move |(start, piece)| start + piece.len() <= offset)
+    }
+
+    /// Adds bytes.
+    pub fn append(&mut self, bytes: &[u8]) {
+        self.stream.write(bytes);
+    }
+
+    /// Adds zero bytes, or fails and adds none.
+    pub fn zeros(&mut self, objects: &Objects, count: u64) -> Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        self.drain(objects)?;
+        let before = self.buffer().to_vec();
+        self.stream.zeros(count);
+        if let Err(error) = self.stream.drain(objects) {
+            self.stream.edit_buffer(|buffer| *buffer = before);
+            return Err(error);
+        }
+        self.stored += before.len() as u64 + count - self.buffer().len() as u64;
+        Ok(())
+    }
+
+    /// Stores all whole chunks.
+    pub fn drain(&mut self, objects: &Objects) -> Result<()> {
+        let before = self.buffer().len();
+        self.stream.drain(objects)?;
+        self.stored += (before - self.buffer().len()) as u64;
+        Ok(())
+    }
+
+    /// Changes bytes in memory.
+    pub fn edit(&mut self, range: Range<u64>, edit: impl FnOnce(&mut [u8])) {
+        let start = self.buffer_start();
+        let range = (range.start - start) as usize..(range.end - start) as usize;
+        self.stream.edit_buffer(|buffer| edit(&mut buffer[range]));
+    }
+
+    /// Drops what is past `end`, which is after the start. Reads the chunk that `end` is in back.
+    pub fn truncate(&mut self, objects: &Objects, end: u64) -> Result<()> {
+        if let Some(len) = end.checked_sub(self.buffer_start()) {
+            self.stream.edit_buffer(|buffer| buffer.truncate(len as usize));
+            return Ok(());
+        }
+        let Some((start, cut)) = self.pieces_from(end).next() else { return Ok(()) };
+        let whole = match cut {
+            Piece::Data(_) => 0,
+            Piece::Zeros(_) => (end - start) / CHUNK_MAX as u64,
+        };
+        let keep = self.pieces_from(end).count();
+        let buffer_start = start + whole * CHUNK_MAX as u64;
+        let mut rest = vec![0; (end - buffer_start) as usize];
+        read_pieces(objects, std::iter::once(Ok((start, cut))), buffer_start, &mut rest)?;
+        let pieces = self.stream.pieces_mut();
+        pieces.truncate(pieces.len() - keep);
+        if whole > 0 {
+            pieces.push(Piece::Zeros(whole));
+        }
+        self.stored = buffer_start - self.start;
+        self.stream.edit_buffer(|buffer| *buffer = rest);
+        Ok(())
+    }
+
+    /// Lets go of what has been stored: the tail goes on after it.
+    pub fn forget_stored(&mut self) {
+        self.start += self.stored;
+        self.stored = 0;
+        self.stream.pieces_mut().clear();
+    }
+}

@@ -1,0 +1,214 @@
+//! Changing a file.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::extents::{Extent, Kind};
+use super::tail::Tail;
+use super::{Limits, WorkingFile};
+use crate::model::Content;
+use crate::store::content::BLOCK;
+use crate::store::error::{Error, Result};
+use crate::store::manifest::{Edit, Objects, splice};
+
+impl WorkingFile {
+    /// Writes `bytes` at `offset`, past the end too; what is between is a hole then. If it fails, some
+    /// of the bytes may have been written.
+    pub fn write_at(&mut self, objects: &Objects, offset: u64, bytes: &[u8]) -> Result<()> {
+        let end = self.end_of(offset, bytes.len() as u64)?;
+        let inside = end.min(self.size).saturating_sub(offset) as usize;
+        let (inside, beyond) = bytes.split_at(inside);
+        if !inside.is_empty() {
+            self.overwrite(objects, offset, inside)?;
+        }
+        if !beyond.is_empty() {
+            self.append(objects, offset.max(self.size), beyond)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the file this long: cut short, or with a hole at its end.
+    pub fn truncate(&mut self, objects: &Objects, size: u64) -> Result<()> {
+        self.end_of(size, 0)?;
+        if size == self.size {
+            return Ok(());
+        }
+        match &mut self.tail {
+            Some(tail) if size > self.size => tail.zeros(objects, size - self.size)?,
+            Some(tail) if size > tail.start() => tail.truncate(objects, size)?,
+            _ if size > self.size => {}
+            _ => {
+                self.tail = None;
+                if size == 0 {
+                    self.base = Content::Empty;
+                    self.scratch.discard();
+                }
+                self.extents.remove(size..u64::MAX);
+                self.kept = self.kept.min(size);
+            }
+        }
+        self.size = size;
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Makes bytes zero, those before the end of the file; its size stays.
+    pub fn zero_range(&mut self, objects: &Objects, offset: u64, len: u64) -> Result<()> {
+        let end = offset.saturating_add(len).min(self.size);
+        if offset >= end {
+            return Ok(());
+        }
+        self.make_room(objects, 0)?;
+        let split = self.open_range(objects, offset..end)?;
+        if offset < split {
+            self.extents.insert(offset, Extent { len: split - offset, kind: Kind::Zeros });
+        }
+        if let Some(tail) = self.tail.as_mut().filter(|_| split < end) {
+            tail.edit(split..end, |bytes| bytes.fill(0));
+        }
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Writes `len` bytes of another content at `offset` without reading them, as far as chunks allow
+    /// (copy_file_range). Gives how many bytes it was: less where the content ends before. Calls that
+    /// go on where the last one ended cost as much as one.
+    pub fn splice_from(
+        &mut self,
+        objects: &Objects,
+        offset: u64,
+        source: &Content,
+        from: u64,
+        len: u64,
+    ) -> Result<u64> {
+        let len = len.min(source.size().saturating_sub(from));
+        if len == 0 {
+            return Ok(0);
+        }
+        let end = self.end_of(offset, len)?;
+        self.make_room(objects, 0)?;
+        if offset > self.size {
+            self.truncate(objects, offset)?;
+        }
+        if self.tail.as_ref().is_some_and(|tail| end > tail.start()) {
+            self.retire_tail(objects)?;
+        }
+        self.extents.insert(offset, Extent { len, kind: Kind::Copy(Arc::new(source.clone()), from) });
+        self.size = self.size.max(end);
+        self.dirty = true;
+        Ok(len)
+    }
+
+    /// Where that many bytes end, if a file can be that long.
+    fn end_of(&self, offset: u64, len: u64) -> Result<u64> {
+        offset.checked_add(len).filter(|&end| end <= i64::MAX as u64).ok_or_else(|| {
+            let reason = io::Error::from_raw_os_error(libc::EFBIG);
+            Error::io("extend a file of the store with", self.scratch.dir(), reason)
+        })
+    }
+
+    /// Writes within the size.
+    fn overwrite(&mut self, objects: &Objects, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.make_room(objects, bytes.len())?;
+        let end = offset + bytes.len() as u64;
+        let split = self.open_range(objects, offset..end)?;
+        let (before, within) = bytes.split_at((split - offset) as usize);
+        if !before.is_empty() {
+            self.extents.write(offset, before);
+        }
+        if let Some(tail) = self.tail.as_mut().filter(|_| !within.is_empty()) {
+            tail.edit(split..end, |old| old.copy_from_slice(within));
+        }
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Writes at the size or past it.
+    fn append(&mut self, objects: &Objects, offset: u64, bytes: &[u8]) -> Result<()> {
+        if self.tail.as_ref().is_some_and(|tail| tail.pieces().len() >= self.limits.pieces) {
+            self.fold_tail(objects)?;
+        }
+        let (hole, limit) = (offset - self.size, self.limits.buffer);
+        let tail = self.open_tail(objects)?;
+        // Before the bytes are added, so that if it fails the file is as before.
+        if tail.buffer().len() >= limit {
+            tail.drain(objects)?;
+        }
+        tail.zeros(objects, hole)?;
+        tail.append(bytes);
+        self.size = offset + bytes.len() as u64;
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Keeps memory bounded, before `len` more bytes are held in it.
+    fn make_room(&mut self, objects: &Objects, len: usize) -> Result<()> {
+        let Limits { ram, extents, .. } = self.limits;
+        if self.extents.ram() > 0 && self.extents.ram() + len > ram {
+            let scratch = &mut self.scratch;
+            self.extents.spill(|offset, bytes| scratch.write_at(offset, bytes))?;
+        }
+        if self.extents.count() >= extents {
+            self.consolidate(objects)?;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that a range can be changed: gives the offset up to which it is a matter of extents;
+    /// from there on it is in the tail's memory.
+    fn open_range(&mut self, objects: &Objects, range: Range<u64>) -> Result<u64> {
+        let Some(tail) = &self.tail else { return Ok(range.end) };
+        if range.end > tail.start() && range.start < tail.buffer_start() {
+            self.fold_tail(objects)?;
+        }
+        let limit = self.tail.as_ref().map_or(range.end, Tail::buffer_start);
+        Ok(limit.clamp(range.start, range.end))
+    }
+
+    /// The tail; begins one at the last cut before the end if there is none.
+    fn open_tail(&mut self, objects: &Objects) -> Result<&mut Tail> {
+        let tail = match self.tail.take() {
+            Some(tail) => tail,
+            None => self.begin_tail(objects)?,
+        };
+        Ok(self.tail.insert(tail))
+    }
+
+    fn begin_tail(&mut self, objects: &Objects) -> Result<Tail> {
+        let mut start = self.cut_before(objects, self.kept)?;
+        if self.extents.end() > start && self.size - start > BLOCK as u64 {
+            self.consolidate(objects)?;
+            start = self.cut_before(objects, self.kept)?;
+        }
+        // A hole that nothing was written to need not be read.
+        let known = if self.extents.end() > start { self.size } else { self.kept };
+        let mut buffer = vec![0; (known - start) as usize];
+        self.read_at(objects, start, &mut buffer)?;
+        let mut tail = Tail::new(start, buffer);
+        tail.zeros(objects, self.size - known)?;
+        self.extents.remove(start..u64::MAX);
+        self.kept = start;
+        Ok(tail)
+    }
+
+    /// Makes what the tail has stored part of the base; the tail goes on after it.
+    pub(super) fn fold_tail(&mut self, objects: &Objects) -> Result<()> {
+        if let Some(tail) = self.tail.as_mut().filter(|tail| !tail.pieces().is_empty()) {
+            let edit = Edit { range: tail.start()..self.base.size(), items: tail.pieces().to_vec() };
+            self.base = splice(objects, &self.base, vec![edit])?;
+            tail.forget_stored();
+            self.kept = tail.start();
+        }
+        Ok(())
+    }
+
+    /// Makes the tail part of base and extents.
+    fn retire_tail(&mut self, objects: &Objects) -> Result<()> {
+        self.fold_tail(objects)?;
+        if let Some(tail) = self.tail.take().filter(|tail| !tail.buffer().is_empty()) {
+            self.extents.write(tail.start(), tail.buffer());
+        }
+        Ok(())
+    }
+}
