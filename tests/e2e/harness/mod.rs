@@ -1,0 +1,41 @@
+//! What the end-to-end tests share: mounts that are always taken down, commands that never hang,
+//! seeded data.
+
+pub mod command;
+pub mod data;
+pub mod dataset;
+pub mod mount;
+
+pub use command::{as_root, python, run, shell, tool};
+pub use data::{Facts, Random, assert_same_facts, assert_same_tree, facts, noise, sample_tree};
+pub use dataset::Dataset;
+pub use mount::{Mount, binary};
+
+use std::fmt::Debug;
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+/// Waits for a condition that comes by itself; fails after 30 s.
+#[track_caller]
+pub fn poll(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited 30 s in vain until {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Asserts that a call was refused with this error.
+#[track_caller]
+pub fn refused<T: Debug, E: Into<io::Error>>(result: Result<T, E>, wanted: Errno) {
+    match result {
+        Ok(value) => panic!("worked ({value:?}) where it was to fail with {wanted}"),
+        Err(e) => {
+            let got: io::Error = e.into();
+            assert_eq!(got.raw_os_error(), Some(wanted.raw_os_error()), "{got} instead of {wanted}");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! A store and a mountpoint of its own for each test, taken down whatever happens.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::command::{PATIENCE, Ran, run, try_run};
+use super::dataset::Dataset;
+use super::poll;
+
+/// After this long a test's daemon is killed, so that calls stuck in the mount fail instead.
+const TEST_LIMIT: Duration = Duration::from_secs(300);
+
+/// The `strata` under test: the one just built, or `STRATA_BIN`.
+pub fn binary() -> PathBuf {
+    std::env::var_os("STRATA_BIN").map_or_else(|| env!("CARGO_BIN_EXE_strata").into(), PathBuf::from)
+}
+
+/// A temporary store, and where it is mounted.
+pub struct Mount {
+    root: TempDir,
+    store: PathBuf,
+    point: PathBuf,
+    pid: Arc<AtomicI32>,
+    _watchdog: Sender<()>,
+}
+
+impl Mount {
+    /// A new store, mounted.
+    pub fn new() -> Mount {
+        Mount::with(&[])
+    }
+
+    /// A new store, mounted with these options.
+    pub fn with(options: &[&str]) -> Mount {
+        let mount = Mount::unmounted();
+        mount.up(options);
+        mount
+    }
+
+    /// A place for a store and an empty mountpoint; nothing is mounted or made.
+    pub fn unmounted() -> Mount {
+        assert!(Path::new("/dev/fuse").exists(), "/dev/fuse is missing: the end-to-end tests cannot run");
+        let root = TempDir::with_prefix("strata-e2e-").expect("make a temporary directory");
+        let (store, point) = (root.path().join("store"), root.path().join("mnt"));
+        fs::create_dir(&point).expect("make the mountpoint");
+        let pid = Arc::new(AtomicI32::new(0));
+        let _watchdog = watch(pid.clone());
+        Mount { root, store, point, pid, _watchdog }
+    }
+
+    /// Moves the (not yet made) store elsewhere.
+    pub fn store_at(mut self, store: PathBuf) -> Mount {
+        self.store = store;
+        self
+    }
+
+    /// The store's directory.
+    pub fn store(&self) -> &Path {
+        &self.store
+    }
+
+    /// The mountpoint.
+    pub fn point(&self) -> &Path {
+        &self.point
+    }
+
+    /// A temporary directory outside the mount, made at the first call.
+    pub fn outside(&self) -> PathBuf {
+        let outside = self.root.path().join("outside");
+        fs::create_dir_all(&outside).expect("make a directory outside the mount");
+        outside
+    }
+
+    /// A `strata` command on this store.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).env("STRATA_STORE", &self.store).env_remove("RUST_LOG");
+        command
+    }
+
+    /// Runs `strata` on this store.
+    #[track_caller]
+    pub fn strata(&self, arguments: &[&str]) -> Ran {
+        run(&mut self.command(arguments))
+    }
+
+    /// Tries to mount the store with these options.
+    #[track_caller]
+    pub fn try_up(&self, options: &[&str]) -> Ran {
+        let mut command = self.command(&["mount"]);
+        let ran = run(command.args(options).arg(&self.point));
+        if ran.code == Some(0) {
+            let pid = self.status()["pid"].as_i64().expect("status gives the daemon's pid");
+            self.pid.store(pid as i32, Ordering::SeqCst);
+        }
+        ran
+    }
+
+    /// Mounts the store with these options.
+    #[track_caller]
+    pub fn up(&self, options: &[&str]) {
+        self.try_up(options).ok();
+    }
+
+    /// Unmounts, and waits for the daemon's end.
+    #[track_caller]
+    pub fn down(&self) {
+        let mut command = self.command(&["umount"]);
+        run(command.arg(&self.point)).ok();
+        self.gone();
+    }
+
+    /// Sends the daemon a signal and waits for its end.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.daemon().expect("the daemon runs"), signal).expect("signal the daemon");
+        self.gone();
+    }
+
+    /// Kills the daemon with SIGKILL and waits for its end; the mountpoint is left stale.
+    #[track_caller]
+    pub fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// The daemon's process, where one was started.
+    pub fn daemon(&self) -> Option<Pid> {
+        Pid::from_raw(self.pid.load(Ordering::SeqCst))
+    }
+
+    /// `strata status --json`.
+    #[track_caller]
+    pub fn status(&self) -> Value {
+        serde_json::from_str(&self.strata(&["status", "--json"]).ok()).expect("status prints JSON")
+    }
+
+    /// Bytes of distinct chunks in the store.
+    #[track_caller]
+    pub fn unique_bytes(&self) -> u64 {
+        self.status()["unique_bytes"].as_u64().expect("status has unique_bytes")
+    }
+
+    /// Bytes that packs and blobs take on disk.
+    pub fn pack_bytes(&self) -> u64 {
+        ["packs", "blobs"].iter().map(|d| disk_use(&self.store.join(d))).sum()
+    }
+
+    /// Makes a dataset of this name.
+    #[track_caller]
+    pub fn dataset(&self, name: &str) -> Dataset<'_> {
+        let dataset = self.existing(name);
+        fs::create_dir(dataset.root()).expect("make a dataset");
+        dataset
+    }
+
+    /// A dataset that is there already.
+    pub fn existing(&self, name: &str) -> Dataset<'_> {
+        Dataset::new(self, name, self.point.join(name))
+    }
+
+    #[track_caller]
+    fn gone(&self) {
+        if let Some(pid) = self.daemon() {
+            poll("the daemon ends", || is_gone(pid));
+            self.pid.store(0, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let Some(pid) = self.daemon() else {
+            return detach(&self.point);
+        };
+        let mut command = self.command(&["umount"]);
+        let umount = try_run(command.arg(&self.point), PATIENCE / 4);
+        let clean = umount.as_ref().is_some_and(|ran| ran.code == Some(0));
+        if !clean {
+            let _ = kill_process(pid, Signal::KILL);
+            detach(&self.point);
+        }
+        assert!(clean || thread::panicking(), "unmounting after the test failed: {umount:?}");
+    }
+}
+
+/// Whether the process has ended (a zombie that its parent has yet to reap has).
+fn is_gone(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid()));
+    test_kill_process(pid).is_err() || stat.is_ok_and(|s| s.contains(") Z "))
+}
+
+/// Takes the mountpoint out of the tree, whatever state its daemon is in.
+fn detach(point: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    if mounts.contains(&format!(" {} ", point.display())) {
+        let _ = Command::new("fusermount3").arg("-uz").arg(point).output();
+    }
+}
+
+/// Kills the process in `pid` once the test's time is over, unless the sender is dropped before.
+fn watch(pid: Arc<AtomicI32>) -> Sender<()> {
+    let (alive, over) = mpsc::channel();
+    thread::spawn(move || {
+        if over.recv_timeout(TEST_LIMIT) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("the test took over {TEST_LIMIT:?}: killing its daemon");
+            if let Some(pid) = Pid::from_raw(pid.load(Ordering::SeqCst)) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    });
+    alive
+}
+
+/// Bytes on disk of all files below `dir` (0 where it is missing).
+pub fn disk_use(dir: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(entries) = fs::read_dir(dir) else { return 0 };
+    let sizes = entries.flatten().map(|e| match e.metadata() {
+        Ok(m) if m.is_dir() => disk_use(&e.path()),
+        Ok(m) => m.blocks() * 512,
+        Err(_) => 0,
+    });
+    sizes.sum()
+}

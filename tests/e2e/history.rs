@@ -1,0 +1,168 @@
+//! `@history` and `@file`: which versions there are, of a directory and of a file.
+
+use std::fs;
+use std::path::Path;
+
+use rustix::io::Errno;
+use serde_json::Value;
+
+use crate::harness::*;
+
+fn numbered(names: &[String]) -> Vec<String> {
+    let mut numbers: Vec<u64> = names.iter().filter_map(|n| n.strip_prefix('v')?.parse().ok()).collect();
+    numbers.sort();
+    numbers.iter().map(|n| format!("v{n}")).collect()
+}
+
+/// `@history` holds a symlink for each version, dated with the version's time, leading to its tree.
+#[test]
+fn history_links_every_version() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    for n in 1..=12 {
+        d.write("f", format!("{n}"));
+    }
+    let names = d.list("@history");
+    assert_eq!(numbered(&names), (1..=12).map(|n| format!("v{n}")).collect::<Vec<_>>());
+    assert_eq!(names.len(), 13, "the versions and log.jsonl: {names:?}");
+    let mut last = std::time::UNIX_EPOCH;
+    for n in 1..=12 {
+        let link = d.path(&format!("@history/v{n}"));
+        assert_eq!(fs::read_link(&link).expect("readlink"), Path::new(&format!("../@v{n}")));
+        assert_eq!(d.text(&format!("@history/v{n}/f")), format!("{n}"));
+        let time = link.symlink_metadata().and_then(|m| m.modified()).expect("mtime");
+        assert!(time >= last, "times do not go back");
+        last = time;
+    }
+    refused(d.path("@history/v13").symlink_metadata(), Errno::NOENT);
+    let listed = tool("ls", &["-l".as_ref(), d.path("@history").as_os_str()]);
+    assert!(listed.contains("v12 -> ../@v12"), "{listed}");
+}
+
+/// `@history/log.jsonl` holds one record a line, oldest first, the same as `strata log --json`.
+#[test]
+fn the_log_file_is_the_log() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    for n in 1..=5 {
+        d.write("f", format!("{n}"));
+    }
+    m.strata(&["commit", "d", "-m", "with \"quotes\" and\na new line"]);
+    let text = d.text("@history/log.jsonl");
+    let size = d.path("@history/log.jsonl").metadata().expect("stat").len();
+    assert_eq!(text.len() as u64, size, "stat tells the size that is read");
+    let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    let log: Vec<Value> = d.log().into_iter().rev().collect();
+    assert_eq!(lines, log);
+    for (n, record) in lines.iter().enumerate() {
+        assert_eq!(record["version"], format!("v{}", n + 1));
+        for name in ["id", "snapshot", "time", "command"] {
+            assert!(record[name].is_string(), "{name} in {record}");
+        }
+        for name in ["uid", "gid", "pid", "changes"] {
+            assert!(record[name].is_u64(), "{name} in {record}");
+        }
+        assert!(record.get("message").is_some() && record.get("restores").is_some(), "{record}");
+    }
+    d.write("f", "6");
+    assert_eq!(d.text("@history/log.jsonl").lines().count(), lines.len() + 1, "it grows with the history");
+}
+
+/// In a sub-directory, `@history` holds only the versions that changed something below it.
+#[test]
+fn a_directory_has_its_own_history() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.mkdir("a");
+    d.mkdir("b");
+    d.write("a/f", "1");
+    d.write("b/f", "1");
+    d.mkdir("a/deep");
+    d.write("a/deep/g", "1");
+    d.write("b/f", "2");
+    assert_eq!(numbered(&d.list("a/@history")), ["v1", "v3", "v5", "v6"]);
+    assert_eq!(numbered(&d.list("a/deep/@history")), ["v5", "v6"]);
+    assert_eq!(numbered(&d.list("b/@history")), ["v2", "v4", "v7"]);
+    assert_eq!(d.text("b/@history/v4/f"), "1");
+    let lines = d.text("b/@history/log.jsonl");
+    let versions: Vec<_> =
+        lines.lines().map(|l| serde_json::from_str::<Value>(l).expect("JSON")["version"].clone()).collect();
+    assert_eq!(versions, ["v2", "v4", "v7"]);
+}
+
+/// `@file/<path>/` holds only the versions in which that file changed, each with the file's bytes.
+#[test]
+fn a_file_has_its_own_history() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.mkdir("dir");
+    for n in 1..=3 {
+        d.write("dir/f", format!("state {n}"));
+        d.write("dir/other", format!("{n}"));
+    }
+    assert_eq!(numbered(&d.list("@file/dir/f")), ["v2", "v4", "v6"]);
+    for (n, version) in [(1, "v2"), (2, "v4"), (3, "v6")] {
+        assert_eq!(d.text(&format!("@file/dir/f/{version}")), format!("state {n}"));
+        assert_eq!(d.text(&format!("dir/@file/f/{version}")), format!("state {n}"));
+    }
+    refused(fs::read(d.path("@file/dir/f/v3")), Errno::NOENT);
+    fs::remove_file(d.path("dir/f")).expect("unlink");
+    assert_eq!(d.text("@file/dir/f/v4"), "state 2", "a file that is gone has its history still");
+    refused(fs::read_dir(d.path("@file/dir/none")).map(drop), Errno::NOENT);
+}
+
+/// `strata log` lists the newest first, as many as asked, of a path only the versions that changed it.
+#[test]
+fn log_lists_newest_first() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.mkdir("dir");
+    for n in 1..=3 {
+        d.write("dir/f", format!("{n}"));
+        d.write("g", format!("{n}"));
+    }
+    let versions = |arguments: &[&str]| {
+        let lines = m.strata(&[&["log", "--json"], arguments].concat()).ok();
+        let version = |l: &str| {
+            serde_json::from_str::<Value>(l).expect("JSON")["version"].as_str().expect("version").to_owned()
+        };
+        lines.lines().map(version).collect::<Vec<_>>()
+    };
+    assert_eq!(versions(&["d"]), ["v7", "v6", "v5", "v4", "v3", "v2", "v1"]);
+    assert_eq!(versions(&["d", "-n", "2"]), ["v7", "v6"]);
+    assert_eq!(versions(&["d", "dir/f"]), ["v6", "v4", "v2"]);
+    assert_eq!(versions(&["d", "dir", "-n", "3"]), ["v6", "v4", "v2"]);
+    let text = m.strata(&["log", "d"]).ok();
+    assert!(text.find("v7") < text.find("v1") && text.contains("v7"), "{text}");
+}
+
+/// `strata show` tells what changed in a version.
+#[test]
+fn show_tells_what_changed() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("kept", "x");
+    d.write("edited", "x");
+    d.write("removed", "x");
+    run(m
+        .command(&[
+            "batch",
+            "--dataset",
+            "d",
+            "--",
+            "sh",
+            "-c",
+            "echo y > edited; rm removed; echo z > added",
+        ])
+        .current_dir(d.root()))
+    .ok();
+    let text = m.strata(&["show", "d@v4"]).ok();
+    for name in ["edited", "removed", "added"] {
+        assert!(text.contains(name), "{name} in {text}");
+    }
+    assert!(!text.contains("kept"), "{text}");
+    let json = m.strata(&["show", "d@v4", "--json"]).ok();
+    let parsed: Vec<Value> =
+        serde_json::Deserializer::from_str(&json).into_iter().collect::<Result<_, _>>().expect("JSON");
+    assert!(!parsed.is_empty() && json.contains("\"v4\"") && json.contains("edited"), "{json}");
+}

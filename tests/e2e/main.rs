@@ -1,0 +1,26 @@
+//! End-to-end tests: the real binary on a real mount, used by real tools.
+//!
+//! One module for each topic. A test's comment states the claim it proves; `man/strata.7` names the
+//! test of each of its claims. Nothing here measures time, except where the contract is a time.
+
+mod harness;
+
+mod attributes;
+mod cli;
+mod crash;
+mod damage;
+mod errors;
+mod files;
+mod frozen;
+mod history;
+mod manual;
+mod mirror;
+mod names;
+mod paths;
+mod pinned;
+mod policies;
+mod rollback;
+mod snapshots;
+mod tools;
+mod versions;
+mod xattrs;

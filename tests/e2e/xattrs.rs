@@ -1,0 +1,54 @@
+//! The virtual extended attributes of files.
+
+use std::process::Command;
+
+use rustix::fs::{XattrFlags, getxattr, listxattr, setxattr};
+use rustix::io::Errno;
+
+use crate::harness::*;
+
+fn get(path: &std::path::Path, name: &str) -> String {
+    let mut buffer = [0; 256];
+    let n = getxattr(path, name, &mut buffer).unwrap_or_else(|e| panic!("{name} of {}: {e}", path.display()));
+    String::from_utf8(buffer[..n].to_vec()).expect("text")
+}
+
+/// `user.strata.b3sum` and `user.strata.sha256` are what b3sum and sha256sum print, of files of any
+/// size, live and in versions.
+#[test]
+fn file_hashes_equal_the_tools() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    for (n, len) in [0, 1, 5000, 100_000, 3_000_001, 20 << 20].into_iter().enumerate() {
+        d.write(&format!("f{n}"), noise(n as u64, len));
+        for path in [d.path(&format!("f{n}")), d.path(&format!("@latest/f{n}"))] {
+            for (tool, name) in [("b3sum", "user.strata.b3sum"), ("sha256sum", "user.strata.sha256")] {
+                let printed = run(Command::new(tool).arg(&path)).ok();
+                let wanted = printed.split_whitespace().next().expect("a hash");
+                assert_eq!(get(&path, name), wanted, "{name} of {len} bytes at {}", path.display());
+            }
+        }
+    }
+    d.write("f2", "changed");
+    assert_eq!(get(&d.path("f2"), "user.strata.b3sum"), blake3::hash(b"changed").to_hex().to_string());
+}
+
+/// Virtual attributes can be read but are not listed, so that copies do not carry them, and cannot
+/// be set.
+#[test]
+fn virtual_attributes_are_not_listed_or_set() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("f", "x");
+    let mut buffer = [0; 4096];
+    for path in ["", "f", "@v1", "@v1/f"] {
+        let n = listxattr(d.path(path), &mut buffer[..]).expect("listxattr");
+        assert_eq!(n, 0, "{path} lists {:?}", String::from_utf8_lossy(&buffer[..n]));
+    }
+    for name in ["user.strata.version", "user.strata.b3sum", "user.strata.anything"] {
+        let set = setxattr(d.path("f"), name, b"v", XattrFlags::empty());
+        let errno = set.expect_err("virtual attributes cannot be set");
+        assert!(matches!(errno, Errno::PERM | Errno::INVAL | Errno::ACCESS | Errno::OPNOTSUPP), "{errno}");
+    }
+    assert_eq!(d.versions(), 1);
+}
