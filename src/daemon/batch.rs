@@ -46,16 +46,17 @@ impl<'a> Batch<'a> {
             named
         };
         let mut batch =
-            Batch { service, by, named: Vec::new(), all, rollback_on_error, message, ended: false };
+            Batch { service, by, named: Vec::new(), all, rollback_on_error: false, message, ended: false };
         if all {
             batch.named = named;
-            return Ok(batch);
+        } else {
+            for dataset in named {
+                // What was begun before one fails is ended when the batch is dropped, taking back nothing.
+                dataset.begin_batch(by)?;
+                batch.named.push(dataset);
+            }
         }
-        for dataset in named {
-            // What was begun is ended when the batch is dropped.
-            dataset.begin_batch(by)?;
-            batch.named.push(dataset);
-        }
+        batch.rollback_on_error = rollback_on_error;
         Ok(batch)
     }
 
@@ -77,7 +78,8 @@ impl<'a> Batch<'a> {
         }
         let mut all = Vec::new();
         let mut failed = None;
-        for dataset in std::mem::take(&mut self.named) {
+        // One that was archived meanwhile has left the batch.
+        for dataset in std::mem::take(&mut self.named).into_iter().filter(|dataset| dataset.in_batch()) {
             match self.finish_one(&dataset, success) {
                 Ok(version) => all.push(made(&dataset, version)),
                 Err(failure) => failed = failed.or(Some(failure)),

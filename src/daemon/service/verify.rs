@@ -47,7 +47,6 @@ impl Service {
         if versions {
             let damaged: HashMap<_, _> = verdict.damages.iter().map(|d| ((d.pack, d.offset), d)).collect();
             for dataset in self.every_dataset()? {
-                self.seal(&dataset)?;
                 let known = Known::new(store, damaged.keys().copied().collect());
                 let name = dataset.name().to_string();
                 let mut found = 0;
@@ -79,6 +78,7 @@ impl Service {
     /// The datasets in sight and the archived ones.
     fn every_dataset(&self) -> Result<Vec<Arc<Dataset>>, Failure> {
         let mut all = self.repo.datasets();
+        all.iter().try_for_each(|dataset| self.seal(dataset))?;
         for record in self.repo.archived() {
             let (store, objects) = (self.repo.store().clone(), self.repo.objects().clone());
             all.push(Arc::new(Dataset::load(store, objects, record, false)?));

@@ -139,7 +139,7 @@ impl Replay {
                 self.touch(place.dir);
             }
         }
-        self.leaves.insert(ino, Leaf { id: child_id(inode), place: inode.place });
+        self.leaves.insert(ino, Leaf { id: child_id(&inode.body, inode.mode), place: inode.place });
     }
 
     /// Notes that a directory's hash, and those above it, no longer hold.
