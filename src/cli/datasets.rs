@@ -28,20 +28,27 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         Ok(())
     })?;
     let mut out = Out::new();
-    if args.json { out.json(&all)? } else { table(&mut out, &all)? }
+    if args.json {
+        out.json(&all)?
+    } else {
+        table(&mut out, &all)?
+    }
     out.flush()?;
     Ok(0)
 }
 
-/// Prints datasets in columns.
+/// Prints datasets in columns; without one for sizes where none was counted.
 pub fn table(out: &mut Out, datasets: &[DatasetInfo]) -> Result<(), Failure> {
     let width = datasets.iter().map(|d| d.name.chars().count()).max().unwrap_or(0).max(7);
-    out.text(format_args!("{:width$}  {:>9}  {:19}  {:>10}  policy\n", "dataset", "versions", "newest", "size"))?;
+    let counted = datasets.iter().any(|d| d.logical_bytes.is_some());
+    let size = |text: &str| if counted { format!("  {text:>10}") } else { String::new() };
+    let head = size("size");
+    out.text(format_args!("{:width$}  {:>9}  {:19}{head}  policy\n", "dataset", "versions", "newest"))?;
     for dataset in datasets {
         let newest = dataset.newest.as_deref().map_or("-".into(), short_time);
-        let size = dataset.logical_bytes.map_or("-".into(), human);
+        let bytes = size(&dataset.logical_bytes.map_or("-".into(), human));
         out.text(format_args!(
-            "{:width$}  {:>9}  {newest:19}  {size:>10}  {}\n",
+            "{:width$}  {:>9}  {newest:19}{bytes}  {}\n",
             dataset.name, dataset.versions, dataset.policy
         ))?;
     }

@@ -18,7 +18,9 @@ use tree::Hashed;
 /// targets of symbolic links and contents, and of nothing else. Of a file, prints the id of its content.
 /// Needs no store; changes nothing.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  strata hash ~/copy-of-imagenet   # the snapshot that `strata log imagenet` shows?")]
+#[command(
+    after_help = "Example:\n  strata hash ~/copy-of-imagenet   # the snapshot that `strata log imagenet` shows?"
+)]
 pub struct Args {
     /// Print a JSON object: snapshot (of a file, content) and path
     #[arg(long)]

@@ -32,8 +32,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
-    let request =
-        Request::Rollback { dataset: args.dataset, version: args.version, message: args.message };
+    let request = Request::Rollback { dataset: args.dataset, version: args.version, message: args.message };
     ask(context.client()?, request, |out, item| {
         let Item::Made(made) = item else { return Ok(()) };
         if args.json {

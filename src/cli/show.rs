@@ -54,6 +54,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let mut out = Out::new();
     match args.json {
         true => out.text(format_args!("]}}\n"))?,
+        false if changes == 1 => out.text(format_args!("1 path changed\n"))?,
         false => out.text(format_args!("{changes} paths changed\n"))?,
     }
     out.flush()?;

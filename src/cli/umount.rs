@@ -45,8 +45,10 @@ pub fn run(args: Args) -> Result<u8, Failure> {
     };
     let daemon = holder(&store);
     fuse::unmount(&point, args.lazy).map_err(|e| match e.raw_os_error() {
-        Some(libc::EBUSY) => Failure::new(format!("{shown} is busy: a program uses a file or directory in it"))
-            .hint(format!("`fuser -vm {shown}` shows which; --lazy unmounts all the same")),
+        Some(libc::EBUSY) => {
+            Failure::new(format!("{shown} is busy: a program uses a file or directory in it"))
+                .hint(format!("`fuser -vm {shown}` shows which; --lazy unmounts all the same"))
+        }
         _ => Failure::because(format!("cannot unmount {shown}"), &e),
     })?;
     if !args.lazy {

@@ -161,8 +161,7 @@ mod tests {
             path: Some(b"a/\xff".to_vec()),
             newest: Some(true),
         };
-        let bare =
-            DamageInfo { dataset: None, version: None, path: None, newest: None, ..named.clone() };
+        let bare = DamageInfo { dataset: None, version: None, path: None, newest: None, ..named.clone() };
         let damages = [named, bare].map(damage_json).into();
         let report = ReportJson { records: 1, chunks: 1, versions: 0, damages };
         assert_eq!(

@@ -135,10 +135,9 @@ fn daemon(store: &Path) -> Result<Option<UnixStream>, Failure> {
     match control::connect(store) {
         Ok(stream) => Ok(Some(stream)),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
-        Err(e) => Err(Failure::because(
-            format!("cannot reach the daemon of the store in {}", store.display()),
-            &e,
-        )),
+        Err(e) => {
+            Err(Failure::because(format!("cannot reach the daemon of the store in {}", store.display()), &e))
+        }
     }
 }
 
@@ -148,8 +147,11 @@ fn in_use(error: dataset::Error) -> Failure {
     if !in_use {
         return failure;
     }
-    Failure { message: format!("{}, which does not answer at its control socket", failure.message), ..failure }
-        .hint("it may be busy with another command, starting or ending: try again, or end that process")
+    Failure {
+        message: format!("{}, which does not answer at its control socket", failure.message),
+        ..failure
+    }
+    .hint("it may be busy with another command, starting or ending: try again, or end that process")
 }
 
 /// This process, as the one who asks for changes.

@@ -179,7 +179,11 @@ fn peer(stream: &UnixStream) -> io::Result<Caller> {
             format!("user {} asked, only {} and root may", uid.as_raw(), own.as_raw()),
         ));
     }
-    Ok(Caller { uid: uid.as_raw(), gid: credentials.gid.as_raw(), pid: credentials.pid.as_raw_nonzero().get() as u32 })
+    Ok(Caller {
+        uid: uid.as_raw(),
+        gid: credentials.gid.as_raw(),
+        pid: credentials.pid.as_raw_nonzero().get() as u32,
+    })
 }
 
 /// Answers the requests of a connection until it is closed.

@@ -287,8 +287,8 @@ fn thread_failure(error: &io::Error) -> Failure {
 }
 
 fn watch_signals(events: Sender<Event>) -> Result<(), Failure> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
-        .map_err(|e| Failure::because("cannot catch signals", &e))?;
+    let mut signals =
+        Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|e| Failure::because("cannot catch signals", &e))?;
     let mut watch = move || signals.forever().try_for_each(|signal| events.send(Event::Signal(signal)));
     thread::Builder::new()
         .name("signals".into())

@@ -7,8 +7,8 @@ use std::{fs, io};
 
 /// What a mount's source starts with; the store's path follows.
 const SOURCE: &str = "strata:";
-/// Type of our mounts.
-const TYPE: &[u8] = b"fuse.strata";
+/// Types of our mounts; which of them depends on who made the mount system call.
+const TYPES: [&[u8]; 2] = [b"fuse.strata", b"fuse"];
 
 /// A mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl MountEntry {
     /// The store, if it is one of ours.
     pub fn store(&self) -> Option<PathBuf> {
         let path = self.source.as_bytes().strip_prefix(SOURCE.as_bytes())?;
-        (self.kind.as_bytes() == TYPE).then(|| OsStr::from_bytes(path).into())
+        TYPES.contains(&self.kind.as_bytes()).then(|| OsStr::from_bytes(path).into())
     }
 }
 
@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn lines_of_the_table_are_understood() {
-        let line = b"98 32 0:62 / /mnt/with\\040space rw,noatime shared:1 master:2 - fuse.strata strata:/a\\134b rw";
+        let line =
+            b"98 32 0:62 / /mnt/with\\040space rw,noatime shared:1 master:2 - fuse.strata strata:/a\\134b rw";
         let entry = parse(line).unwrap();
         assert_eq!(entry.device, "0:62");
         assert_eq!(entry.point, Path::new("/mnt/with space"));

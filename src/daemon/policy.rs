@@ -61,9 +61,19 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "sometimes", "settle", "settle=", "settle=2", "settle=soon", "settle=0s", "settle=-1s",
-            "settle=25h", "settle=99999999999999999999s", "settle=18446744073709551615h"]
-        {
+        for text in [
+            "",
+            "sometimes",
+            "settle",
+            "settle=",
+            "settle=2",
+            "settle=soon",
+            "settle=0s",
+            "settle=-1s",
+            "settle=25h",
+            "settle=99999999999999999999s",
+            "settle=18446744073709551615h",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -56,10 +56,7 @@ fn clear_stale(point: &Path) -> Result<(), Failure> {
             Err(e) if e.raw_os_error() == Some(libc::ENOTCONN) => {
                 log::warn!("clearing the mount at {}, whose daemon is dead", point.display());
                 let failed = |e: io::Error| {
-                    Failure::because(
-                        format!("cannot clear the dead mount at {}", point.display()),
-                        &e,
-                    )
+                    Failure::because(format!("cannot clear the dead mount at {}", point.display()), &e)
                 };
                 fuse::unmount(point, true).map_err(failed)?;
             }
@@ -112,9 +109,7 @@ pub fn device() -> Result<(), Failure> {
     Err(match error.raw_os_error() {
         Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => failure
             .hint("load the kernel module (modprobe fuse), or run the container with --device /dev/fuse"),
-        Some(libc::EPERM) => {
-            failure.hint("run the container with --device /dev/fuse --cap-add SYS_ADMIN")
-        }
+        Some(libc::EPERM) => failure.hint("run the container with --device /dev/fuse --cap-add SYS_ADMIN"),
         _ => failure,
     })
 }
@@ -128,9 +123,8 @@ pub fn allow_other() -> Result<(), Failure> {
     if rustix::process::geteuid().is_root() || allows_other(&config) {
         return Ok(());
     }
-    Err(Failure::new("--allow-other is for root alone on this machine").hint(format!(
-        "root can allow it to everybody by the line 'user_allow_other' in {CONFIG}"
-    )))
+    Err(Failure::new("--allow-other is for root alone on this machine")
+        .hint(format!("root can allow it to everybody by the line 'user_allow_other' in {CONFIG}")))
 }
 
 fn allows_other(config: &str) -> bool {

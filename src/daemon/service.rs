@@ -160,5 +160,10 @@ impl Service {
 
 /// An answer about a dataset whose version `version` was made.
 pub(super) fn made(dataset: &Dataset, version: Option<String>) -> Made {
-    Made { dataset: dataset.name().to_string(), version, restores: None, newest: dataset.newest().to_string() }
+    Made {
+        dataset: dataset.name().to_string(),
+        version,
+        restores: None,
+        newest: dataset.newest().to_string(),
+    }
 }

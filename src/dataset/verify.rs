@@ -17,8 +17,8 @@ use super::dataset::Dataset;
 use super::error::{Error, Result};
 use super::frozen::Frozen;
 
-pub use contents::Known;
 use contents::Bad;
+pub use contents::Known;
 use replay::Replay;
 
 /// Most findings about files of one dataset that are reported one by one.

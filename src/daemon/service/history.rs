@@ -48,7 +48,8 @@ impl Service {
     }
 
     pub(super) fn resolve(&self, dataset: &Dataset, version: &VersionText) -> Result<VersionNo, Failure> {
-        let unknown = || Error::NoVersion { dataset: dataset.name().to_string(), spec: version.as_str().into() };
+        let unknown =
+            || Error::NoVersion { dataset: dataset.name().to_string(), spec: version.as_str().into() };
         let spec = version.spec().ok_or_else(unknown)?;
         match dataset.resolve(&spec) {
             // As the user wrote it, not as it is kept.

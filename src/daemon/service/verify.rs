@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::dataset::verify::{Finding, Known, verify_dataset};
 use crate::dataset::Dataset;
+use crate::dataset::verify::{Finding, Known, verify_dataset};
 use crate::store::{Damage, DamageKind, RecordKind};
 
 use super::super::failure::{DAMAGED, Failure};

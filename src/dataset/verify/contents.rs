@@ -64,7 +64,8 @@ impl<'a> Known<'a> {
         if let Some(bad) = self.object("manifest node", &hash.0) {
             return Some(bad);
         }
-        let unreadable = |reason: String| Bad { what: format!("manifest node {hash}: {reason}"), place: None };
+        let unreadable =
+            |reason: String| Bad { what: format!("manifest node {hash}: {reason}"), place: None };
         let node = match self.store.node(&hash) {
             Ok(bytes) => Node::decode(&bytes).map_err(|e| unreadable(e.to_string())),
             Err(e) => Err(unreadable(e.to_string())),
