@@ -9,7 +9,7 @@ use log::LevelFilter;
 use crate::daemon::lifecycle::{self, Options};
 use crate::daemon::object::VersionText;
 use crate::daemon::spawn::{self, Starter};
-use crate::daemon::{Failure, logging};
+use crate::daemon::{Failure, logging, preflight};
 use crate::model::DatasetName;
 
 use super::{Context, values};
@@ -70,6 +70,8 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
             .map_err(|e| Failure::because(format!("cannot use the mountpoint {}", path.display()), &e))
     };
     let (store, mountpoint) = (context.store()?, absolute(&args.mountpoint)?);
+    // Said here: without devices not even a daemon can be started.
+    preflight::device()?;
     if !args.foreground && !args.daemon {
         return spawn::start(&daemon_arguments(&args, store, mountpoint)).map(|()| 0);
     }

@@ -103,7 +103,6 @@ impl Daemon {
         if options.allow_other {
             preflight::allow_other()?;
         }
-        preflight::device()?;
         let mountpoint = preflight::mountpoint(&options.mountpoint)?;
         preflight::store_place(&options.store)?;
         preflight::apart(&options.store, &mountpoint)?;

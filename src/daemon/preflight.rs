@@ -52,18 +52,21 @@ pub fn mountpoint(point: &Path) -> Result<PathBuf, Failure> {
 /// Unmounts what daemons that died have left at `point`.
 fn clear_stale(point: &Path) -> Result<(), Failure> {
     for _ in 0..STALE_MAX {
-        match fs::metadata(point) {
-            Err(e) if e.raw_os_error() == Some(libc::ENOTCONN) => {
-                log::warn!("clearing the mount at {}, whose daemon is dead", point.display());
-                let failed = |e: io::Error| {
-                    Failure::because(format!("cannot clear the dead mount at {}", point.display()), &e)
-                };
-                fuse::unmount(point, true).map_err(failed)?;
-            }
-            _ => return Ok(()),
+        if !is_stale(point) {
+            break;
         }
+        log::warn!("clearing the mount at {}, whose daemon is dead", point.display());
+        fuse::unmount(point, true).map_err(|e| {
+            Failure::because(format!("cannot clear the dead mount at {}", point.display()), &e)
+        })?;
     }
     Ok(())
+}
+
+/// Whether the daemon of the mount at `point` is dead. Attributes may still be cached, so it is asked
+/// for what never is.
+fn is_stale(point: &Path) -> bool {
+    rustix::fs::statvfs(point).err() == Some(rustix::io::Errno::NOTCONN)
 }
 
 /// Checks that the store in `store` and the mount at `point` are not within each other.
