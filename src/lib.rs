@@ -8,6 +8,8 @@
 //!
 //! The binary `strata` is the user's side: see `man/strata.1` and `man/strata.7`.
 
+pub mod cli;
+pub mod daemon;
 pub mod dataset;
 pub mod fuse;
 pub mod model;

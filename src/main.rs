@@ -1,3 +1,5 @@
 //! The `strata` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    stratafs::cli::main()
+}

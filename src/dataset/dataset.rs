@@ -140,6 +140,11 @@ impl Dataset {
         self.state.lock()
     }
 
+    /// Whether a batch holds versions back.
+    pub fn in_batch(&self) -> bool {
+        self.lock().in_batch
+    }
+
     /// Looks at the live tree.
     pub fn read<T>(&self, look: impl FnOnce(&mut Live) -> Result<T>) -> Result<T> {
         look(&mut self.lock().live)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Dirent, Ino, Inode, Kind, Name, Op, Place, Timestamp, TreeHash, VersionId, VersionNo, VersionRecord,
@@ -15,7 +15,7 @@ use super::error::{Error, Result};
 use super::frozen::Frozen;
 
 /// A version as the log shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogEntry {
     /// `v3`.
     pub version: String,
@@ -42,7 +42,7 @@ pub struct LogEntry {
 }
 
 /// What happened to a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ChangeKind {
     /// It came to be.
@@ -253,7 +253,7 @@ impl Dataset {
 }
 
 /// The newest version both trees descend from.
-fn common_past(a: &Frozen, b: &Frozen) -> VersionNo {
+pub(super) fn common_past(a: &Frozen, b: &Frozen) -> VersionNo {
     let mut common = VersionNo::EMPTY;
     for span in a.view().spans() {
         for other in b.view().spans() {

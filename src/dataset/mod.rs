@@ -16,6 +16,7 @@ pub mod open_file;
 pub mod repo;
 mod rollback;
 pub mod trie;
+pub mod verify;
 
 pub use author::Caller;
 pub use dataset::Dataset;

@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 use crate::model::{Body, DatasetId, DatasetName, DatasetRecord, Ino, Inode, Policy, Timestamp};
 use crate::store::{Objects, Store};
 
+use super::author::Caller;
 use super::dataset::Dataset;
 use super::error::{Error, Result};
 
@@ -26,6 +27,8 @@ struct Datasets {
     active: BTreeMap<DatasetName, Arc<Dataset>>,
     archived: BTreeMap<DatasetId, DatasetRecord>,
     last_id: u32,
+    /// The datasets of a batch on all of them.
+    batch: Option<Vec<Arc<Dataset>>>,
 }
 
 impl Repo {
@@ -54,7 +57,7 @@ impl Repo {
     }
 
     /// The store's chunks and manifests.
-    pub fn objects(&self) -> &Objects {
+    pub fn objects(&self) -> &Arc<Objects> {
         &self.objects
     }
 
@@ -121,6 +124,10 @@ impl Repo {
         datasets.archived.remove(&record.id);
         let dataset = Dataset::load(self.store.clone(), self.objects.clone(), record, self.sync_always)?;
         let dataset = Arc::new(dataset);
+        if let Some(batch) = &mut datasets.batch {
+            dataset.begin_batch(Caller { uid, gid, pid: 0 })?;
+            batch.push(dataset.clone());
+        }
         datasets.active.insert(name, dataset.clone());
         Ok(dataset)
     }
@@ -132,6 +139,9 @@ impl Repo {
         let dataset = datasets.find(name)?;
         if !dataset.read(|live| live.list(Ino::ROOT, 0, 1))?.is_empty() {
             return Err(Error::NotEmpty(name.to_owned()));
+        }
+        if dataset.in_batch() {
+            dataset.end_batch(Caller::default(), None)?;
         }
         dataset.seal()?;
         let record = DatasetRecord { archived: true, ..dataset.record() };
@@ -156,6 +166,29 @@ impl Repo {
             datasets.active.insert(new_name, dataset);
         }
         Ok(())
+    }
+
+    /// Begins a batch on all datasets and those made until [`Repo::end_batch`]; gives those there are.
+    pub fn begin_batch(&self, by: Caller) -> Result<Vec<Arc<Dataset>>> {
+        let mut datasets = self.datasets.write();
+        if datasets.batch.is_some() {
+            return Err(Error::Invalid("a batch on all datasets is under way already".into()));
+        }
+        let mut begun: Vec<Arc<Dataset>> = Vec::new();
+        for dataset in datasets.active.values() {
+            if let Err(error) = dataset.begin_batch(by) {
+                begun.iter().try_for_each(|dataset| dataset.end_batch(by, None).map(drop))?;
+                return Err(error);
+            }
+            begun.push(dataset.clone());
+        }
+        datasets.batch = Some(begun.clone());
+        Ok(begun)
+    }
+
+    /// Lets no further dataset into the batch on all; gives those in it, each to be ended by itself.
+    pub fn end_batch(&self) -> Vec<Arc<Dataset>> {
+        self.datasets.write().batch.take().unwrap_or_default()
     }
 
     /// Does what is due with the passing of time, for all datasets. Errors are logged: they come again

@@ -190,6 +190,13 @@ impl Store {
         Ok(())
     }
 
+    /// The record that a chunk or manifest node is read from: pack and offset, as in [`Damage`]. `None`
+    /// where the store has none.
+    pub fn locate(&self, hash: &[u8; 32]) -> Result<Option<(u32, u64)>> {
+        let found = self.object_pos(hash)?;
+        Ok(found.map(|pos| (pos.pack, u64::from(pos.offset.saturating_sub(RECORD_HEADER)))))
+    }
+
     /// Counts what is in the packs: from the footers of sealed ones, by reading the headers of the last.
     pub fn totals(&self) -> Result<Totals> {
         let mut totals = Totals::default();

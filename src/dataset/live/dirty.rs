@@ -238,17 +238,20 @@ impl Live {
             return Ok(ChildId { tag: ChildId::TAG_DIR, hash: hash.0 });
         }
         match self.nodes.get(&slot.ino) {
-            Some(node) => Ok(child_id(&node.inode)),
-            None => Ok(child_id(&self.stored_inode(slot.ino)?)),
+            Some(node) => Ok(child_id(&node.inode.body, node.inode.mode)),
+            None => {
+                let inode = self.stored_inode(slot.ino)?;
+                Ok(child_id(&inode.body, inode.mode))
+            }
         }
     }
 }
 
 /// What an inode that is no directory contributes to its directory's hash.
-pub fn child_id(inode: &Inode) -> ChildId {
-    match &inode.body {
+pub fn child_id(body: &Body, mode: u32) -> ChildId {
+    match body {
         Body::File(content) => {
-            let executable = inode.mode & 0o100 != 0;
+            let executable = mode & 0o100 != 0;
             let tag = if executable { ChildId::TAG_EXECUTABLE } else { ChildId::TAG_FILE };
             ChildId { tag, hash: content_id(content).0 }
         }

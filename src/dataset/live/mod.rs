@@ -33,7 +33,7 @@ use super::open_file::OpenFile;
 use super::trie::{Slot, Trie};
 
 pub use attrs::{Attr, SetAttr, XattrSet, decode_xattrs};
-pub use dirty::Dirty;
+pub use dirty::{Dirty, child_id};
 pub use names::NewInode;
 pub use rename::RenameMode;
 pub use reset::Invalid;

@@ -1,0 +1,70 @@
+//! `strata log`
+
+use crate::daemon::{Failure, Item, Request};
+use crate::dataset::LogEntry;
+use crate::model::DatasetName;
+
+use super::out::{Out, ask, short_time};
+use super::values::DatasetPath;
+use super::{Context, values};
+
+/// List the versions of a dataset, newest first
+///
+/// For each: its number, time (UTC), author, number of changes and command, then its message and the
+/// earlier version it went back to, if any. With PATH, only the versions that changed the file or
+/// anything in the directory. Changes nothing, but cuts what waits to become a version.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  strata log imagenet -n 10
+  strata log imagenet labels/train.csv
+  strata log imagenet --json | jq -r 'select(.message) | .version + \" \" + .message'")]
+pub struct Args {
+    /// Print JSON, a version a line: version, id, snapshot, time, uid, gid, pid, command, message,
+    /// restores, changes
+    #[arg(long)]
+    json: bool,
+    /// Show at most this many versions
+    #[arg(short = 'n', value_name = "N")]
+    limit: Option<u64>,
+    /// The dataset
+    #[arg(value_parser = values::dataset)]
+    dataset: DatasetName,
+    /// Only versions that changed this path in the dataset
+    #[arg(value_parser = values::path())]
+    path: Option<DatasetPath>,
+}
+
+pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
+    let path = args.path.map(|path| path.0).unwrap_or_default();
+    let request = Request::Log { dataset: args.dataset, path, limit: args.limit };
+    ask(context.client()?, request, |out, item| match item {
+        Item::Version(entry) if args.json => out.json(&entry),
+        Item::Version(entry) => print(out, &entry),
+        _ => Ok(()),
+    })
+}
+
+/// Prints a version in a line.
+pub fn print(out: &mut Out, entry: &LogEntry) -> Result<(), Failure> {
+    let time = short_time(&entry.time);
+    out.text(format_args!(
+        "{:6} {time}  {}  uid {} {:>6}  ",
+        entry.version,
+        entry.snapshot.get(..12).unwrap_or(&entry.snapshot),
+        entry.uid,
+        match entry.changes {
+            1 => "1 op".into(),
+            n => format!("{n} ops"),
+        }
+    ))?;
+    out.name(entry.command.as_bytes())?;
+    if let Some(message) = &entry.message {
+        out.text(format_args!("  \""))?;
+        out.name(message.as_bytes())?;
+        out.text(format_args!("\""))?;
+    }
+    if let Some(restores) = &entry.restores {
+        out.text(format_args!("  restores {restores}"))?;
+    }
+    out.text(format_args!("\n"))
+}

@@ -1,0 +1,160 @@
+//! The command line: one file for each command, each parses, asks, prints.
+//!
+//! Data goes to standard output, talk to standard error. Exit codes: 0 done, 1 failed or not found,
+//! 2 called wrongly, 3 damage found.
+
+mod batch;
+mod cat;
+mod commit;
+mod datasets;
+mod fsck;
+mod hash;
+mod init;
+mod log;
+mod ls;
+mod mount;
+mod out;
+mod rollback;
+mod set;
+mod show;
+mod status;
+mod umount;
+mod values;
+mod verify;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::daemon::{Client, Failure, logging};
+
+const ABOUT: &str = "A filesystem that gives training data a memory";
+
+const LONG_ABOUT: &str = "\
+strata mounts a store in which every completed write to a dataset makes a new version of it, and in \
+which any path can be read as of any version, for ever. Each directory at the top of the mount is a \
+dataset; inside are ordinary files. Data that is the same is kept once, across files, versions and \
+datasets.";
+
+const EXAMPLE: &str = "\
+Example:
+  strata mount /data                      # makes a store, mounts it
+  cp -r ~/images /data/images             # a dataset; each file that is closed is a version
+  echo cat > /data/images/labels.txt
+  ls /data/images/@history                # all versions
+  cat /data/images/@v3/labels.txt         # any path as of any version; @2026-11-01 works too
+  strata rollback images v3               # a new version that is as v3 was
+
+The store is --store DIR, else STRATA_STORE, else $XDG_DATA_HOME/stratafs or ~/.local/share/stratafs.
+Versions are written v3, v3~1, latest, prev, a hash of 8 or more digits, 2026-11-01 or
+2026-11-01T10-30-00Z; see strata(7).
+Exit codes: 0 done, 1 failed or not found, 2 called wrongly, 3 damage found.";
+
+/// The `strata` command line.
+#[derive(Debug, Parser)]
+#[command(name = "strata", version, about = ABOUT, long_about = LONG_ABOUT, after_help = EXAMPLE)]
+#[command(max_term_width = 100, disable_help_subcommand = true)]
+pub struct Cli {
+    /// Directory of the store [default: $STRATA_STORE, else the user's data directory]
+    #[arg(long, global = true, value_name = "DIR")]
+    store: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Args),
+    Mount(mount::Args),
+    Umount(umount::Args),
+    Status(status::Args),
+    Datasets(datasets::Args),
+    Log(log::Args),
+    Show(show::Args),
+    Ls(ls::Args),
+    Cat(cat::Args),
+    Set(set::Args),
+    Commit(commit::Args),
+    Batch(batch::Args),
+    Rollback(rollback::Args),
+    Verify(verify::Args),
+    Fsck(fsck::Args),
+    Hash(hash::Args),
+}
+
+/// What all commands have in common.
+struct Context {
+    store: Option<PathBuf>,
+}
+
+impl Context {
+    /// The store's directory, as an absolute path.
+    fn store(&self) -> Result<PathBuf, Failure> {
+        let env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let data = || env("XDG_DATA_HOME").filter(|path| path.is_absolute());
+        let home = || env("HOME").map(|home| home.join(".local/share"));
+        let given = self.store.clone().or_else(|| env("STRATA_STORE"));
+        let store = given.or_else(|| data().or_else(home).map(|data| data.join("stratafs")));
+        let store = store.ok_or_else(|| {
+            Failure::usage("no store: HOME is not set").hint("say where it is by --store DIR or STRATA_STORE")
+        })?;
+        std::path::absolute(&store)
+            .map_err(|e| Failure::because(format!("cannot use the store {}", store.display()), &e))
+    }
+
+    /// A way to the store.
+    fn client(&self) -> Result<Client, Failure> {
+        Client::open(&self.store()?)
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if !matches!(cli.command, Command::Mount(_)) {
+        logging::start(::log::LevelFilter::Warn);
+    }
+    let context = Context { store: cli.store };
+    let done = match cli.command {
+        Command::Init(args) => init::run(args, &context),
+        Command::Mount(args) => mount::run(args, &context),
+        Command::Umount(args) => umount::run(args),
+        Command::Status(args) => status::run(args, &context),
+        Command::Datasets(args) => datasets::run(args, &context),
+        Command::Log(args) => log::run(args, &context),
+        Command::Show(args) => show::run(args, &context),
+        Command::Ls(args) => ls::run(args, &context),
+        Command::Cat(args) => cat::run(args, &context),
+        Command::Set(args) => set::run(args, &context),
+        Command::Commit(args) => commit::run(args, &context),
+        Command::Batch(args) => batch::run(args, &context),
+        Command::Rollback(args) => rollback::run(args, &context),
+        Command::Verify(args) => verify::run(args, &context),
+        Command::Fsck(args) => fsck::run(args, &context),
+        Command::Hash(args) => hash::run(args),
+    };
+    match done {
+        Ok(code) => code.into(),
+        Err(failure) => {
+            // There is nowhere to complain of a closed standard error.
+            drop(tell(&failure));
+            failure.code.into()
+        }
+    }
+}
+
+fn tell(failure: &Failure) -> io::Result<()> {
+    let mut stderr = io::stderr().lock();
+    if !failure.message.is_empty() {
+        writeln!(stderr, "strata: {}", failure.message)?;
+    }
+    match &failure.hint {
+        Some(hint) => writeln!(stderr, "hint: {hint}"),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! `strata mount`
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use log::LevelFilter;
+
+use crate::daemon::lifecycle::{self, Options};
+use crate::daemon::object::VersionText;
+use crate::daemon::spawn::{self, Starter};
+use crate::daemon::{Failure, logging, preflight};
+use crate::model::DatasetName;
+
+use super::{Context, values};
+
+/// Mount a store, a dataset or a version
+///
+/// Starts a daemon that serves the store at MOUNTPOINT, an empty directory, and returns when it can be
+/// used. A store that does not exist is made. The mount lasts until `strata umount`; the daemon writes
+/// its log to daemon.log in the store.
+///
+/// Directories made at the top of the mount are datasets. With --dataset, one dataset is mounted alone;
+/// with --at, one version of it, which never changes. A mountpoint whose daemon was killed is cleared
+/// first; what was written before is there again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  strata mount /data
+  strata mount --dataset imagenet --at v3 /mnt/imagenet-v3
+  strata mount --foreground --allow-other --store /srv/store /data   # for a service manager")]
+pub struct Args {
+    /// Mount only this dataset
+    #[arg(long, value_name = "NAME", value_parser = values::dataset)]
+    dataset: Option<DatasetName>,
+    /// Mount only this version, read-only; needs --dataset if there are several datasets
+    #[arg(long, value_name = "VERSION", value_parser = values::version)]
+    at: Option<VersionText>,
+    /// Let other users use the mount, as far as permissions of files let them
+    #[arg(long)]
+    allow_other: bool,
+    /// Refuse all changes
+    #[arg(long)]
+    read_only: bool,
+    /// Stay in the foreground and log to standard error
+    #[arg(long)]
+    foreground: bool,
+    /// When changes are durable: `periodic` within a second, `always` when the call that makes them
+    /// returns (fsync is always obeyed)
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Sync::Periodic)]
+    sync: Sync,
+    /// Where to mount; an empty directory
+    mountpoint: PathBuf,
+    /// What the daemon itself is started with
+    #[arg(long, hide = true, conflicts_with = "foreground")]
+    daemon: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Sync {
+    /// Within a second.
+    Periodic,
+    /// At once.
+    Always,
+}
+
+pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
+    logging::start(LevelFilter::Info);
+    let absolute = |path: &PathBuf| {
+        std::path::absolute(path)
+            .map_err(|e| Failure::because(format!("cannot use the mountpoint {}", path.display()), &e))
+    };
+    let (store, mountpoint) = (context.store()?, absolute(&args.mountpoint)?);
+    // Said here: without devices not even a daemon can be started.
+    preflight::device()?;
+    if !args.foreground && !args.daemon {
+        return spawn::start(&daemon_arguments(&args, store, mountpoint)).map(|()| 0);
+    }
+    let options = Options {
+        store,
+        mountpoint,
+        dataset: args.dataset,
+        at: args.at,
+        allow_other: args.allow_other,
+        read_only: args.read_only,
+        sync_always: args.sync == Sync::Always,
+    };
+    let starter = if args.daemon { Starter::Command } else { Starter::Foreground };
+    lifecycle::run(&options, starter).map(|()| 0)
+}
+
+/// The same command for the daemon, with absolute paths.
+fn daemon_arguments(args: &Args, store: PathBuf, mountpoint: PathBuf) -> Vec<OsString> {
+    let mut all: Vec<OsString> = vec!["mount".into(), "--daemon".into(), "--store".into(), store.into()];
+    if let Some(dataset) = &args.dataset {
+        all.extend(["--dataset".into(), dataset.as_str().into()]);
+    }
+    if let Some(version) = &args.at {
+        all.extend(["--at".into(), version.as_str().into()]);
+    }
+    let flags = [
+        ("--allow-other", args.allow_other),
+        ("--read-only", args.read_only),
+        ("--sync=always", args.sync == Sync::Always),
+    ];
+    all.extend(flags.into_iter().filter(|(_, on)| *on).map(|(flag, _)| flag.into()));
+    all.extend(["--".into(), mountpoint.into()]);
+    all
+}

@@ -1,0 +1,146 @@
+//! Standard output: text for people, JSON for scripts, raw bytes.
+
+use std::borrow::Cow;
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+
+use serde::Serialize;
+
+use crate::daemon::{Failure, Item, Sink};
+
+/// Standard output, buffered. A reader that goes away ends the command without a word.
+pub struct Out {
+    to: BufWriter<Stdout>,
+    terminal: bool,
+}
+
+impl Out {
+    /// This process's standard output.
+    pub fn new() -> Out {
+        let stdout = io::stdout();
+        let terminal = stdout.is_terminal();
+        Out { to: BufWriter::with_capacity(64 << 10, stdout), terminal }
+    }
+
+    /// Writes text.
+    pub fn text(&mut self, text: std::fmt::Arguments<'_>) -> Result<(), Failure> {
+        self.to.write_fmt(text).map_err(|e| Failure::output(&e))
+    }
+
+    /// Writes bytes.
+    pub fn raw(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.to.write_all(bytes).map_err(|e| Failure::output(&e))
+    }
+
+    /// Writes a value as a line of JSON.
+    pub fn json<T: Serialize>(&mut self, value: &T) -> Result<(), Failure> {
+        serde_json::to_writer(&mut self.to, value).map_err(|e| Failure::output(&e.into()))?;
+        self.raw(b"\n")
+    }
+
+    /// Writes a name or path: its very bytes, but for a terminal without what could confuse it.
+    pub fn name(&mut self, name: &[u8]) -> Result<(), Failure> {
+        if !self.terminal {
+            return self.raw(name);
+        }
+        let text = String::from_utf8_lossy(name);
+        let safe: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        self.raw(safe.as_bytes())
+    }
+
+    /// Sends what is buffered on its way.
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        self.to.flush().map_err(|e| Failure::output(&e))
+    }
+}
+
+/// Hands the items of an answer to a function that prints them.
+pub struct Print<'a, F> {
+    /// Where it prints.
+    pub out: &'a mut Out,
+    /// Prints an item.
+    pub each: F,
+}
+
+impl<F: FnMut(&mut Out, Item) -> Result<(), Failure>> Sink for Print<'_, F> {
+    fn item(&mut self, item: Item) -> Result<(), Failure> {
+        (self.each)(self.out, item)
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.out.raw(bytes)
+    }
+}
+
+/// Asks, prints the answer item by item, and leaves the store in order. Gives the exit code.
+pub fn ask(
+    mut client: crate::daemon::Client,
+    request: crate::daemon::Request,
+    each: impl FnMut(&mut Out, Item) -> Result<(), Failure>,
+) -> Result<u8, Failure> {
+    let mut out = Out::new();
+    let code = client.run(request, &mut Print { out: &mut out, each })?;
+    out.flush()?;
+    client.close()?;
+    Ok(code)
+}
+
+/// A name in JSON: lossy where it is not UTF-8, and then with its bytes beside it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct JsonName<'a> {
+    /// As text.
+    pub text: Cow<'a, str>,
+    /// In hexadecimal, where the text is not all there is to it.
+    pub bytes: Option<String>,
+}
+
+impl<'a> JsonName<'a> {
+    /// Of a name or path.
+    pub fn of(name: &'a [u8]) -> JsonName<'a> {
+        let text = String::from_utf8_lossy(name);
+        let lossy = std::str::from_utf8(name).is_err();
+        JsonName { text, bytes: lossy.then(|| name.iter().map(|b| format!("{b:02x}")).collect()) }
+    }
+}
+
+/// Bytes as people read them: `1.5 MiB`.
+pub fn human(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut value = bytes as f64;
+    let mut unit = "B";
+    for larger in UNITS {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = larger;
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
+}
+
+/// A time of RFC 3339 to the second, as people read it: `2026-11-01 10:30:00`.
+pub fn short_time(time: &str) -> String {
+    time.get(..19).unwrap_or(time).replace('T', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_are_short() {
+        for (bytes, text) in
+            [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (1 << 30, "1.0 GiB"), (u64::MAX, "16.0 EiB")]
+        {
+            assert_eq!(human(bytes), text);
+        }
+        assert_eq!(short_time("2026-11-01T10:30:00.123456789Z"), "2026-11-01 10:30:00");
+        assert_eq!(short_time("odd"), "odd");
+    }
+
+    #[test]
+    fn names_in_json_lose_nothing() {
+        assert_eq!(JsonName::of("ä".as_bytes()), JsonName { text: "ä".into(), bytes: None });
+        let odd = JsonName::of(b"a\xff");
+        assert_eq!((odd.text.as_ref(), odd.bytes.as_deref()), ("a\u{fffd}", Some("61ff")));
+    }
+}

@@ -1,0 +1,148 @@
+//! `strata show`
+
+use serde::Serialize;
+
+use crate::daemon::protocol::{ChangeInfo, kind_name};
+use crate::daemon::{Failure, Item, ObjectSpec, Request};
+use crate::dataset::{ChangeKind, LogEntry};
+
+use super::out::{JsonName, Out, ask};
+use super::{Context, values};
+
+/// Show what a version changed
+///
+/// Prints the version's ids, time, author and message, then each path it changed: A added, R removed,
+/// M modified, a only attributes. Without @VERSION, the newest. Changes nothing, but cuts what waits to
+/// become a version.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  strata show imagenet@v3
+  strata show imagenet@latest --json | jq '.changes[].path'")]
+pub struct Args {
+    /// Print a JSON object: that of `strata log --json`, with the array changes (path, kind, change,
+    /// size_before, size_after)
+    #[arg(long)]
+    json: bool,
+    /// The version
+    #[arg(value_name = "DATASET@VERSION", value_parser = values::version_of_dataset)]
+    version: ObjectSpec,
+}
+
+#[derive(Serialize)]
+struct ChangeJson<'a> {
+    path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<&'a str>,
+    kind: &'static str,
+    change: ChangeKind,
+    size_before: Option<u64>,
+    size_after: Option<u64>,
+}
+
+pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
+    let request = Request::Show { dataset: args.version.dataset, version: args.version.version };
+    let (mut first, mut changes) = (true, 0u64);
+    let code = ask(context.client()?, request, |out, item| match item {
+        Item::Version(entry) if args.json => begin_json(out, &entry),
+        Item::Version(entry) => print_head(out, &entry),
+        Item::Change(change) => {
+            changes += 1;
+            if args.json { json(out, &change, std::mem::take(&mut first)) } else { print(out, &change) }
+        }
+        _ => Ok(()),
+    })?;
+    let mut out = Out::new();
+    match args.json {
+        true => out.text(format_args!("]}}\n"))?,
+        false if changes == 1 => out.text(format_args!("1 path changed\n"))?,
+        false => out.text(format_args!("{changes} paths changed\n"))?,
+    }
+    out.flush()?;
+    Ok(code)
+}
+
+/// The object of the version, but for its end: the changes follow one by one, however many there are.
+fn begin_json(out: &mut Out, entry: &LogEntry) -> Result<(), Failure> {
+    let text = serde_json::to_string(entry).map_err(|e| Failure::because("cannot write JSON", &e))?;
+    // The number of changes gives way to the changes themselves.
+    let open = text.rfind(",\"changes\":").map_or(text.as_str(), |at| &text[..at]);
+    out.text(format_args!("{open},\"changes\":["))
+}
+
+fn json(out: &mut Out, change: &ChangeInfo, first: bool) -> Result<(), Failure> {
+    let path = JsonName::of(&change.path);
+    let value = ChangeJson {
+        path: &path.text,
+        path_bytes: path.bytes.as_deref(),
+        kind: kind_name(change.kind),
+        change: change.change,
+        size_before: change.size_before,
+        size_after: change.size_after,
+    };
+    let text = serde_json::to_string(&value).map_err(|e| Failure::because("cannot write JSON", &e))?;
+    out.text(format_args!("{}{text}", if first { "" } else { "," }))
+}
+
+fn print_head(out: &mut Out, entry: &LogEntry) -> Result<(), Failure> {
+    out.text(format_args!("version   {}\n", entry.version))?;
+    out.text(format_args!("id        {}\nsnapshot  {}\n", entry.id, entry.snapshot))?;
+    out.text(format_args!("time      {}\n", entry.time))?;
+    out.text(format_args!("author    uid {}, gid {}, process {}: ", entry.uid, entry.gid, entry.pid))?;
+    out.name(entry.command.as_bytes())?;
+    out.text(format_args!("\n"))?;
+    if let Some(message) = &entry.message {
+        out.text(format_args!("message   "))?;
+        out.name(message.as_bytes())?;
+        out.text(format_args!("\n"))?;
+    }
+    if let Some(restores) = &entry.restores {
+        out.text(format_args!("restores  {restores}\n"))?;
+    }
+    out.text(format_args!("\n"))
+}
+
+fn print(out: &mut Out, change: &ChangeInfo) -> Result<(), Failure> {
+    let letter = match change.change {
+        ChangeKind::Added => 'A',
+        ChangeKind::Removed => 'R',
+        ChangeKind::Modified => 'M',
+        ChangeKind::Attributes => 'a',
+    };
+    out.text(format_args!("{letter} {:8} ", kind_name(change.kind)))?;
+    out.name(&change.path)?;
+    match (change.size_before, change.size_after) {
+        (Some(before), Some(after)) if before != after => {
+            out.text(format_args!("  {before} -> {after} bytes"))?;
+        }
+        (None, Some(size)) | (Some(size), None) if size > 0 => out.text(format_args!("  {size} bytes"))?,
+        _ => {}
+    }
+    out.text(format_args!("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_changes_gives_way_to_the_changes() {
+        let entry = LogEntry {
+            version: "v1".into(),
+            id: "ab".into(),
+            snapshot: "cd".into(),
+            time: "t".into(),
+            uid: 0,
+            gid: 0,
+            pid: 1,
+            command: ",\"changes\":7".into(),
+            message: Some(",\"changes\":8".into()),
+            restores: None,
+            changes: 3,
+        };
+        let text = serde_json::to_string(&entry).unwrap();
+        let open = &text[..text.rfind(",\"changes\":").unwrap()];
+        let whole: serde_json::Value = serde_json::from_str(&format!("{open},\"changes\":[]}}")).unwrap();
+        assert_eq!(whole["changes"], serde_json::json!([]));
+        assert_eq!(whole["message"], ",\"changes\":8");
+    }
+}

@@ -1,0 +1,50 @@
+//! Values of arguments, as clap reads them.
+
+use std::ffi::OsString;
+
+use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
+
+use crate::daemon::object::{VersionText, parse_path};
+use crate::daemon::{ObjectSpec, policy};
+use crate::model::{DatasetName, Name, Policy};
+
+/// The name of a dataset.
+pub fn dataset(text: &str) -> Result<DatasetName, String> {
+    DatasetName::new(text.as_bytes()).map_err(|e| e.to_string())
+}
+
+/// The name of a version.
+pub fn version(text: &str) -> Result<VersionText, String> {
+    VersionText::parse(text)
+}
+
+/// `DATASET[@VERSION][/PATH]`.
+pub fn object() -> ValueParser {
+    OsStringValueParser::new().try_map(|text: OsString| ObjectSpec::parse(&text)).into()
+}
+
+/// `DATASET[@VERSION]`.
+pub fn version_of_dataset(text: &str) -> Result<ObjectSpec, String> {
+    let object = ObjectSpec::parse(text.as_ref())?;
+    match object.path.as_slice() {
+        [] => Ok(object),
+        _ => Err("DATASET or DATASET@VERSION wanted, without a path".into()),
+    }
+}
+
+/// A path within a dataset.
+#[derive(Clone, Debug)]
+pub struct DatasetPath(pub Vec<Name>);
+
+/// A path within a dataset.
+pub fn path() -> ValueParser {
+    OsStringValueParser::new().try_map(|text: OsString| parse_path(&text).map(DatasetPath)).into()
+}
+
+/// A setting of a dataset: `policy=<policy>`.
+pub fn setting(text: &str) -> Result<Policy, String> {
+    match text.strip_prefix("policy=") {
+        Some(value) => policy::parse(value),
+        None => Err("policy=every-write, policy=settle=<time> or policy=manual wanted".into()),
+    }
+}

@@ -1,0 +1,212 @@
+//! How a command reaches a store: through the daemon that has it, else by opening it itself.
+
+use std::fs;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::dataset::{self, Caller, Repo};
+use crate::store;
+
+use super::control;
+use super::failure::Failure;
+use super::frame::{self, FrameError, Kind};
+use super::protocol::{Item, Request};
+use super::service::{Service, Sink};
+
+/// How long a store that somebody has for a moment (another command, a daemon that starts or ends) is
+/// waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(20);
+
+/// A way to the store.
+pub struct Client(Way);
+
+enum Way {
+    Daemon(UnixStream),
+    Own(Box<Service>),
+}
+
+impl Client {
+    /// Finds the way to the store in `store`, which must exist.
+    ///
+    /// # Errors
+    /// Where there is no store, or it cannot be reached.
+    pub fn open(store: &Path) -> Result<Client, Failure> {
+        exists(store)?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(stream) = daemon(store)? {
+                return Ok(Client(Way::Daemon(stream)));
+            }
+            match Repo::open(store, false) {
+                Ok(repo) => return Ok(Client(Way::Own(Box::new(Service::new(Arc::new(repo), None))))),
+                Err(dataset::Error::Store(store::Error::InUse { .. })) if Instant::now() < deadline => {
+                    thread::sleep(POLL);
+                }
+                Err(error) => return Err(in_use(error)),
+            }
+        }
+    }
+
+    /// Connects to the daemon that has the store.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn daemon(store: &Path) -> Result<Client, Failure> {
+        exists(store)?;
+        match daemon(store)? {
+            Some(stream) => Ok(Client(Way::Daemon(stream))),
+            None => Err(Failure::new(format!("the store in {} is not mounted", store.display()))
+                .hint("mount it first: strata mount MOUNTPOINT")),
+        }
+    }
+
+    /// Asks for something; gives the exit code.
+    ///
+    /// # Errors
+    /// Where it failed, or `sink` takes no more.
+    pub fn run(&mut self, request: Request, sink: &mut dyn Sink) -> Result<u8, Failure> {
+        match &mut self.0 {
+            Way::Own(service) => service.execute(own_caller(), request, sink),
+            Way::Daemon(stream) => {
+                send(stream, &request)?;
+                receive(stream, sink)
+            }
+        }
+    }
+
+    /// Begins a batch; it lasts until [`Client::end_batch`], or this is dropped.
+    ///
+    /// # Errors
+    /// Where the daemon refuses it.
+    pub fn begin_batch(&mut self, request: Request) -> Result<(), Failure> {
+        match &mut self.0 {
+            Way::Own(service) => service.execute(own_caller(), request, &mut Nowhere).map(drop),
+            Way::Daemon(stream) => {
+                send(stream, &request)?;
+                match next(stream)? {
+                    Answer::Item(Item::BatchBegun) => Ok(()),
+                    Answer::Failure(failure) => Err(failure),
+                    _ => Err(Failure::new("the daemon answered out of turn")),
+                }
+            }
+        }
+    }
+
+    /// Ends the batch.
+    ///
+    /// # Errors
+    /// As [`Client::run`].
+    pub fn end_batch(&mut self, success: bool, sink: &mut dyn Sink) -> Result<u8, Failure> {
+        self.run(Request::EndBatch { success }, sink)
+    }
+
+    /// Leaves the store in order.
+    ///
+    /// # Errors
+    /// Where what was changed cannot be made durable.
+    pub fn close(self) -> Result<(), Failure> {
+        match self.0 {
+            Way::Daemon(_) => Ok(()),
+            Way::Own(service) => Ok(service.repo().finish()?),
+        }
+    }
+}
+
+/// Checks that there is a store.
+fn exists(path: &Path) -> Result<(), Failure> {
+    let identity: PathBuf = path.join("strata.json");
+    match fs::symlink_metadata(&identity) {
+        Ok(_) => Ok(()),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(Failure::from(store::Error::NotAStore(path.to_owned()))
+                .hint("--store DIR or STRATA_STORE says where the store is"))
+        }
+        Err(e) => Err(Failure::because(format!("cannot open the store {}", path.display()), &e)),
+    }
+}
+
+/// The connection to the store's daemon, if there is one.
+fn daemon(store: &Path) -> Result<Option<UnixStream>, Failure> {
+    match control::connect(store) {
+        Ok(stream) => Ok(Some(stream)),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
+        Err(e) => {
+            Err(Failure::because(format!("cannot reach the daemon of the store in {}", store.display()), &e))
+        }
+    }
+}
+
+fn in_use(error: dataset::Error) -> Failure {
+    let in_use = matches!(error, dataset::Error::Store(store::Error::InUse { .. }));
+    let failure = Failure::from(error);
+    if !in_use {
+        return failure;
+    }
+    Failure {
+        message: format!("{}, which does not answer at its control socket", failure.message),
+        ..failure
+    }
+    .hint("it may be busy with another command, starting or ending: try again, or end that process")
+}
+
+/// This process, as the one who asks for changes.
+pub fn own_caller() -> Caller {
+    use rustix::process::{getegid, geteuid};
+    Caller { uid: geteuid().as_raw(), gid: getegid().as_raw(), pid: std::process::id() }
+}
+
+fn send(stream: &mut UnixStream, request: &Request) -> Result<(), Failure> {
+    frame::write_json(stream, Kind::Request, request).map_err(lost)
+}
+
+enum Answer {
+    Item(Item),
+    Data(Vec<u8>),
+    End(u8),
+    Failure(Failure),
+}
+
+fn next(stream: &mut UnixStream) -> Result<Answer, Failure> {
+    let (kind, payload) = frame::read(stream).map_err(lost)?.ok_or_else(|| lost(FrameError::Closed))?;
+    Ok(match kind {
+        Kind::Item => Answer::Item(frame::decode(&payload).map_err(lost)?),
+        Kind::Data => Answer::Data(payload),
+        Kind::End => Answer::End(frame::decode(&payload).map_err(lost)?),
+        Kind::Failure => Answer::Failure(frame::decode(&payload).map_err(lost)?),
+        Kind::Request => return Err(lost(FrameError::Unexpected(kind))),
+    })
+}
+
+fn receive(stream: &mut UnixStream, sink: &mut dyn Sink) -> Result<u8, Failure> {
+    loop {
+        match next(stream)? {
+            Answer::Item(item) => sink.item(item)?,
+            Answer::Data(bytes) => sink.data(&bytes)?,
+            Answer::End(code) => return Ok(code),
+            Answer::Failure(failure) => return Err(failure),
+        }
+    }
+}
+
+fn lost(error: FrameError) -> Failure {
+    Failure::because("the daemon did not answer", &error)
+        .hint("it may have ended: `strata status` tells, and daemon.log in the store says why")
+}
+
+/// Takes what nobody asked for.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn item(&mut self, _: Item) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn data(&mut self, _: &[u8]) -> Result<(), Failure> {
+        Ok(())
+    }
+}

@@ -1,0 +1,335 @@
+//! The life of a mount: check, open, mount, serve, unmount, close.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::process::Resource;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::dataset::{self, Invalid, Repo};
+use crate::fuse::{self, Mount, MountOptions};
+use crate::model::{DatasetId, DatasetName};
+use crate::store;
+use crate::view::{FileSystem, Scope};
+
+use super::control::{self, Server};
+use super::failure::Failure;
+use super::object::VersionText;
+use super::service::{Host, Service, Sink};
+use super::spawn::Starter;
+use super::{Item, Request, logging, mounts, preflight};
+
+/// Time between two looks at what is due.
+const TICK: Duration = Duration::from_millis(100);
+/// Readahead of the mount, in KiB: without it the kernel asks for 128 KiB at a time.
+const READ_AHEAD_KIB: u32 = 1024;
+/// How long the last users of a mount that was told to end are waited for.
+const LINGER: Duration = Duration::from_secs(5);
+/// How long a store that another command has for a moment is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What to mount where.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The store; it is made if there is none. An absolute path.
+    pub store: PathBuf,
+    /// Where. An absolute path.
+    pub mountpoint: PathBuf,
+    /// Only this dataset.
+    pub dataset: Option<DatasetName>,
+    /// Only this version of it.
+    pub at: Option<VersionText>,
+    /// Whether other users may use the mount.
+    pub allow_other: bool,
+    /// Whether nothing can be changed.
+    pub read_only: bool,
+    /// Whether every change is durable when its call returns.
+    pub sync_always: bool,
+}
+
+/// Mounts and serves until the mount ends.
+///
+/// # Errors
+/// Where it cannot be mounted, or what was written cannot be made durable at the end.
+pub fn run(options: &Options, starter: Starter) -> Result<(), Failure> {
+    let started = starter.detach().and_then(|()| Daemon::start(options, starter));
+    match started {
+        Ok(daemon) => daemon.serve(),
+        Err(failure) => Err(starter.failed(failure)),
+    }
+}
+
+/// A mounted store.
+struct Daemon {
+    repo: Arc<Repo>,
+    host: Arc<Mounted>,
+    server: Server,
+    ticker: Ticker,
+    events: Receiver<Event>,
+}
+
+enum Event {
+    Signal(i32),
+    Ended(io::Result<()>),
+}
+
+struct Mounted {
+    mount: Mount,
+    read_only: bool,
+}
+
+impl Host for Mounted {
+    fn mountpoint(&self) -> &Path {
+        self.mount.mountpoint()
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    fn invalidate(&self, dataset: DatasetId, invalid: &Invalid) {
+        self.mount.invalidate(dataset, invalid);
+    }
+}
+
+impl Daemon {
+    fn start(options: &Options, starter: Starter) -> Result<Daemon, Failure> {
+        if options.allow_other {
+            preflight::allow_other()?;
+        }
+        let mountpoint = preflight::mountpoint(&options.mountpoint)?;
+        preflight::store_place(&options.store)?;
+        preflight::apart(&options.store, &mountpoint)?;
+        raise_file_limit();
+        // Signals are caught before there is anything to be left in disorder.
+        let (sender, events) = mpsc::channel();
+        watch_signals(sender.clone())?;
+        let repo = Arc::new(open(options)?);
+        if starter == Starter::Command {
+            logging::to_file(&options.store).map_err(|e| Failure::because("cannot open daemon.log", &e))?;
+        }
+        let scope = scope(&repo, options)?;
+        let read_only = options.read_only || options.at.is_some();
+        let fs = Arc::new(FileSystem::new(repo.clone(), scope, read_only));
+        let mount_options = MountOptions {
+            mountpoint: mountpoint.clone(),
+            allow_other: options.allow_other,
+            read_only,
+            fs_name: mounts::source_of(&options.store),
+        };
+        let mount = fuse::mount(fs, &mount_options)
+            .map_err(|e| Failure::because(format!("cannot mount at {}", mountpoint.display()), &e))?;
+        set_read_ahead(&mountpoint);
+        let host = Arc::new(Mounted { mount, read_only });
+        let started = || {
+            let service = Arc::new(Service::new(repo.clone(), Some(host.clone())));
+            let server = Server::start(service, &options.store)
+                .map_err(|e| Failure::because("cannot make the control socket", &e))?;
+            let ticker = Ticker::start(repo.clone()).map_err(|e| thread_failure(&e))?;
+            watch_mount(host.clone(), sender).map_err(|e| thread_failure(&e))?;
+            starter.ready()?;
+            Ok((server, ticker))
+        };
+        match started() {
+            Ok((server, ticker)) => {
+                log::info!(
+                    "{} is mounted at {} (process {})",
+                    options.store.display(),
+                    mountpoint.display(),
+                    std::process::id()
+                );
+                Ok(Daemon { repo, host, server, ticker, events })
+            }
+            Err(failure) => {
+                if let Err(e) = host.mount.unmount() {
+                    log::error!("unmounting {}: {e}", mountpoint.display());
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Waits for the end, and brings it about when a signal asks for it.
+    fn serve(self) -> Result<(), Failure> {
+        let mut deadline = None;
+        let ended = loop {
+            let event = match deadline {
+                None => self.events.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(at) => self.events.recv_timeout(Instant::saturating_duration_since(&at, Instant::now())),
+            };
+            match event {
+                Ok(Event::Signal(signal)) => {
+                    log::info!("signal {signal}: unmounting");
+                    if let Err(e) = self.host.mount.unmount() {
+                        log::warn!("unmounting {}: {e}", self.host.mountpoint().display());
+                    }
+                    deadline = deadline.or(Some(Instant::now() + LINGER));
+                }
+                Ok(Event::Ended(result)) => break result,
+                Err(_) => {
+                    log::warn!("the mount is still in use: its users will see errors");
+                    break Ok(());
+                }
+            }
+        };
+        if let Err(e) = ended {
+            log::error!("serving the mount: {e}");
+        }
+        // First nobody may ask for more, then what was asked for is made durable.
+        self.server.stop();
+        self.ticker.stop();
+        let finished = self.repo.finish();
+        log::info!("unmounted");
+        Ok(finished?)
+    }
+}
+
+/// Opens the store, which another command may have for a moment.
+fn open(options: &Options) -> Result<Repo, Failure> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match Repo::open(&options.store, options.sync_always) {
+            Err(dataset::Error::Store(store::Error::InUse { path, pid })) => {
+                let mountpoint = mountpoint_of(&path);
+                if mountpoint.is_none() && Instant::now() < deadline {
+                    thread::sleep(TICK);
+                    continue;
+                }
+                let failure = Failure::from(store::Error::InUse { path, pid });
+                return Err(match mountpoint {
+                    Some(point) => failure.hint(format!(
+                        "it is mounted at {point}: use that, or unmount it first: strata umount {point}"
+                    )),
+                    None => failure,
+                });
+            }
+            opened => return Ok(opened?),
+        }
+    }
+}
+
+/// Where the daemon that has the store says that it is mounted.
+fn mountpoint_of(store: &Path) -> Option<String> {
+    struct Point(Option<String>);
+    impl Sink for Point {
+        fn item(&mut self, item: Item) -> Result<(), Failure> {
+            if let Item::Status(status) = item {
+                self.0 = status.mountpoint;
+            }
+            Ok(())
+        }
+        fn data(&mut self, _: &[u8]) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+    control::connect(store).ok()?;
+    let mut point = Point(None);
+    let request = Request::Status { count_all: false };
+    super::Client::daemon(store).ok()?.run(request, &mut point).ok()?;
+    point.0
+}
+
+/// What is to be shown.
+fn scope(repo: &Repo, options: &Options) -> Result<Scope, Failure> {
+    let Some(version) = &options.at else {
+        return Ok(match &options.dataset {
+            Some(name) => Scope::Dataset(repo.dataset(name.as_str())?),
+            None => Scope::Store,
+        });
+    };
+    let dataset = match (&options.dataset, repo.datasets().as_slice()) {
+        (Some(name), _) => repo.dataset(name.as_str())?,
+        (None, [only]) => only.clone(),
+        (None, _) => {
+            return Err(Failure::usage("--at shows a version of one dataset: name it with --dataset"));
+        }
+    };
+    if !repo.store().is_read_only() {
+        dataset.seal()?;
+    }
+    let unknown =
+        || dataset::Error::NoVersion { dataset: dataset.name().to_string(), spec: version.as_str().into() };
+    let spec = version.spec().ok_or_else(unknown)?;
+    let number = dataset.resolve(&spec)?;
+    Ok(Scope::Pinned(dataset, number))
+}
+
+/// Many clients may have many files open.
+fn raise_file_limit() {
+    let mut limit = rustix::process::getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(e) = rustix::process::setrlimit(Resource::Nofile, limit) {
+        log::debug!("raising the limit of open files: {e}");
+    }
+}
+
+/// Lets the kernel read ahead as far as pays; without the right to, it goes without.
+fn set_read_ahead(mountpoint: &Path) {
+    let set = || {
+        let entry = mounts::at(mountpoint)?.ok_or_else(|| io::Error::other("no such mount"))?;
+        let path = format!("/sys/class/bdi/{}/read_ahead_kb", entry.device);
+        std::fs::write(path, READ_AHEAD_KIB.to_string())
+    };
+    if let Err(e) = set() {
+        log::debug!("setting the readahead of {}: {e}", mountpoint.display());
+    }
+}
+
+fn thread_failure(error: &io::Error) -> Failure {
+    Failure::because("cannot start a thread", error)
+}
+
+fn watch_signals(events: Sender<Event>) -> Result<(), Failure> {
+    let mut signals =
+        Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|e| Failure::because("cannot catch signals", &e))?;
+    let mut watch = move || signals.forever().try_for_each(|signal| events.send(Event::Signal(signal)));
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || drop(watch()))
+        .map(drop)
+        .map_err(|e| thread_failure(&e))
+}
+
+fn watch_mount(host: Arc<Mounted>, events: Sender<Event>) -> io::Result<()> {
+    let watch = move || drop(events.send(Event::Ended(host.mount.wait())));
+    thread::Builder::new().name("mount".into()).spawn(watch).map(drop)
+}
+
+/// Calls for what is due with the passing of time.
+struct Ticker {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Ticker {
+    fn start(repo: Arc<Repo>) -> io::Result<Ticker> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let tick = move || {
+            while !stopped.load(Ordering::Acquire) {
+                let ticked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| repo.tick()));
+                if ticked.is_err() {
+                    // The hook has logged it; the next tick may fare better.
+                    thread::sleep(TICK);
+                }
+                thread::park_timeout(TICK);
+            }
+        };
+        let thread = thread::Builder::new().name("ticker".into()).spawn(tick)?;
+        Ok(Ticker { stop, thread })
+    }
+
+    fn stop(self) {
+        self.stop.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+        if self.thread.join().is_err() {
+            log::error!("the ticker's thread panicked");
+        }
+    }
+}

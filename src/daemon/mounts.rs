@@ -1,0 +1,141 @@
+//! The kernel's table of mounts.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+/// What a mount's source starts with; the store's path follows.
+const SOURCE: &str = "strata:";
+/// Types of our mounts; which of them depends on who made the mount system call.
+const TYPES: [&[u8]; 2] = [b"fuse.strata", b"fuse"];
+
+/// A mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountEntry {
+    /// Device number, `major:minor`.
+    pub device: String,
+    /// Where it is mounted.
+    pub point: PathBuf,
+    /// Type of the file system.
+    pub kind: OsString,
+    /// What is mounted.
+    pub source: OsString,
+}
+
+impl MountEntry {
+    /// The store, if it is one of ours.
+    pub fn store(&self) -> Option<PathBuf> {
+        let path = self.source.as_bytes().strip_prefix(SOURCE.as_bytes())?;
+        TYPES.contains(&self.kind.as_bytes()).then(|| OsStr::from_bytes(path).into())
+    }
+}
+
+/// The source that names a mount of the store in `store`.
+pub fn source_of(store: &Path) -> String {
+    format!("{SOURCE}{}", store.display())
+}
+
+/// The mount at exactly this place, the topmost if there are several.
+///
+/// # Errors
+/// Where the table cannot be read.
+pub fn at(point: &Path) -> io::Result<Option<MountEntry>> {
+    Ok(list()?.into_iter().rev().find(|entry| entry.point == point))
+}
+
+/// All mounts this process sees.
+///
+/// # Errors
+/// Where the table cannot be read.
+pub fn list() -> io::Result<Vec<MountEntry>> {
+    let table = fs::read("/proc/self/mountinfo")?;
+    Ok(table.split(|b| *b == b'\n').filter_map(parse).collect())
+}
+
+/// An absolute path without symbolic links in it; the last component is not looked at, so that this
+/// works for a mountpoint whose daemon is dead.
+///
+/// # Errors
+/// Where the directory that holds it is missing or cannot be read.
+pub fn resolve(path: &Path) -> io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => {
+            let whole = parent.canonicalize()?.join(name);
+            let link = fs::symlink_metadata(&whole).is_ok_and(|meta| meta.is_symlink());
+            if link { whole.canonicalize() } else { Ok(whole) }
+        }
+        _ => path.canonicalize(),
+    }
+}
+
+/// A line of mountinfo, see proc_pid_mountinfo(5).
+fn parse(line: &[u8]) -> Option<MountEntry> {
+    let mut fields = line.split(|b| *b == b' ');
+    let device = String::from_utf8(fields.nth(2)?.to_vec()).ok()?;
+    let point = unescape(fields.nth(1)?);
+    let mut after = fields.skip_while(|field| *field != b"-").skip(1);
+    let kind = unescape(after.next()?);
+    let source = unescape(after.next()?);
+    Some(MountEntry { device, point: point.into(), kind, source })
+}
+
+/// Undoes the escapes of the table: a backslash and three octal digits.
+fn unescape(field: &[u8]) -> OsString {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&byte, after)) = rest.split_first() {
+        let digits = after.get(..3).filter(|d| byte == b'\\' && d.iter().all(|b| (b'0'..=b'7').contains(b)));
+        let code = digits.map(|d| d.iter().fold(0u32, |n, b| n * 8 + u32::from(b - b'0')));
+        match code.and_then(|code| u8::try_from(code).ok()) {
+            Some(code) => {
+                out.push(code);
+                rest = &after[3..];
+            }
+            None => {
+                out.push(byte);
+                rest = after;
+            }
+        }
+    }
+    OsString::from_vec(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_table_are_understood() {
+        let line =
+            b"98 32 0:62 / /mnt/with\\040space rw,noatime shared:1 master:2 - fuse.strata strata:/a\\134b rw";
+        let entry = parse(line).unwrap();
+        assert_eq!(entry.device, "0:62");
+        assert_eq!(entry.point, Path::new("/mnt/with space"));
+        assert_eq!(entry.store().unwrap(), Path::new("/a\\b"));
+        let other = parse(b"22 1 8:1 / / rw - ext4 /dev/sda1 rw").unwrap();
+        assert_eq!((other.store(), other.kind.to_str()), (None, Some("ext4")));
+        for torn in [&b""[..], b"98 32 0:62 / /mnt", b"98 32 0:62 / /mnt rw - fuse"] {
+            assert_eq!(parse(torn), None);
+        }
+        assert_eq!(unescape(b"\\04x\\9990\\400"), OsStr::new("\\04x\\9990\\400"));
+    }
+
+    #[test]
+    fn the_root_is_mounted() {
+        assert!(at(Path::new("/")).unwrap().is_some());
+        assert_eq!(at(Path::new("/no/such/place")).unwrap(), None);
+    }
+
+    #[test]
+    fn links_on_the_way_to_a_mountpoint_are_resolved() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        fs::create_dir(root.join("real")).unwrap();
+        std::os::unix::fs::symlink("real", root.join("link")).unwrap();
+        assert_eq!(resolve(&root.join("link")).unwrap(), root.join("real"));
+        assert_eq!(resolve(&root.join("link/gone")).unwrap(), root.join("real/gone"));
+        assert!(resolve(&root.join("none/gone")).is_err());
+    }
+}

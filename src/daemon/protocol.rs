@@ -1,0 +1,249 @@
+//! What commands ask of a store, and what they are told.
+
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::{ChangeKind, LogEntry};
+use crate::model::{DatasetName, Kind, Name, Policy};
+
+use super::object::{ObjectSpec, VersionText};
+
+/// What a command asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// One [`Item::Status`].
+    Status {
+        /// Count the logical bytes however long it takes.
+        count_all: bool,
+    },
+    /// An [`Item::Dataset`] for each dataset.
+    Datasets,
+    /// An [`Item::Version`] for each version, newest first.
+    Log {
+        /// The dataset.
+        dataset: DatasetName,
+        /// Only versions that changed this path; all where it is empty.
+        path: Vec<Name>,
+        /// At most as many.
+        limit: Option<u64>,
+    },
+    /// An [`Item::Version`], then an [`Item::Change`] for each path that it changed.
+    Show {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The version; the newest where there is none.
+        version: Option<VersionText>,
+    },
+    /// Nothing but success.
+    SetPolicy {
+        /// The dataset.
+        dataset: DatasetName,
+        /// When versions are cut from now on.
+        policy: Policy,
+    },
+    /// An [`Item::Made`].
+    Commit {
+        /// The dataset.
+        dataset: DatasetName,
+        /// What the author says of the version.
+        message: Option<String>,
+    },
+    /// An [`Item::Made`].
+    Rollback {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The version whose tree is restored.
+        version: VersionText,
+        /// What the author says of the new version.
+        message: Option<String>,
+    },
+    /// The bytes of a file, as data.
+    Cat(ObjectSpec),
+    /// An [`Item::Entry`] for each entry of a directory, or for the file itself.
+    List(ObjectSpec),
+    /// An [`Item::Damage`] for each damage, at last an [`Item::Verified`]; now and then
+    /// [`Item::Progress`].
+    Verify {
+        /// Whether versions are checked too, or the packs' records alone.
+        versions: bool,
+    },
+    /// [`Item::BatchBegun`]; after [`Request::EndBatch`] an [`Item::Made`] for each dataset.
+    Batch {
+        /// Whose versions are held back; all datasets, also those made meanwhile, where it is empty.
+        datasets: Vec<DatasetName>,
+        /// What becomes of the changes where the end is no success: taken back, or kept as a version.
+        rollback_on_error: bool,
+        /// What the author says of the versions.
+        message: Option<String>,
+    },
+    /// Ends the batch begun on the same connection.
+    EndBatch {
+        /// Whether the command succeeded.
+        success: bool,
+    },
+}
+
+/// A part of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Item {
+    /// The state of a store.
+    Status(Status),
+    /// A dataset.
+    Dataset(DatasetInfo),
+    /// A version.
+    Version(LogEntry),
+    /// A path that a version changed.
+    Change(ChangeInfo),
+    /// An entry of a directory.
+    Entry(EntryInfo),
+    /// A version made, or that there was none to make.
+    Made(Made),
+    /// Something damaged.
+    Damage(DamageInfo),
+    /// What was verified.
+    Verified(Verified),
+    /// How far a verification is.
+    Progress {
+        /// Bytes read.
+        done: u64,
+        /// Bytes to read.
+        total: u64,
+    },
+    /// From here on versions are held back.
+    BatchBegun,
+}
+
+/// The state of a store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its directory.
+    pub store: String,
+    /// Its identity.
+    pub id: String,
+    /// Its format.
+    pub format: u32,
+    /// Process that has it mounted.
+    pub pid: Option<u32>,
+    /// Where it is mounted.
+    pub mountpoint: Option<String>,
+    /// Whether it takes no writes.
+    pub read_only: bool,
+    /// The datasets, by name.
+    pub datasets: Vec<DatasetInfo>,
+    /// Names of the datasets whose directory was removed; their history is kept.
+    pub archived: Vec<String>,
+    /// Bytes of all files of the newest versions, where they have been counted.
+    pub logical_bytes: Option<u64>,
+    /// Bytes of the distinct chunks of all versions.
+    pub unique_bytes: u64,
+    /// Bytes the store takes on disk.
+    pub disk_bytes: u64,
+}
+
+/// A dataset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetInfo {
+    /// Its name.
+    pub name: String,
+    /// When versions are cut, as `strata set` takes it.
+    pub policy: String,
+    /// Number of versions.
+    pub versions: u64,
+    /// When the newest was made, RFC 3339 in UTC.
+    pub newest: Option<String>,
+    /// Bytes of all files of the newest version, where they have been counted.
+    pub logical_bytes: Option<u64>,
+}
+
+/// A path that a version changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeInfo {
+    /// From the dataset's root.
+    pub path: Vec<u8>,
+    /// What it is, or was.
+    pub kind: Kind,
+    /// What happened.
+    pub change: ChangeKind,
+    /// Size in bytes before, where there was something.
+    pub size_before: Option<u64>,
+    /// Size in bytes after, where there is something.
+    pub size_after: Option<u64>,
+}
+
+/// An entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryInfo {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// What it is.
+    pub kind: Kind,
+    /// Size in bytes.
+    pub size: u64,
+    /// Permission, set-id and sticky bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Last change of content, RFC 3339 in UTC.
+    pub mtime: String,
+    /// A symbolic link's target.
+    pub target: Option<Vec<u8>>,
+}
+
+/// A version made, or that there was none to make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// The dataset.
+    pub dataset: String,
+    /// The version made: `v8`.
+    pub version: Option<String>,
+    /// The version whose tree it has, of a rollback.
+    pub restores: Option<String>,
+    /// The newest version now; `v0` before the first.
+    pub newest: String,
+}
+
+/// Something damaged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamageInfo {
+    /// Number of the pack.
+    pub pack: Option<u32>,
+    /// Where in the pack, in bytes.
+    pub offset: Option<u64>,
+    /// What is wrong.
+    pub what: String,
+    /// The dataset concerned.
+    pub dataset: Option<String>,
+    /// The first version concerned.
+    pub version: Option<String>,
+    /// The path concerned, from the dataset's root.
+    pub path: Option<Vec<u8>>,
+    /// Whether the newest version still has the damaged file.
+    pub newest: Option<bool>,
+}
+
+/// What was verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// Records of the packs.
+    pub records: u64,
+    /// Of these, chunks.
+    pub chunks: u64,
+    /// Versions.
+    pub versions: u64,
+    /// Damages found.
+    pub damages: u64,
+}
+
+/// A kind as text: `file`, `dir`, `symlink`, `fifo`, `socket`, `char` or `block`.
+pub fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::File => "file",
+        Kind::Dir => "dir",
+        Kind::Symlink => "symlink",
+        Kind::Fifo => "fifo",
+        Kind::Socket => "socket",
+        Kind::CharDevice => "char",
+        Kind::BlockDevice => "block",
+    }
+}

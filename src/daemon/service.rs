@@ -1,0 +1,169 @@
+//! Does what a command asks for, on an open store: in the daemon for its clients, or in the command's
+//! own process where no daemon runs.
+//!
+//! Whoever looks at history seals first, so that history never lags behind the live tree. Answers are
+//! streamed: nothing is held that grows with the history or the size of a file.
+
+mod history;
+mod read;
+mod status;
+mod verify;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::dataset::{Caller, Dataset, Invalid, Repo};
+use crate::model::{DatasetId, DatasetName};
+
+use super::batch::Batch;
+use super::failure::Failure;
+use super::protocol::{Item, Made, Request};
+use super::sizes::Sizes;
+
+/// Where an answer goes.
+pub trait Sink {
+    /// Takes an item.
+    ///
+    /// # Errors
+    /// Where nobody takes it any more; the answer is broken off then.
+    fn item(&mut self, item: Item) -> Result<(), Failure>;
+
+    /// Takes raw bytes, at most 1 MiB.
+    ///
+    /// # Errors
+    /// As [`Sink::item`].
+    fn data(&mut self, bytes: &[u8]) -> Result<(), Failure>;
+}
+
+/// The mount a service stands beside.
+pub trait Host: Send + Sync {
+    /// Where it is mounted.
+    fn mountpoint(&self) -> &Path;
+
+    /// Whether it takes no writes.
+    fn is_read_only(&self) -> bool;
+
+    /// Makes the kernel forget what a rollback changed.
+    fn invalidate(&self, dataset: DatasetId, invalid: &Invalid);
+}
+
+/// Answers requests on an open store.
+pub struct Service {
+    repo: Arc<Repo>,
+    host: Option<Arc<dyn Host>>,
+    sizes: Mutex<Sizes>,
+}
+
+impl Service {
+    /// A service on `repo`, beside the mount `host` if there is one.
+    pub fn new(repo: Arc<Repo>, host: Option<Arc<dyn Host>>) -> Service {
+        Service { repo, host, sizes: Mutex::default() }
+    }
+
+    /// The store's datasets.
+    pub fn repo(&self) -> &Arc<Repo> {
+        &self.repo
+    }
+
+    /// Does what is asked for and gives the exit code.
+    ///
+    /// # Errors
+    /// Where it failed, or nobody takes the answer any more.
+    pub fn execute(&self, by: Caller, request: Request, sink: &mut dyn Sink) -> Result<u8, Failure> {
+        match request {
+            Request::Status { count_all } => sink.item(Item::Status(self.status(count_all)?))?,
+            Request::Datasets => {
+                for dataset in self.repo.datasets() {
+                    sink.item(Item::Dataset(self.dataset_info(&dataset)?))?;
+                }
+            }
+            Request::Log { dataset, path, limit } => {
+                self.log(&*self.sealed(&dataset)?, &path, limit, sink)?;
+            }
+            Request::Show { dataset, version } => self.show(&*self.sealed(&dataset)?, version, sink)?,
+            Request::SetPolicy { dataset, policy } => self.writable(&dataset)?.set_policy(policy)?,
+            Request::Commit { dataset, message } => {
+                let dataset = self.writable(&dataset)?;
+                let version = dataset.commit(by, message)?;
+                sink.item(Item::Made(made(&dataset, version.map(|v| v.to_string()))))?;
+            }
+            Request::Rollback { dataset, version, message } => {
+                let dataset = self.writable(&dataset)?;
+                dataset.seal()?;
+                let target = self.resolve(&dataset, &version)?;
+                let (version, invalid) = dataset.rollback(by, target, message)?;
+                self.invalidate(dataset.id(), &invalid);
+                let version = version.map(|v| v.to_string());
+                let made = Made { restores: Some(target.to_string()), ..made(&dataset, version) };
+                sink.item(Item::Made(made))?;
+            }
+            Request::Cat(object) => self.cat(&object, sink)?,
+            Request::List(object) => self.list(&object, sink)?,
+            Request::Verify { versions } => return self.verify(versions, sink),
+            Request::Batch { .. } => {
+                return Err(Failure::new("a batch needs the store to be mounted")
+                    .hint("mount it first: strata mount MOUNTPOINT"));
+            }
+            Request::EndBatch { .. } => return Err(Failure::new("no batch is under way")),
+        }
+        Ok(0)
+    }
+
+    /// Begins to hold back versions.
+    ///
+    /// # Errors
+    /// Where a dataset does not exist or is in a batch already; nothing is held back then.
+    pub fn begin_batch(
+        &self,
+        by: Caller,
+        datasets: &[DatasetName],
+        rollback_on_error: bool,
+        message: Option<String>,
+    ) -> Result<Batch<'_>, Failure> {
+        datasets.iter().try_for_each(|name| self.writable(name).map(drop))?;
+        Batch::begin(self, by, datasets, rollback_on_error, message)
+    }
+
+    /// Makes the kernel, if the store is mounted, forget what is no longer as it was.
+    pub fn invalidate(&self, dataset: DatasetId, invalid: &Invalid) {
+        if let Some(host) = &self.host {
+            host.invalidate(dataset, invalid);
+        }
+    }
+
+    /// A dataset whose history is looked at.
+    fn sealed(&self, name: &DatasetName) -> Result<Arc<Dataset>, Failure> {
+        let dataset = self.repo.dataset(name.as_str())?;
+        self.seal(&dataset)?;
+        Ok(dataset)
+    }
+
+    /// Seals, where the store takes writes; where it does not, there is nothing to seal.
+    fn seal(&self, dataset: &Dataset) -> Result<(), Failure> {
+        if self.repo.store().is_read_only() { Ok(()) } else { Ok(dataset.seal()?) }
+    }
+
+    /// A dataset that is to be changed.
+    fn writable(&self, name: &DatasetName) -> Result<Arc<Dataset>, Failure> {
+        let dataset = self.repo.dataset(name.as_str())?;
+        match &self.host {
+            Some(host) if host.is_read_only() => {
+                Err(Failure::new(format!("{} is mounted read-only", host.mountpoint().display()))
+                    .hint("mount the store without --read-only and --at to change it"))
+            }
+            _ => Ok(dataset),
+        }
+    }
+}
+
+/// An answer about a dataset whose version `version` was made.
+pub(super) fn made(dataset: &Dataset, version: Option<String>) -> Made {
+    Made {
+        dataset: dataset.name().to_string(),
+        version,
+        restores: None,
+        newest: dataset.newest().to_string(),
+    }
+}

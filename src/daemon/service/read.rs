@@ -1,0 +1,188 @@
+//! Reading files and directories, live or as of a version.
+
+use std::sync::Arc;
+
+use crate::dataset::{Dataset, Error, Frozen, Live};
+use crate::model::{Body, Content, Ino, Kind, Name};
+use crate::store::content::{BLOCK, read_at};
+
+use super::super::failure::Failure;
+use super::super::object::{ObjectSpec, show_path};
+use super::super::protocol::{EntryInfo, Item, kind_name};
+use super::{Service, Sink};
+
+/// Entries of a directory that are sorted by name; larger directories come in stored order, so that no
+/// listing needs memory that grows with its length.
+const SORT_MAX: usize = 100_000;
+/// Entries read at a time.
+const PAGE: usize = 1024;
+
+/// The tree an object is looked up in.
+enum Tree {
+    Live(Arc<Dataset>),
+    Version(Frozen),
+}
+
+impl Service {
+    pub(super) fn cat(&self, object: &ObjectSpec, sink: &mut dyn Sink) -> Result<(), Failure> {
+        let tree = self.tree(object)?;
+        let (ino, kind) = tree.find(object)?;
+        match kind {
+            Kind::File => {}
+            Kind::Dir => return Err(Error::IsADirectory(show(object)).into()),
+            kind => return Err(Failure::new(format!("{} is no file: {}", show(object), kind_name(kind)))),
+        }
+        let (content, objects) = (tree.content(ino)?, self.repo.objects());
+        let mut block = vec![0; content.size().min(BLOCK as u64) as usize];
+        let mut at = 0;
+        loop {
+            let read = read_at(objects, &content, at, &mut block)?;
+            if read == 0 {
+                return Ok(());
+            }
+            sink.data(&block[..read])?;
+            at += read as u64;
+        }
+    }
+
+    pub(super) fn list(&self, object: &ObjectSpec, sink: &mut dyn Sink) -> Result<(), Failure> {
+        let tree = self.tree(object)?;
+        let (ino, kind) = tree.find(object)?;
+        if kind != Kind::Dir {
+            let name = object.path.last().map_or(object.dataset.as_str().as_bytes(), Name::as_bytes);
+            return sink.item(Item::Entry(tree.entry(name, ino)?));
+        }
+        let mut pages = Pages { tree: &tree, dir: ino, next: Next::Start };
+        let mut names = Vec::new();
+        while let Some(page) = pages.next()? {
+            names.extend(page);
+            if names.len() > SORT_MAX {
+                break;
+            }
+        }
+        if names.len() <= SORT_MAX {
+            names.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        }
+        loop {
+            for (name, ino) in names {
+                match tree.entry(name.as_bytes(), ino) {
+                    // Gone since it was listed.
+                    Err(Error::Stale | Error::NotFound(_)) if matches!(tree, Tree::Live(_)) => {}
+                    entry => sink.item(Item::Entry(entry?))?,
+                }
+            }
+            match pages.next()? {
+                Some(page) => names = page,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn tree(&self, object: &ObjectSpec) -> Result<Tree, Failure> {
+        let Some(version) = &object.version else {
+            return Ok(Tree::Live(self.repo.dataset(object.dataset.as_str())?));
+        };
+        let dataset = self.sealed(&object.dataset)?;
+        Ok(Tree::Version(dataset.frozen(self.resolve(&dataset, version)?)))
+    }
+}
+
+impl Tree {
+    fn find(&self, object: &ObjectSpec) -> Result<(Ino, Kind), Error> {
+        let found = match self {
+            Tree::Live(dataset) => dataset.read(|live| walk(live, &object.path))?,
+            Tree::Version(frozen) => frozen.walk(&object.path)?,
+        };
+        found.ok_or_else(|| Error::NotFound(show(object)))
+    }
+
+    fn content(&self, ino: Ino) -> Result<Content, Error> {
+        match self {
+            Tree::Live(dataset) => dataset.read(|live| live.content(ino)),
+            Tree::Version(frozen) => match frozen.inode(ino)?.1.body {
+                Body::File(content) => Ok(content),
+                _ => Err(Error::Stale),
+            },
+        }
+    }
+
+    fn entry(&self, name: &[u8], ino: Ino) -> Result<EntryInfo, Error> {
+        let (attr, target) = match self {
+            Tree::Live(dataset) => dataset.read(|live| {
+                let attr = live.attr(ino)?;
+                let target = (attr.kind == Kind::Symlink).then(|| live.symlink(ino)).transpose()?;
+                Ok((attr, target))
+            })?,
+            Tree::Version(frozen) => {
+                let inode = frozen.inode(ino)?.1;
+                let attr = (&inode).into();
+                (attr, if let Body::Symlink(target) = inode.body { Some(target) } else { None })
+            }
+        };
+        Ok(EntryInfo {
+            name: name.to_vec(),
+            kind: attr.kind,
+            size: attr.size,
+            mode: attr.mode,
+            uid: attr.uid,
+            gid: attr.gid,
+            mtime: attr.mtime.to_string(),
+            target: target.map(Into::into),
+        })
+    }
+}
+
+fn walk(live: &mut Live, path: &[Name]) -> Result<Option<(Ino, Kind)>, Error> {
+    let mut at = (Ino::ROOT, Kind::Dir);
+    for name in path {
+        if at.1 != Kind::Dir {
+            return Ok(None);
+        }
+        let Some(ino) = live.lookup(at.0, name)? else { return Ok(None) };
+        at = (ino, live.attr(ino)?.kind);
+    }
+    Ok(Some(at))
+}
+
+/// A directory's entries, some at a time.
+struct Pages<'a> {
+    tree: &'a Tree,
+    dir: Ino,
+    next: Next,
+}
+
+enum Next {
+    Start,
+    Position(u64),
+    After(crate::model::NameKey),
+    End,
+}
+
+impl Pages<'_> {
+    fn next(&mut self) -> Result<Option<Vec<(Name, Ino)>>, Error> {
+        let (page, next) = match (self.tree, &self.next) {
+            (_, Next::End) => return Ok(None),
+            (Tree::Live(dataset), at) => {
+                let position = if let Next::Position(position) = at { *position } else { 0 };
+                let page = dataset.read(|live| live.list(self.dir, position, PAGE))?;
+                let next = page.last().map(|slot| Next::Position(slot.key.position() + 1));
+                (page.into_iter().map(|slot| (slot.name, slot.ino)).collect::<Vec<_>>(), next)
+            }
+            (Tree::Version(frozen), at) => {
+                let after = if let Next::After(key) = at { Some(*key) } else { None };
+                let page = frozen.entries(self.dir, after, PAGE)?;
+                let next = page.last().map(|(key, _)| Next::After(*key));
+                (page.into_iter().map(|(_, entry)| (entry.name, entry.ino)).collect(), next)
+            }
+        };
+        self.next = next.unwrap_or(Next::End);
+        Ok((!page.is_empty()).then_some(page))
+    }
+}
+
+fn show(object: &ObjectSpec) -> String {
+    let version = object.version.as_ref().map_or(String::new(), |v| format!("@{}", v.as_str()));
+    let path = show_path(&object.path);
+    let slash = if path.is_empty() { "" } else { "/" };
+    format!("{}{version}{slash}{path}", object.dataset)
+}

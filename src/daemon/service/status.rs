@@ -1,0 +1,69 @@
+//! The state of a store and its datasets.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::dataset::Dataset;
+use crate::model::VersionNo;
+use crate::store::FORMAT;
+
+use super::super::failure::Failure;
+use super::super::policy;
+use super::super::protocol::{DatasetInfo, Status};
+use super::Service;
+
+/// As long may counting logical bytes take where they are not wanted at any price.
+const COUNT_FOR: Duration = Duration::from_secs(2);
+
+impl Service {
+    pub(super) fn status(&self, count_all: bool) -> Result<Status, Failure> {
+        let store = self.repo.store();
+        let deadline = (!count_all).then(|| Instant::now() + COUNT_FOR);
+        let mut datasets = Vec::new();
+        for dataset in self.repo.datasets() {
+            let mut info = self.dataset_info(&dataset)?;
+            info.logical_bytes = self.sizes.lock().of(&dataset, deadline)?;
+            datasets.push(info);
+        }
+        let host = self.host.as_deref();
+        Ok(Status {
+            store: store.path().display().to_string(),
+            id: store.id().to_string(),
+            format: FORMAT,
+            pid: host.map(|_| std::process::id()),
+            mountpoint: host.map(|host| host.mountpoint().display().to_string()),
+            read_only: store.is_read_only() || host.is_some_and(|host| host.is_read_only()),
+            logical_bytes: datasets.iter().map(|d| d.logical_bytes).sum(),
+            datasets,
+            archived: self.repo.archived().into_iter().map(|record| record.name.to_string()).collect(),
+            unique_bytes: store.totals()?.chunk_bytes,
+            disk_bytes: disk_bytes(store.path()),
+        })
+    }
+
+    pub(super) fn dataset_info(&self, dataset: &Dataset) -> Result<DatasetInfo, Failure> {
+        self.seal(dataset)?;
+        let newest = dataset.newest();
+        let time = if newest > VersionNo::EMPTY { Some(dataset.version_time(newest)?) } else { None };
+        Ok(DatasetInfo {
+            name: dataset.name().to_string(),
+            policy: policy::show(dataset.policy()),
+            versions: newest.0,
+            newest: time.map(|time| time.to_string()),
+            logical_bytes: None,
+        })
+    }
+}
+
+/// Bytes on disk of all files below `dir`, as far as they can be seen.
+fn disk_bytes(dir: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(dir) else { return 0 };
+    let size = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => disk_bytes(&entry.path()),
+        Ok(meta) => meta.blocks() * 512,
+        Err(_) => 0,
+    };
+    entries.filter_map(Result::ok).map(size).sum()
+}

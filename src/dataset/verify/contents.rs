@@ -1,0 +1,98 @@
+//! Whether contents are there and intact, by what is known to be damaged in the packs.
+
+use std::collections::HashSet;
+
+use crate::model::inode::Xattrs;
+use crate::model::{Content, ContentId, Ino, NodeHash, Piece};
+use crate::store::manifest::{Items, Node};
+use crate::store::{ObjectStore, Store, content_id};
+
+/// What is known of a store's objects.
+pub struct Known<'a> {
+    store: &'a Store,
+    /// Places of damaged records: pack and offset.
+    damaged: HashSet<(u32, u64)>,
+    /// Manifest nodes found to be sound, with all below them.
+    sound: HashSet<NodeHash>,
+    /// Damaged contents that have been told of.
+    told: HashSet<(Ino, ContentId)>,
+}
+
+/// A damaged or missing part of a content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Bad {
+    pub what: String,
+    pub place: Option<(u32, u64)>,
+}
+
+impl<'a> Known<'a> {
+    /// Of `store`, where the records at these places (pack and offset) are damaged.
+    pub fn new(store: &'a Store, damaged: HashSet<(u32, u64)>) -> Known<'a> {
+        Known { store, damaged, sound: HashSet::new(), told: HashSet::new() }
+    }
+
+    /// The first damage of a file's content that has not been told of yet.
+    pub(super) fn check(&mut self, ino: Ino, content: &Content) -> Option<Bad> {
+        let bad = match content {
+            Content::Empty => None,
+            Content::One(chunk) => self.object("chunk", &chunk.hash.0),
+            Content::Few(pieces) => self.pieces(pieces),
+            Content::Tree(tree) => self.node(tree.root),
+        }?;
+        self.told.insert((ino, content_id(content))).then_some(bad)
+    }
+
+    pub(super) fn check_xattrs(&self, xattrs: &Xattrs) -> Option<Bad> {
+        match xattrs {
+            Xattrs::Inline(_) => None,
+            Xattrs::Chunk(chunk) => self.object("chunk of extended attributes", &chunk.hash.0),
+        }
+    }
+
+    fn pieces(&self, pieces: &[Piece]) -> Option<Bad> {
+        pieces.iter().find_map(|piece| match piece {
+            Piece::Data(chunk) => self.object("chunk", &chunk.hash.0),
+            Piece::Zeros(_) => None,
+        })
+    }
+
+    /// Goes through a manifest; what is shared with a sound one is not looked at again.
+    fn node(&mut self, hash: NodeHash) -> Option<Bad> {
+        if self.sound.contains(&hash) {
+            return None;
+        }
+        if let Some(bad) = self.object("manifest node", &hash.0) {
+            return Some(bad);
+        }
+        let unreadable =
+            |reason: String| Bad { what: format!("manifest node {hash}: {reason}"), place: None };
+        let node = match self.store.node(&hash) {
+            Ok(bytes) => Node::decode(&bytes).map_err(|e| unreadable(e.to_string())),
+            Err(e) => Err(unreadable(e.to_string())),
+        };
+        let bad = match node {
+            Err(bad) => Some(bad),
+            Ok(Node { items: Items::Pieces(pieces), .. }) => self.pieces(&pieces),
+            // Levels are at most a dozen, which decoding has checked.
+            Ok(Node { items: Items::Children(children), .. }) => {
+                children.iter().find_map(|child| self.node(child.hash))
+            }
+        };
+        if bad.is_none() {
+            self.sound.insert(hash);
+        }
+        bad
+    }
+
+    fn object(&self, what: &str, hash: &[u8; 32]) -> Option<Bad> {
+        let hex = || crate::model::ChunkHash(*hash).to_hex();
+        match self.store.locate(hash) {
+            Ok(Some(place)) if self.damaged.contains(&place) => {
+                Some(Bad { what: format!("{what} {} is damaged", hex()), place: Some(place) })
+            }
+            Ok(Some(_)) => None,
+            Ok(None) => Some(Bad { what: format!("{what} {} is missing", hex()), place: None }),
+            Err(e) => Some(Bad { what: format!("{what} {}: {e}", hex()), place: None }),
+        }
+    }
+}
