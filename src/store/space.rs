@@ -36,28 +36,31 @@ impl Gate {
         bytes: u64,
         look: impl FnOnce() -> io::Result<Room>,
     ) -> io::Result<bool> {
-        if self.allows(claim, bytes) != Some(true) {
+        if !(self.is_fresh() && self.allows(claim, bytes)) {
             self.seen = Some((Instant::now(), look()?));
             self.written = 0;
         }
-        let admitted = self.allows(claim, bytes) == Some(true);
+        // A look just taken counts however long it took: on a busy machine that can be longer than
+        // it stays fresh.
+        let admitted = self.allows(claim, bytes);
         if admitted {
             self.written += bytes;
         }
         Ok(admitted)
     }
 
-    /// What the last look says, if it is fresh.
-    fn allows(&self, claim: Claim, bytes: u64) -> Option<bool> {
-        let (at, room) = self.seen?;
-        if self.written >= FRESH_BYTES || at.elapsed() >= FRESH {
-            return None;
-        }
+    fn is_fresh(&self) -> bool {
+        self.written < FRESH_BYTES && self.seen.is_some_and(|(at, _)| at.elapsed() < FRESH)
+    }
+
+    /// What the last look says.
+    fn allows(&self, claim: Claim, bytes: u64) -> bool {
+        let Some((_, room)) = self.seen else { return false };
         let keep = match claim {
             Claim::Data => reserve(room.total),
             Claim::Record => FLOOR,
         };
-        Some(room.free >= keep.saturating_add(self.written).saturating_add(bytes))
+        room.free >= keep.saturating_add(self.written).saturating_add(bytes)
     }
 }
 
@@ -92,5 +95,14 @@ mod tests {
         assert!(admit(&mut gate, Claim::Data, MIB / 2 - 1, 0), "the last look still holds");
         assert!(!admit(&mut gate, Claim::Data, 2, 0), "used up, so the disk is asked again");
         assert!(admit(&mut gate, Claim::Data, 2, 6 * MIB), "and space freed is seen at once");
+    }
+
+    #[test]
+    fn a_slow_look_is_no_full_disk() {
+        let slow = || {
+            std::thread::sleep(2 * FRESH);
+            Ok(Room { total: 100 * MIB, free: 50 * MIB })
+        };
+        assert!(Gate::default().admit(Claim::Data, 1, slow).unwrap());
     }
 }
