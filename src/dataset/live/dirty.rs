@@ -152,7 +152,12 @@ impl Live {
         let mut ops = Vec::with_capacity(dirty.slots.len() + dirty.inodes.len());
         for (place, (name, was)) in &dirty.slots {
             let gone = self.nodes.get(&place.dir).is_some_and(|n| n.unlinked);
-            let now = if gone { None } else { self.entries(place.dir)?.trie.get(&place.key).cloned() };
+            let now = match self.entries(place.dir) {
+                Ok(entries) => entries.trie.get(&place.key).filter(|_| !gone).cloned(),
+                // The directory was removed after what was in it.
+                Err(Error::Stale) => None,
+                Err(error) => return Err(error),
+            };
             let (dir, name) = (place.dir, name.clone());
             match now {
                 Some(slot) if !net || *was != Some(slot.ino) => {
