@@ -22,6 +22,9 @@ impl Dataset {
     pub(super) fn changed(&self, state: &mut State, by: Caller) -> Result<()> {
         state.changed_at = Instant::now();
         state.changed_by = by;
+        if state.live.is_idle() {
+            return Ok(());
+        }
         if self.cuts_itself(state) && self.policy() == Policy::EveryWrite {
             self.cut(state, by, None).map(drop)
         } else {

@@ -129,10 +129,35 @@ fn run(steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
+    // A failure that shrinks to something new becomes a named test below.
+    #![proptest_config(ProptestConfig {
+        cases: 48,
+        max_shrink_iters: 2_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn the_view_is_what_a_simple_model_says(steps in prop::collection::vec(step(), 1..60)) {
         run(steps);
     }
+}
+
+/// The time of a write that changed nothing was taken for a change by the next call that did nothing.
+#[test]
+fn a_rename_to_itself_after_a_rewrite_makes_no_version() {
+    let (a, b) = ((None, 0), (None, 1));
+    run(vec![
+        Step::Write { at: a, offset: 0, byte: 0, len: 0 },
+        Step::Write { at: b, offset: 0, byte: 0, len: 0 },
+        Step::Rewrite { at: a },
+        Step::Rename { from: b, to: b, mode: 2 },
+    ]);
+}
+
+/// Two directories that look the same are two all the same.
+#[test]
+fn swapping_two_empty_directories_makes_a_version() {
+    let (a, b) = ((None, 0), (None, 1));
+    run(vec![Step::Mkdir { at: a }, Step::Mkdir { at: b }, Step::Rename { from: a, to: b, mode: 2 }]);
 }
