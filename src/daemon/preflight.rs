@@ -114,6 +114,7 @@ pub fn device() -> Result<(), Failure> {
     Err(match error.raw_os_error() {
         Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => failure
             .hint("load the kernel module (modprobe fuse), or run the container with --device /dev/fuse"),
+        Some(libc::EACCES) => failure.hint("root can open it to everybody: chmod 666 /dev/fuse"),
         Some(libc::EPERM) => failure.hint("run the container with --device /dev/fuse --cap-add SYS_ADMIN"),
         _ => failure,
     })
