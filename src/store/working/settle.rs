@@ -107,8 +107,7 @@ struct Settling<'a> {
     edits: Vec<Edit>,
     /// Pieces in `edits`.
     pieces: usize,
-    /// What to add (wrapping) to an offset of the base after the edits made to have it in `content`:
-    /// not 0 while a change that is too long for one edit is half-way.
+    /// By how much `content` is longer than the base, while a change too long for one edit is half-way.
     shift: u64,
 }
 
@@ -141,32 +140,30 @@ impl<'a> Settling<'a> {
     /// Chunks the file from a cut of the base on until a cut from where it goes on as the base does;
     /// gives that, or the file's size.
     fn rechunk(&mut self, start: u64) -> Result<u64> {
-        // Where the next edit begins, in the base and in the file.
-        let (mut from, mut done) = (start, start);
+        let mut inserted = 0;
         let mut at = start;
         while at < self.file.size {
             match self.step(at)? {
                 Some(next) => at = next,
                 None => {
                     self.stream.drain(self.objects)?;
-                    self.add_edit(from, at)?;
+                    self.add_edit(start, at)?;
                     return Ok(at);
                 }
             }
             if self.stream.is_full() || self.stream.buffer().len() >= self.file.limits.buffer {
                 self.stream.drain(self.objects)?;
                 if self.stream.pieces().len() >= self.file.limits.pieces {
-                    done += self.stream.pieces().iter().map(Piece::len).sum::<u64>();
-                    let until = self.cut_after(done)?;
-                    self.add_edit(from, until)?;
+                    // Put in before what they replace, which goes with the last of them.
+                    inserted += self.stream.pieces().iter().map(Piece::len).sum::<u64>();
+                    self.add_edit(start, start)?;
                     self.make_edits()?;
-                    self.shift = done.wrapping_sub(until);
-                    from = until;
+                    self.shift = inserted;
                 }
             }
         }
         self.stream.finish(self.objects)?;
-        self.add_edit(from, self.file.base.size())?;
+        self.add_edit(start, self.file.base.size())?;
         Ok(at)
     }
 
@@ -222,25 +219,11 @@ impl<'a> Settling<'a> {
         Ok(Some(at + len))
     }
 
-    /// The first cut of the base at or after `at`.
-    fn cut_after(&self, at: u64) -> Result<u64> {
-        if at >= self.file.base.size() {
-            return Ok(self.file.base.size());
-        }
-        let (start, piece) = piece_at(self.objects, &self.file.base, at)?;
-        Ok(match piece {
-            Piece::Data(_) if start < at => start + piece.len(),
-            Piece::Data(_) => start,
-            Piece::Zeros(_) => start + (at - start).next_multiple_of(UNIT),
-        })
-    }
-
     /// Replaces a range of the base by the pieces of the stream.
     fn add_edit(&mut self, start: u64, end: u64) -> Result<()> {
         let items = std::mem::take(self.stream.pieces_mut());
         self.pieces += items.len() + 1;
-        let range = start.wrapping_add(self.shift)..end.wrapping_add(self.shift);
-        self.edits.push(Edit { range, items });
+        self.edits.push(Edit { range: start + self.shift..end + self.shift, items });
         let Limits { pieces, .. } = self.file.limits;
         if self.pieces >= pieces || self.shift != 0 {
             self.make_edits()?;

@@ -13,7 +13,7 @@ use crate::store::testing::{MemObjects, bytes, content_of, noise};
 const UNIT: u64 = CHUNK_MAX as u64;
 
 /// So small that a few hundred KiB make every kind of room.
-const TINY: Limits = Limits { ram: 50_000, buffer: 100_000, extents: 6, pieces: 3 };
+const TINY: Limits = Limits { ram: 50_000, buffer: 100_000, extents: 3, pieces: 3 };
 
 /// Where something begins: within the file or at its end, at a multiple of a step, or past the end.
 #[derive(Clone, Debug)]
@@ -202,7 +202,7 @@ impl Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(80))]
 
     /// The key property: whatever is done to a file, in whatever way it is kept meanwhile, it reads
     /// as a plain array of bytes would, and settles to what chunking that array gives.
@@ -210,7 +210,7 @@ proptest! {
     fn a_working_file_is_an_array_of_bytes(
         base in bytes(),
         sources in prop::collection::vec(bytes(), 2),
-        steps in prop::collection::vec((step(), prop::option::weighted(0.2, 0..4_u32)), 1..14),
+        steps in prop::collection::vec((step(), prop::option::weighted(0.2, 0..4_u32)), 1..20),
         tiny in any::<bool>(),
     ) {
         let mut pair = Pair::new(base, sources, if tiny { TINY } else { Limits::DEFAULT });
@@ -338,6 +338,57 @@ fn many_random_writes_go_to_the_scratch_file() {
     pair.check_bytes();
     pair.check_settled();
     pair.check_bytes();
+}
+
+#[test]
+fn a_tail_cut_short_goes_on_from_there() {
+    for size in [200_000, 950_000, 1_000_000 + 2 * CHUNK_MAX + 5, 1_000_000 + 7 * CHUNK_MAX, 2_400_000] {
+        let limits = Limits { buffer: 100_000, ..Limits::DEFAULT };
+        let mut pair = Pair::new(vec![], vec![], limits);
+        for step in [
+            Step::Write(Place::End, noise(1, 1_000_000)),
+            Step::Truncate(Place::Past(8 * UNIT)),
+            Step::Write(Place::End, noise(2, 500_000)),
+            Step::Truncate(Place::At(size)),
+        ] {
+            pair.apply(&step, None);
+        }
+        assert_eq!(pair.file.tail.as_ref().unwrap().start(), 0, "still the tail begun first");
+        pair.check_bytes();
+        pair.check_holes();
+        pair.apply(&Step::Write(Place::End, noise(3, 10)), None);
+        pair.check_settled();
+    }
+}
+
+#[test]
+fn bytes_changed_in_the_buffer_are_searched_anew() {
+    for seed in 0..12 {
+        let limits = Limits { buffer: 100_000, ..Limits::DEFAULT };
+        let mut pair = Pair::new(vec![], vec![], limits);
+        for step in [
+            Step::Write(Place::End, noise(seed, 110_000)),
+            Step::Write(Place::End, noise(seed, 10)),
+            Step::Write(Place::At(80_000), noise(seed + 100, 30_000)),
+            Step::Write(Place::End, noise(seed, 200_000)),
+        ] {
+            pair.apply(&step, None);
+        }
+        pair.check_settled();
+    }
+}
+
+#[test]
+fn zeros_after_a_cut_that_the_base_has_not_are_cut_anew() {
+    let data = noise(1, 300_000);
+    let first = crate::store::chunker::next_cut(&data) as u64;
+    let mut pair = Pair::new(vec![0; 10 * CHUNK_MAX + 5], vec![data], Limits::DEFAULT);
+    for at in [0, 3 * CHUNK_MAX, 7 * CHUNK_MAX + 100] {
+        let (source, bytes) = pair.sources[0].clone();
+        pair.file.splice_from(&pair.objects, at as u64, &source, 0, first).unwrap();
+        pair.put(at, &bytes[..first as usize]);
+        pair.check_settled();
+    }
 }
 
 #[test]
