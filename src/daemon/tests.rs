@@ -104,7 +104,9 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        self.server.take().map(Server::stop);
+        if let Some(server) = self.server.take() {
+            server.stop();
+        }
     }
 }
 
