@@ -131,7 +131,8 @@ fn file_attr(node: NodeId, attr: &Attr) -> FileAttr {
 fn reply_entry(what: &str, reply: ReplyEntry, result: Result<Entry>) {
     match result {
         Ok(entry) => {
-            reply.entry(&ttl(entry.lifetime), &file_attr(entry.node, &entry.attr), Generation(0));
+            let (attr, name) = (ttl(entry.lifetime), ttl(entry.name_lifetime));
+            reply.entry_with_ttls(&attr, &name, &file_attr(entry.node, &entry.attr), Generation(0));
         }
         Err(error) => reply.error(code(what, &error)),
     }

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::model::{Content, Ino, Name, Op};
+use crate::model::{Content, Ino, Inode, Name, Op};
 
-use super::super::error::Result;
+use super::super::error::{Error, Result};
 use super::super::open_file::OpenFile;
 use super::super::trie::Slot;
 use super::{Dirty, Head, Live, Node};
@@ -65,14 +65,14 @@ impl Live {
             node.entries = None;
             node.tree = None;
             if !node.held && !node.unlinked {
-                let stored = self.stored_inode(ino)?;
-                if self.is_named(ino, stored.place)? {
-                    if let (Some(file), Some(content)) = (&node.file, stored.content()) {
-                        changed.push((file.clone(), content.clone()));
+                match self.stored_named(ino)? {
+                    Some(stored) => {
+                        if let (Some(file), Some(content)) = (&node.file, stored.content()) {
+                            changed.push((file.clone(), content.clone()));
+                        }
+                        node.inode = stored;
                     }
-                    node.inode = stored;
-                } else {
-                    node.unlink();
+                    None => node.unlink(),
                 }
             }
             self.nodes.insert(ino, node);
@@ -81,6 +81,15 @@ impl Live {
             self.put_back_held(dir, slot);
         }
         Ok(changed)
+    }
+
+    /// The inode as the head version has it, if that has it under some name.
+    fn stored_named(&mut self, ino: Ino) -> Result<Option<Inode>> {
+        match self.stored_inode(ino) {
+            Ok(stored) => Ok(self.is_named(ino, stored.place)?.then_some(stored)),
+            Err(Error::Stale) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Puts a file that is being made back into its directory, if that is there and the name free; if
