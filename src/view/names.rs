@@ -182,7 +182,9 @@ impl FileSystem {
     fn is_top_attr(&self, set: &SetAttr) -> Result<bool> {
         let attr = self.attr(&Node::Top)?;
         let same = |wanted: Option<u32>, is: u32| wanted.is_none_or(|wanted| wanted == is);
-        Ok(same(set.mode, attr.mode) && same(set.uid, attr.uid) && same(set.gid, attr.gid))
+        Ok(same(set.mode.map(|mode| mode & 0o7777), attr.mode)
+            && same(set.uid, attr.uid)
+            && same(set.gid, attr.gid))
     }
 
     /// The dataset and inode of a kernel's cached name or inode, as node numbers.
