@@ -130,9 +130,10 @@ impl Index {
         Ok(())
     }
 
-    /// Whether there is enough in memory to be applied at once.
-    pub fn is_behind(&self) -> bool {
-        self.mem.read().active_len() >= APPLY_AT
+    /// Whether so much is in memory that a replay should apply it: much at a time, since what is sorted
+    /// before is applied faster.
+    pub fn is_full(&self) -> bool {
+        self.mem.read().bytes() >= WAIT_AT / 2
     }
 
     /// Applies what is in memory to sled, durably, after `sync` has made the log durable.
