@@ -603,7 +603,7 @@ impl Filesystem for Adapter {
         reply: ReplyWrite,
     ) {
         // The reply's length has 32 bits.
-        let len = len.min(u64::from(u32::MAX & !4095));
+        let len = len.min(u64::from(!4095u32));
         let (from, to) = ((fh_in.0, offset_in), (fh_out.0, offset_out));
         self.serve("copy_file_range", |fs| match fs.copy_range(caller(request), from, to, len) {
             Ok(copied) => reply.written(copied as u32),

@@ -19,6 +19,9 @@ pub struct Invalid {
     pub inodes: BTreeSet<Ino>,
 }
 
+/// An open file and the content it must now have.
+pub type Reopened = (Arc<OpenFile>, Content);
+
 impl Invalid {
     /// Adds what `op` changed.
     pub fn add(&mut self, op: Op) {
@@ -52,7 +55,7 @@ impl Live {
     /// Takes up the tree of `head`; there must be no changes. Files that are open stay open: one that
     /// is not named any more lives on until it is closed, and for one that is, the open state and the
     /// content it must now have are returned, to be set once the tree's lock is released.
-    pub fn reset(&mut self, head: Head) -> Result<Vec<(Arc<OpenFile>, Content)>> {
+    pub fn reset(&mut self, head: Head) -> Result<Vec<Reopened>> {
         self.head = head;
         self.dirty = Dirty::default();
         self.unlogged = Dirty::default();
@@ -95,11 +98,11 @@ impl Live {
     /// Puts a file that is being made back into its directory, if that is there and the name free; if
     /// not, the file is one without a name.
     fn put_back_held(&mut self, dir: Ino, slot: Slot) {
-        if let Ok(entries) = self.entries(dir) {
-            if entries.get(&slot.key).is_none() {
-                entries.held.insert(slot.key, slot);
-                return;
-            }
+        if let Ok(entries) = self.entries(dir)
+            && entries.get(&slot.key).is_none()
+        {
+            entries.held.insert(slot.key, slot);
+            return;
         }
         if let Some(node) = self.nodes.get_mut(&slot.ino) {
             node.held = false;
