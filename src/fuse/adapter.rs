@@ -131,7 +131,8 @@ fn file_attr(node: NodeId, attr: &Attr) -> FileAttr {
 fn reply_entry(what: &str, reply: ReplyEntry, result: Result<Entry>) {
     match result {
         Ok(entry) => {
-            reply.entry(&ttl(entry.lifetime), &file_attr(entry.node, &entry.attr), Generation(0));
+            let (attr, name) = (ttl(entry.lifetime), ttl(entry.name_lifetime));
+            reply.entry_with_ttls(&attr, &name, &file_attr(entry.node, &entry.attr), Generation(0));
         }
         Err(error) => reply.error(code(what, &error)),
     }
@@ -602,7 +603,7 @@ impl Filesystem for Adapter {
         reply: ReplyWrite,
     ) {
         // The reply's length has 32 bits.
-        let len = len.min(u64::from(u32::MAX & !4095));
+        let len = len.min(u64::from(!4095u32));
         let (from, to) = ((fh_in.0, offset_in), (fh_out.0, offset_out));
         self.serve("copy_file_range", |fs| match fs.copy_range(caller(request), from, to, len) {
             Ok(copied) => reply.written(copied as u32),

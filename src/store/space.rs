@@ -36,28 +36,30 @@ impl Gate {
         bytes: u64,
         look: impl FnOnce() -> io::Result<Room>,
     ) -> io::Result<bool> {
-        if self.allows(claim, bytes) != Some(true) {
+        if !(self.is_fresh() && self.allows(claim, bytes)) {
             self.seen = Some((Instant::now(), look()?));
             self.written = 0;
         }
-        let admitted = self.allows(claim, bytes) == Some(true);
+        // However long the look took, it is the best there is.
+        let admitted = self.allows(claim, bytes);
         if admitted {
             self.written += bytes;
         }
         Ok(admitted)
     }
 
-    /// What the last look says, if it is fresh.
-    fn allows(&self, claim: Claim, bytes: u64) -> Option<bool> {
-        let (at, room) = self.seen?;
-        if self.written >= FRESH_BYTES || at.elapsed() >= FRESH {
-            return None;
-        }
-        let keep = match claim {
+    fn is_fresh(&self) -> bool {
+        self.written < FRESH_BYTES && self.seen.is_some_and(|(at, _)| at.elapsed() < FRESH)
+    }
+
+    /// What the last look says.
+    fn allows(&self, claim: Claim, bytes: u64) -> bool {
+        let keep = |room: Room| match claim {
             Claim::Data => reserve(room.total),
             Claim::Record => FLOOR,
         };
-        Some(room.free >= keep.saturating_add(self.written).saturating_add(bytes))
+        let needed = |room| keep(room).saturating_add(self.written).saturating_add(bytes);
+        self.seen.is_some_and(|(_, room)| room.free >= needed(room))
     }
 }
 
@@ -83,6 +85,15 @@ mod tests {
         assert!(admit(&mut Gate::default(), Claim::Data, 1, 5 * MIB + 1));
         assert!(admit(&mut Gate::default(), Claim::Record, MIB, 2 * MIB));
         assert!(!admit(&mut Gate::default(), Claim::Record, MIB, 2 * MIB - 1));
+    }
+
+    #[test]
+    fn a_slow_look_is_as_good_as_a_fast_one() {
+        let slow = || {
+            std::thread::sleep(FRESH * 2);
+            Ok(Room { total: 100 * MIB, free: 50 * MIB })
+        };
+        assert!(Gate::default().admit(Claim::Data, 1, slow).unwrap());
     }
 
     #[test]

@@ -104,7 +104,7 @@ fn a_newer_format_is_refused() {
 #[test]
 fn a_missing_fuse_device_is_named() {
     let m = Mount::unmounted();
-    let script = "mount -t tmpfs none /dev && exec \"$1\" mount \"$2\"";
+    let script = "mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && exec \"$1\" mount \"$2\"";
     let mut unshare = as_root("env");
     unshare.arg(format!("STRATA_STORE={}", m.store().display()));
     unshare.args(["unshare", "-m", "--propagation", "private", "sh", "-euc", script, "sh"]);

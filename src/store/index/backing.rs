@@ -1,7 +1,7 @@
 //! sled, and everything that has to be known about it. No other module names it.
 //!
 //! - It may panic on damaged files: every call is caught, and a failure is an [`Error::Index`].
-//! - Its `flush` is no fsync; [`Backing::make_durable`] adds the fdatasync.
+//! - Its `flush` is no fsync: that is [`Backing::sync`].
 //! - After an I/O error it refuses everything until it is opened anew: see [`Backing::reopen`].
 
 use std::fs::{self, File};
@@ -16,9 +16,7 @@ use crate::store::error::{Error, Result};
 use crate::store::layout::sync_dir;
 
 /// Cache of sled, in bytes; the process grows by up to six times this.
-const CACHE: u64 = 32 << 20;
-/// Changes applied at once: reads wait meanwhile.
-const BATCH: usize = 256;
+const CACHE: u64 = 16 << 20;
 
 /// Keys and values of a range.
 pub type Entries = Vec<(Box<[u8]>, Value)>;
@@ -80,20 +78,13 @@ impl Backing {
         self.call("scan", |db| Ok(db.range(start..end).next_back().transpose()?.map(|(k, _)| Box::from(&*k))))
     }
 
-    /// Applies changes, in batches of their own.
+    /// Applies changes one by one: half the time of sled's batches, which make reads wait too. What is
+    /// applied halfway does no harm, since whatever is not durable is applied again.
     pub fn apply(&self, changes: &Generation) -> Result<()> {
-        let mut changes = changes.iter().peekable();
-        while changes.peek().is_some() {
-            let mut batch = sled::Batch::default();
-            for (key, value) in changes.by_ref().take(BATCH) {
-                match value {
-                    Some(value) => batch.insert(&**key, &**value),
-                    None => batch.remove(&**key),
-                }
-            }
-            self.call("write", |db| db.apply_batch(batch))?;
-        }
-        Ok(())
+        changes.iter().try_for_each(|(key, value)| match value {
+            Some(value) => self.put(key, value),
+            None => self.call("write", |db| db.remove(&**key).map(drop)),
+        })
     }
 
     /// Sets one key.
@@ -101,9 +92,13 @@ impl Backing {
         self.call("write", |db| db.insert(key, value).map(drop))
     }
 
-    /// Makes all that was applied durable.
-    pub fn make_durable(&self) -> Result<()> {
-        self.call("flush", |db| db.flush().map(drop))?;
+    /// Has sled write all that was applied: it survives the process and [`Backing::reopen`].
+    pub fn flush(&self) -> Result<()> {
+        self.call("flush", |db| db.flush().map(drop))
+    }
+
+    /// Makes all that was flushed durable.
+    pub fn sync(&self) -> Result<()> {
         let path = self.dir.join("db");
         let synced = File::open(&path).and_then(|f| f.sync_data());
         synced.map_err(|e| Error::io("sync", &path, e))
