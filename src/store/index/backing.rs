@@ -2,12 +2,14 @@
 //!
 //! - It may panic on damaged files: every call is caught, and a failure is an [`Error::Index`].
 //! - Its `flush` is no fsync: that is [`Backing::sync`].
-//! - After an I/O error it refuses everything until it is opened anew: see [`Backing::reopen`].
+//! - After an I/O error it refuses everything until it is opened anew:
+//!   [`Backing::reopen_if_failed`].
 
 use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
@@ -16,7 +18,7 @@ use crate::store::error::{Error, Result};
 use crate::store::layout::sync_dir;
 
 /// Cache of sled, in bytes; the process grows by up to six times this.
-const CACHE: u64 = 16 << 20;
+const CACHE: u64 = 24 << 20;
 
 /// Keys and values of a range.
 pub type Entries = Vec<(Box<[u8]>, Value)>;
@@ -26,12 +28,13 @@ pub type Entries = Vec<(Box<[u8]>, Value)>;
 pub struct Backing {
     dir: PathBuf,
     db: RwLock<Option<sled::Db>>,
+    failed: AtomicBool,
 }
 
 impl Backing {
     /// Opens the index in `dir`, making it if it is not there.
     pub fn open(dir: &Path) -> Result<Backing> {
-        let backing = Backing { dir: dir.to_owned(), db: RwLock::new(None) };
+        let backing = Backing { dir: dir.to_owned(), db: RwLock::new(None), failed: AtomicBool::new(false) };
         let db = backing.open_sled()?;
         backing.sync_files().map_err(|e| Error::io("sync", dir, e))?;
         *backing.db.write() = Some(db);
@@ -47,8 +50,11 @@ impl Backing {
         guard("open", || config.open())
     }
 
-    /// Closes and opens sled again, after it failed.
-    pub fn reopen(&self) -> Result<()> {
+    /// Closes and opens sled again if a call of it failed.
+    pub fn reopen_if_failed(&self) -> Result<()> {
+        if !self.failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let mut slot = self.db.write();
         // The old one has to be gone before the new one can lock its files; it may fail in going.
         let old = slot.take();
@@ -57,6 +63,8 @@ impl Backing {
             Ok(())
         })?;
         *slot = Some(self.open_sled()?);
+        self.failed.store(false, Ordering::Release);
+        log::warn!("the index in {} was opened anew", self.dir.display());
         Ok(())
     }
 
@@ -92,7 +100,7 @@ impl Backing {
         self.call("write", |db| db.insert(key, value).map(drop))
     }
 
-    /// Has sled write all that was applied: it survives the process and [`Backing::reopen`].
+    /// Has sled write all that was applied: it survives the process and a reopening.
     pub fn flush(&self) -> Result<()> {
         self.call("flush", |db| db.flush().map(drop))
     }
@@ -121,7 +129,11 @@ impl Backing {
     fn call<T>(&self, what: &str, f: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T> {
         let slot = self.db.read();
         let db = slot.as_ref().ok_or_else(|| Error::Index(format!("cannot {what}: it is closed")))?;
-        guard(what, || f(db))
+        let result = guard(what, || f(db));
+        if result.is_err() {
+            self.failed.store(true, Ordering::Release);
+        }
+        result
     }
 }
 
@@ -135,5 +147,30 @@ fn guard<T>(what: &str, f: impl FnOnce() -> sled::Result<T>) -> Result<T> {
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
             Err(Error::Index(format!("cannot {what}: it panicked: {text}")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_with_its_reason() {
+        let error = guard::<()>("read", || panic!("page {}", 7)).unwrap_err().to_string();
+        assert!(error.contains("cannot read: it panicked: page 7"), "{error}");
+    }
+
+    #[test]
+    fn a_failed_one_is_opened_anew_and_has_what_was_flushed() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let backing = Backing::open(&dir.path().join("index")).unwrap();
+        backing.put(b"k", b"v").unwrap();
+        backing.flush().unwrap();
+        let failed: Result<()> = backing.call("read", |_| Err(sled::Error::ReportableBug("x".into())));
+        assert!(failed.is_err());
+        assert!(backing.failed.load(Ordering::Acquire));
+        backing.reopen_if_failed().unwrap();
+        assert!(!backing.failed.load(Ordering::Acquire));
+        assert_eq!(backing.get(b"k").unwrap().as_deref(), Some(&b"v"[..]));
     }
 }

@@ -16,7 +16,7 @@ pub type Value = Option<Box<[u8]>>;
 
 /// A generation of as many changes is frozen: large enough to gain from being applied in order, small
 /// enough that who waits for one to be applied does not wait long.
-const FREEZE_AT: usize = 20_000;
+const FREEZE_AT: usize = 30_000;
 
 /// What an entry costs beside its key and value, in bytes.
 const ENTRY_COST: usize = 96;

@@ -41,7 +41,7 @@ const FORMAT: u32 = 1;
 /// How often what was applied is made durable.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// As many bytes of changes in memory make appends wait.
-const WAIT_AT: usize = 24 << 20;
+pub(super) const WAIT_AT: usize = 32 << 20;
 
 /// Up to where in the log sled has everything.
 #[derive(Debug)]
@@ -152,19 +152,27 @@ impl Index {
     pub fn apply(&self, sync: impl Fn() -> Result<LogPos>) -> Result<()> {
         let mut applied = self.applied.lock();
         self.mem.write().freeze();
-        let mut result = Ok(());
+        let mut result = self.backing.reopen_if_failed();
         while result.is_ok()
             && let Some(frozen) = self.oldest()
         {
             result = self.apply_one(&frozen, &mut applied, &sync);
-            self.failing.store(result.is_err(), Ordering::Release);
+            self.failing.store(false, Ordering::Release);
             let done = if result.is_ok() { self.mem.write().drop_oldest() } else { None };
             drop(done);
-            let _waiting = self.waiting.lock();
-            self.freed.notify_all();
+            self.wake_waiting();
+        }
+        if result.is_err() {
+            self.failing.store(true, Ordering::Release);
+            self.wake_waiting();
         }
         result?;
         self.make_durable(&mut applied)
+    }
+
+    fn wake_waiting(&self) {
+        let _waiting = self.waiting.lock();
+        self.freed.notify_all();
     }
 
     fn oldest(&self) -> Option<Frozen> {
@@ -206,9 +214,10 @@ impl Index {
         self.backing.sync()
     }
 
-    /// Opens sled anew after a failure.
-    pub fn reopen(&self) -> Result<()> {
-        self.backing.reopen()
+    /// Memory used by what is not applied yet, in bytes, roughly.
+    #[cfg(test)]
+    pub fn memory(&self) -> usize {
+        self.mem.read().bytes()
     }
 
     /// What wakes the thread that applies.

@@ -275,7 +275,7 @@ fn hostile_payloads_are_damage_not_panics() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     #[test]
     fn any_bytes_at_the_end_are_cut_off(garbage in prop::collection::vec(any::<u8>(), 1..300)) {
