@@ -44,7 +44,9 @@ fn manual_page() -> String {
         page.extend(format!(".SH \"STRATA {}\"\n", sub.get_name().to_uppercase()).bytes());
         let usage = sub.clone().render_usage().to_string();
         page.extend(format!(".nf\n{}\n.fi\n.PP\n", escape(&usage)).bytes());
-        let man = clap_mangen::Man::new(sub.clone().mut_arg("store", |arg| arg.hide(true)));
+        let man = clap_mangen::Man::new(
+            sub.clone().mut_arg("store", |arg| arg.hide(true)).mut_arg("help", |arg| arg.hide(true)),
+        );
         let mut part = Vec::new();
         man.render_description_section(&mut part).unwrap();
         man.render_options_section(&mut part).unwrap();
@@ -57,8 +59,13 @@ fn manual_page() -> String {
     }
     page.extend(format!(".SH EXAMPLE\n.nf\n{}\n.fi\n", escape(EXAMPLE)).bytes());
     page.extend(b".SH \"SEE ALSO\"\nstrata(7)\n");
-    String::from_utf8(page).unwrap()
+    // Each part brings the same definitions along; once is enough.
+    let page = String::from_utf8(page).unwrap();
+    page.replace(PREAMBLE, "").replacen("", PREAMBLE, 1)
 }
+
+/// What clap_mangen puts before each part: an apostrophe for troff.
+const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 
 /// Text as troff takes it literally.
 fn escape(text: &str) -> String {

@@ -13,6 +13,8 @@ use crate::fuse;
 
 /// Time between two looks whether the daemon has ended.
 const POLL: Duration = Duration::from_millis(10);
+/// As long may a mount be in use before that is an error.
+const BUSY_FOR: Duration = Duration::from_millis(500);
 /// After this long the user is told what is waited for.
 const TELL_AFTER: Duration = Duration::from_secs(2);
 
@@ -44,7 +46,7 @@ pub fn run(args: Args) -> Result<u8, Failure> {
         return Err(Failure::new(format!("what is mounted at {shown} is no store, but {kind}")));
     };
     let daemon = holder(&store);
-    fuse::unmount(&point, args.lazy).map_err(|e| match e.raw_os_error() {
+    unmount(&point, args.lazy).map_err(|e| match e.raw_os_error() {
         Some(libc::EBUSY) => {
             Failure::new(format!("{shown} is busy: a program uses a file or directory in it"))
                 .hint(format!("`fuser -vm {shown}` shows which; --lazy unmounts all the same"))
@@ -55,6 +57,19 @@ pub fn run(args: Args) -> Result<u8, Failure> {
         wait_for(&store, daemon);
     }
     Ok(0)
+}
+
+/// Unmounts; a mount whose last user is just ending is given the time for that.
+fn unmount(point: &Path, lazy: bool) -> io::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match fuse::unmount(point, lazy) {
+            Err(e) if e.raw_os_error() == Some(libc::EBUSY) && begun.elapsed() < BUSY_FOR => {
+                thread::sleep(POLL);
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Waits until the daemon has let go of the store.

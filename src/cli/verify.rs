@@ -55,11 +55,11 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
 }
 
 /// Verifies and prints what is found.
-pub fn verify(client: Client, versions: bool, json: bool) -> Result<u8, Failure> {
+pub fn verify(client: Client, versions_too: bool, json: bool) -> Result<u8, Failure> {
     let mut totals = Verified::default();
     let mut damages = Vec::new();
     let mut progress = Progress::default();
-    let code = ask(client, Request::Verify { versions }, |out, item| {
+    let code = ask(client, Request::Verify { versions: versions_too }, |out, item| {
         match item {
             Item::Verified(verified) => totals = verified,
             Item::Progress { done, total } => progress.show(done, total),
@@ -83,7 +83,8 @@ pub fn verify(client: Client, versions: bool, json: bool) -> Result<u8, Failure>
             0 => "no damage".into(),
             n => format!("{n} damages"),
         };
-        eprintln!("{records} records ({chunks} chunks), {versions} versions: {found}");
+        let replayed = if versions_too { format!(", {versions} versions") } else { String::new() };
+        eprintln!("{records} records ({chunks} chunks){replayed}: {found}");
     }
     Ok(code)
 }

@@ -101,10 +101,10 @@ impl<'a> Batch<'a> {
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        if !self.ended {
-            if let Err(failure) = self.finish(false) {
-                log::error!("ending a batch: {}", failure.message);
-            }
+        if !self.ended
+            && let Err(failure) = self.finish(false)
+        {
+            log::error!("ending a batch: {}", failure.message);
         }
     }
 }

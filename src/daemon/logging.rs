@@ -11,11 +11,12 @@ use log::LevelFilter;
 /// A log of more bytes is put aside when a daemon starts.
 const LOG_MAX: u64 = 16 << 20;
 
-/// Starts logging. `ours` is the level of our own messages; of others only warnings are shown.
-/// `STRATA_LOG` says otherwise, in the form `level` or `module=level,…`.
+/// Starts logging. `ours` is the level of our own messages; of others only warnings are shown, of fuser
+/// errors (it warns of every call that the kernel need not have an answer to). `STRATA_LOG` says otherwise, in the form `level` or `module=level,…`.
 pub fn start(ours: LevelFilter) {
     let mut builder = env_logger::Builder::new();
     builder.filter_level(LevelFilter::Warn).filter_module(env!("CARGO_PKG_NAME"), ours);
+    builder.filter_module("fuser", LevelFilter::Error);
     if let Ok(filters) = std::env::var("STRATA_LOG") {
         builder.parse_filters(&filters);
     }

@@ -24,6 +24,9 @@ pub mod service;
 pub mod sizes;
 pub mod spawn;
 
+#[cfg(test)]
+mod tests;
+
 pub use client::Client;
 pub use failure::Failure;
 pub use object::ObjectSpec;

@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::fuse;
 
 use super::failure::Failure;
@@ -64,9 +66,9 @@ fn clear_stale(point: &Path) -> Result<(), Failure> {
 }
 
 /// Whether the daemon of the mount at `point` is dead. Attributes may still be cached, so it is asked
-/// for what never is.
+/// for what never is. A daemon that dies while it is asked aborts the call.
 fn is_stale(point: &Path) -> bool {
-    rustix::fs::statvfs(point).err() == Some(rustix::io::Errno::NOTCONN)
+    matches!(rustix::fs::statvfs(point), Err(Errno::NOTCONN | Errno::CONNABORTED))
 }
 
 /// Checks that the store in `store` and the mount at `point` are not within each other.
@@ -112,6 +114,7 @@ pub fn device() -> Result<(), Failure> {
     Err(match error.raw_os_error() {
         Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => failure
             .hint("load the kernel module (modprobe fuse), or run the container with --device /dev/fuse"),
+        Some(libc::EACCES) => failure.hint("root can open it to everybody: chmod 666 /dev/fuse"),
         Some(libc::EPERM) => failure.hint("run the container with --device /dev/fuse --cap-add SYS_ADMIN"),
         _ => failure,
     })

@@ -42,6 +42,16 @@ impl Authors {
     }
 }
 
+/// Whether two threads are known to be of different processes, both alive.
+pub fn are_different_processes(a: u32, b: u32) -> bool {
+    matches!((process_of(a), process_of(b)), (Some(a), Some(b)) if a != b)
+}
+
+fn process_of(thread: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
+}
+
 /// The caller's command line; only the program's name if it is another user's process, whose arguments
 /// are not for everybody who may read the history.
 fn command_of(caller: Caller) -> String {

@@ -27,7 +27,17 @@ pub struct Dataset {
     sync_always: bool,
     pub(super) state: Mutex<State>,
     /// Head and rollbacks, to be read without waiting for a change under way.
-    history: RwLock<(VersionNo, Arc<Vec<(VersionNo, VersionNo)>>)>,
+    history: RwLock<Published>,
+}
+
+/// A rollback: the version made and the version restored.
+pub type Rollback = (VersionNo, VersionNo);
+
+/// What may be known of the history without the dataset's lock.
+#[derive(Debug)]
+struct Published {
+    newest: VersionNo,
+    rollbacks: Arc<Vec<Rollback>>,
 }
 
 /// What a change needs exclusively.
@@ -64,7 +74,7 @@ impl Dataset {
             None => (VersionId::ROOT, None, record.created),
         };
         let view = View::of(number, &rollbacks);
-        let history = RwLock::new((number, Arc::new(rollbacks.clone())));
+        let history = RwLock::new(Published { newest: number, rollbacks: Arc::new(rollbacks.clone()) });
         let head = Head { number, id: version_id, snapshot, time, rollbacks, view };
         let mut live = Live::new(store.clone(), id, head, record.root.clone())?;
         let mut sequence = 0;
@@ -114,12 +124,12 @@ impl Dataset {
 
     /// The newest version's number; 0 before the first.
     pub fn newest(&self) -> VersionNo {
-        self.history.read().0
+        self.history.read().newest
     }
 
-    /// All rollbacks: the version made and the version restored.
-    pub fn rollbacks(&self) -> Arc<Vec<(VersionNo, VersionNo)>> {
-        self.history.read().1.clone()
+    /// All rollbacks, ordered by version.
+    pub fn rollbacks(&self) -> Arc<Vec<Rollback>> {
+        self.history.read().rollbacks.clone()
     }
 
     /// The tree of a version, which must exist (0 is the empty one).
@@ -130,9 +140,9 @@ impl Dataset {
 
     pub(super) fn publish_history(&self, live: &Live) {
         let mut history = self.history.write();
-        history.0 = live.head.number;
-        if history.1.len() != live.head.rollbacks.len() {
-            history.1 = Arc::new(live.head.rollbacks.clone());
+        history.newest = live.head.number;
+        if history.rollbacks.len() != live.head.rollbacks.len() {
+            history.rollbacks = Arc::new(live.head.rollbacks.clone());
         }
     }
 

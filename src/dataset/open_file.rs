@@ -1,11 +1,13 @@
 //! The state that all open handles of a live file share.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::{RwLock, RwLockWriteGuard};
 
 use crate::model::{Content, Timestamp};
 use crate::store::{Objects, Result, WorkingFile};
+
+use super::author::are_different_processes;
 
 const NEVER: i64 = i64::MIN;
 
@@ -20,6 +22,8 @@ pub struct OpenFile {
     written_at: AtomicI64,
     /// Whether it was made or emptied by being opened, and nothing was written since.
     blank: AtomicBool,
+    /// Thread that wrote last; 0 if none did, or only the kernel on somebody's behalf.
+    writer: AtomicU32,
 }
 
 impl OpenFile {
@@ -31,6 +35,7 @@ impl OpenFile {
             size,
             written_at: AtomicI64::new(NEVER),
             blank: AtomicBool::new(false),
+            writer: AtomicU32::new(0),
         }
     }
 
@@ -48,6 +53,18 @@ impl OpenFile {
     /// Whether it was made or emptied by being opened, and nothing was written since.
     pub fn is_blank(&self) -> bool {
         self.blank.load(Ordering::Acquire)
+    }
+
+    /// Notes that `pid` writes to it.
+    pub fn note_writer(&self, pid: u32) {
+        self.writer.store(pid, Ordering::Release);
+    }
+
+    /// Whether a close by `pid` is one by the process that writes. A fork's child that closes what it
+    /// inherited before it runs another program has not finished anything.
+    pub fn is_closed_by_writer(&self, pid: u32) -> bool {
+        let writer = self.writer.load(Ordering::Acquire);
+        writer == 0 || writer == pid || !are_different_processes(writer, pid)
     }
 
     /// Lets a time of change that was set by request stand against earlier writes.

@@ -1,14 +1,11 @@
 //! Rolling a dataset back: a new version that takes up an earlier one's tree, in constant time.
 
-use std::sync::Arc;
-
-use crate::model::{Content, Timestamp, VersionNo, VersionRecord, View};
+use crate::model::{Timestamp, VersionNo, VersionRecord, View};
 
 use super::author::Caller;
 use super::dataset::{Dataset, State};
 use super::error::{Error, Result};
-use super::live::{Head, Invalid};
-use super::open_file::OpenFile;
+use super::live::{Head, Invalid, Reopened};
 
 /// Most versions whose records are read to find out what a rollback changed; beyond, everything that
 /// is in memory counts as changed.
@@ -50,14 +47,13 @@ impl Dataset {
         Ok((Some(version), invalid))
     }
 
-    #[allow(clippy::type_complexity)]
     fn take_up(
         &self,
         state: &mut State,
         by: Caller,
         target: VersionNo,
         message: Option<String>,
-    ) -> Result<(VersionNo, Vec<(Arc<OpenFile>, Content)>)> {
+    ) -> Result<(VersionNo, Vec<Reopened>)> {
         let head = &state.live.head;
         let number = head.number.next();
         let snapshot = self.version(target)?.1.snapshot;

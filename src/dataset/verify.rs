@@ -10,6 +10,8 @@
 
 mod contents;
 mod replay;
+#[cfg(test)]
+mod tests;
 
 use crate::model::{Body, Content, Ino, Name, Op, TreeHash, VersionId, VersionNo, VersionRecord};
 

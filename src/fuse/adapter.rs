@@ -10,9 +10,9 @@ use std::time::{Duration, SystemTime};
 
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
-    Generation, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
-    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen,
-    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr,
+    ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl,
+    ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use parking_lot::{RwLock, RwLockReadGuard};
 
@@ -131,7 +131,8 @@ fn file_attr(node: NodeId, attr: &Attr) -> FileAttr {
 fn reply_entry(what: &str, reply: ReplyEntry, result: Result<Entry>) {
     match result {
         Ok(entry) => {
-            reply.entry(&ttl(entry.lifetime), &file_attr(entry.node, &entry.attr), Generation(0));
+            let (attr, name) = (ttl(entry.lifetime), ttl(entry.name_lifetime));
+            reply.entry_with_ttls(&attr, &name, &file_attr(entry.node, &entry.attr), Generation(0));
         }
         Err(error) => reply.error(code(what, &error)),
     }
@@ -558,6 +559,21 @@ impl Filesystem for Adapter {
         });
     }
 
+    fn ioctl(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: IoctlFlags,
+        _: u32,
+        _: &[u8],
+        _: u32,
+        reply: ReplyIoctl,
+    ) {
+        // Programs ask any file whether it is a terminal.
+        reply.error(Errno::ENOTTY);
+    }
+
     fn fallocate(
         &self,
         request: &Request,
@@ -602,7 +618,7 @@ impl Filesystem for Adapter {
         reply: ReplyWrite,
     ) {
         // The reply's length has 32 bits.
-        let len = len.min(u64::from(u32::MAX & !4095));
+        let len = len.min(u64::from(!4095u32));
         let (from, to) = ((fh_in.0, offset_in), (fh_out.0, offset_out));
         self.serve("copy_file_range", |fs| match fs.copy_range(caller(request), from, to, len) {
             Ok(copied) => reply.written(copied as u32),

@@ -4,6 +4,7 @@
 //! strata.json  {"format":1,"id":"<32 hexadecimal digits>"}
 //! lock         locked while open; holds the pid of the process that has it
 //! open         there while open: the machine's boot id, removed by a clean close
+//! synced       how far the log is known to be durable (see `pack`)
 //! packs/       the log (see `pack`)
 //! index/       rebuilt from the packs where it is missing or in doubt (see `index`)
 //! scratch/     content of files being written; emptied on open
@@ -91,6 +92,11 @@ impl Layout {
     /// Directory of content being written.
     pub fn scratch(&self) -> PathBuf {
         self.root.join("scratch")
+    }
+
+    /// The note of how far the log is durable.
+    pub fn synced(&self) -> PathBuf {
+        self.root.join("synced")
     }
 
     fn identity(&self) -> PathBuf {

@@ -42,8 +42,8 @@ use parking_lot::Mutex;
 use self::index::{Followers, Index};
 use self::layout::{LastSession, Layout, sync_dir};
 use self::media::{Disk, Media};
-use self::pack::{Log, LogPos, Packs};
-use self::recovery::{LastPack, Recovered, Recovery};
+use self::pack::{Log, LogPos, Packs, SyncedNote};
+use self::recovery::{Recovered, Recovery};
 
 pub use content::{b3sum, for_each_block, next_data, next_hole, read_at, sha256};
 pub use error::{Error, Result};
@@ -130,12 +130,14 @@ impl Store {
         }
         let session = layout.begin_session()?;
         let packs = Arc::new(Packs::new(layout.packs()));
-        let (index, recovered) = open_index(&layout, id, &packs, &*media, session)?;
+        let (note, synced) = SyncedNote::open(&layout.synced())?;
+        let end = recovery::prepare(&layout, id, &packs, &*media, synced)?;
+        let (index, recovered) = open_index(&layout, id, &packs, session, synced, end)?;
         if session == LastSession::PowerLoss {
             layout.renew_session()?;
         }
         let Recovered { tail, sealed_bytes, damaged } = recovered;
-        let log = Arc::new(Log::new(layout.clone(), id, packs.clone(), media, tail, sealed_bytes));
+        let log = Arc::new(Log::new(layout.clone(), id, packs.clone(), media, note, tail, sealed_bytes));
         let index = Arc::new(index);
         let followers =
             Followers::start(&log, &index).map_err(|e| Error::io("start a thread for", dir, e))?;
@@ -223,16 +225,17 @@ fn open_index(
     layout: &Layout,
     id: StoreId,
     packs: &Packs,
-    media: &dyn Media,
     session: LastSession,
+    synced: LogPos,
+    end: LogPos,
 ) -> Result<(Index, Recovered)> {
     let power_loss = session == LastSession::PowerLoss;
     let attempt = |index: Index, from: LogPos| -> Result<(Index, Recovered)> {
-        let last = LastPack::open(layout, id, packs, media)?;
-        if from > last.end() {
+        if from > end {
             return Err(Error::Index("it knows more than the packs hold".into()));
         }
-        let recovered = Recovery::new(layout, id, packs, &index, power_loss).run(from, last)?;
+        let trusted = if power_loss { synced } else { LogPos(u64::MAX) };
+        let recovered = Recovery::new(layout, id, packs, &index, trusted).run(from)?;
         Ok((index, recovered))
     };
     if power_loss && layout.index().exists() {

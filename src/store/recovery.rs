@@ -1,13 +1,14 @@
 //! Bringing log and index together when a store is opened.
 //!
-//! Everything after the index's watermark is published again. A sealed pack is durable as a whole, so
-//! its footer is believed and only records that are no objects are read. In the last pack everything
-//! is verified, and what a crash left of an unfinished write is cut off:
+//! Everything after the index's watermark is published again. A sealed pack's footer is believed, and
+//! only records that are no objects are read. In the last pack everything is verified, and what a
+//! crash left of an unfinished write is cut off:
 //!
 //! - Bad bytes up to the end of the pack are such a left-over, always.
-//! - Bad bytes before good records are one only after a power loss (the disk may have had the later
-//!   ones first), and then all from there on is cut, so that what is left is a prefix of what was
-//!   written. Otherwise they are damage: reported, and the good records kept.
+//! - Bad bytes before good records are one only after a power loss and beyond what is known to have
+//!   been durable: the disk may have had the later ones first. All from there on is cut, later packs
+//!   too, so that what is left is a prefix of what was written. Otherwise they are damage: reported,
+//!   and the good records kept.
 
 use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::FileExt;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use super::error::{Error, Result};
 use super::index::change::{Change, LogRecord, VersionMeta, decode};
 use super::index::{Index, keys};
-use super::layout::{Layout, StoreId, private_file};
+use super::layout::{Layout, StoreId, private_file, sync_dir};
 use super::media::Media;
 use super::pack::{
     LogPos, PACK_HEADER, Packs, Payload, Place, Pos, RECORD_HEADER, RecordHeader, Scanner, Step, Tail,
@@ -40,47 +41,35 @@ pub struct Recovery<'a> {
     store: StoreId,
     packs: &'a Packs,
     index: &'a Index,
-    power_loss: bool,
+    /// Up to here bad bytes before good ones are damage, beyond it they are a torn write.
+    trusted: LogPos,
     heads: HashMap<DatasetId, (VersionNo, Option<VersionId>)>,
     damaged: HashSet<[u8; 32]>,
 }
 
-/// The last pack, before it is looked into.
-pub struct LastPack {
-    number: u32,
-    file: std::fs::File,
-    len: u64,
-}
-
-impl LastPack {
-    /// Opens the last pack of a store, makes one if there is none, and makes all of it durable.
-    pub fn open(layout: &Layout, store: StoreId, packs: &Packs, media: &dyn Media) -> Result<LastPack> {
-        let Some(number) = packs.numbers()?.pop() else {
-            let file = create_pack(&layout.packs(), store, 1)?;
-            return Ok(LastPack { number: 1, file, len: u64::from(PACK_HEADER) });
-        };
+/// Makes the packs of a store durable as they are, of which those up to `synced` are already, and
+/// gives the end of the log. Makes the first pack if there is none.
+pub fn prepare(
+    layout: &Layout,
+    store: StoreId,
+    packs: &Packs,
+    media: &dyn Media,
+    synced: LogPos,
+) -> Result<LogPos> {
+    if packs.numbers()?.is_empty() {
+        create_pack(&layout.packs(), store, 1)?;
+    }
+    let mut end = LogPos::default();
+    for number in packs.numbers()?.into_iter().filter(|&n| n >= synced.pack()) {
         let path = packs.path(number);
-        let io = |e| Error::io("open", &path, e);
-        let file = private_file().read(true).open(&path).map_err(io)?;
-        let mut header = [0; PACK_HEADER as usize];
-        let found = file.read_exact_at(&mut header, 0).ok().and_then(|()| decode_pack_header(&header));
-        match found {
-            Some(found) if found == (store, number) => {}
-            Some(_) => return Err(Error::Corrupt(format!("{} is a pack of another store", path.display()))),
-            None => {
-                log::warn!("the header of {} is torn: it is written again", path.display());
-                file.write_all_at(&encode_pack_header(store, number), 0).map_err(io)?;
-            }
-        }
-        media.sync(&file).map_err(|e| Error::io("sync", &path, e))?;
+        let io = |e| Error::io("sync", &path, e);
+        let file = packs.reopen(number)?;
+        media.sync(&file).map_err(io)?;
         let len = file.metadata().map_err(io)?.len();
-        Ok(LastPack { number, file, len })
+        end = LogPos::new(number, u32::try_from(len).unwrap_or(u32::MAX));
     }
-
-    /// The end of the log as it was found.
-    pub fn end(&self) -> LogPos {
-        LogPos::new(self.number, u32::try_from(self.len).unwrap_or(u32::MAX))
-    }
+    sync_dir(&layout.packs()).map_err(|e| Error::io("sync", &layout.packs(), e))?;
+    Ok(end)
 }
 
 impl<'a> Recovery<'a> {
@@ -90,41 +79,88 @@ impl<'a> Recovery<'a> {
         store: StoreId,
         packs: &'a Packs,
         index: &'a Index,
-        power_loss: bool,
+        trusted: LogPos,
     ) -> Self {
         let (heads, damaged) = (HashMap::new(), HashSet::new());
-        Recovery { layout, store, packs, index, power_loss, heads, damaged }
+        Recovery { layout, store, packs, index, trusted, heads, damaged }
     }
 
-    /// Publishes all records after `from`, of which the last pack is `last`.
-    pub fn run(mut self, from: LogPos, last: LastPack) -> Result<Recovered> {
+    /// Publishes all records after `from`.
+    pub fn run(mut self, from: LogPos) -> Result<Recovered> {
         let numbers = self.packs.numbers()?;
         let mut sealed_bytes = 0;
-        let mut expected = numbers.first().copied();
-        for &number in numbers.iter().filter(|n| **n < last.number) {
-            self.report_missing(&mut expected, number);
+        for (i, &number) in numbers.iter().enumerate() {
+            let later = &numbers[i + 1..];
             let start = if number == from.pack() { from.offset() } else { 0 };
             let path = self.packs.path(number);
-            sealed_bytes += std::fs::metadata(&path).map_err(|e| Error::io("stat", &path, e))?.len();
-            if number >= from.pack() {
-                self.sealed_pack(number, start)?;
+            let len = std::fs::metadata(&path).map_err(|e| Error::io("stat", &path, e))?.len();
+            let doubtful = LogPos::new(number, u32::MAX) >= self.trusted;
+            if later.is_empty() || doubtful {
+                let cut = if number >= from.pack() { self.scan(number, start, len, true)? } else { None };
+                let goes_on = cut.is_none() && later.first() == Some(&(number + 1));
+                if !(goes_on && self.is_sealed(number)?) {
+                    self.remove_packs(later)?;
+                    let tail = self.open_tail(number, cut.unwrap_or(len), len)?;
+                    return Ok(Recovered { tail, sealed_bytes, damaged: self.damaged });
+                }
+            } else {
+                if number >= from.pack() {
+                    self.sealed_pack(number, start)?;
+                }
+                if later[0] > number + 1 {
+                    let dir = self.layout.packs();
+                    log::error!(
+                        "packs {} to {} are missing from {}",
+                        number + 1,
+                        later[0] - 1,
+                        dir.display()
+                    );
+                }
             }
+            sealed_bytes += len;
         }
-        self.report_missing(&mut expected, last.number);
-        let start = if last.number == from.pack() { from.offset() } else { 0 };
-        let tail = self.last_pack(last, start)?;
-        Ok(Recovered { tail, sealed_bytes, damaged: self.damaged })
+        Err(Error::Missing(format!("any pack in {}", self.layout.packs().display())))
     }
 
-    fn report_missing(&self, expected: &mut Option<u32>, number: u32) {
-        if let Some(expected) = expected.filter(|&e| e < number) {
-            log::error!(
-                "packs {expected} to {} are missing from {}",
-                number - 1,
-                self.layout.packs().display()
-            );
+    fn is_sealed(&self, number: u32) -> Result<bool> {
+        let file = self.packs.file(number)?;
+        let footer = read_footer(&file, self.store, number);
+        Ok(footer.map_err(|e| Error::io("read", &self.packs.path(number), e))?.is_some())
+    }
+
+    /// Removes packs that a power loss left behind a torn one.
+    fn remove_packs(&self, numbers: &[u32]) -> Result<()> {
+        for &number in numbers.iter().rev() {
+            let path = self.packs.path(number);
+            log::warn!("{}: removed, the pack before it was not durable", path.display());
+            std::fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))?;
         }
-        *expected = number.checked_add(1);
+        let dir = self.layout.packs();
+        sync_dir(&dir).map_err(|e| Error::io("sync", &dir, e))
+    }
+
+    /// Opens the pack to go on with, cutting its `len` bytes down to `end`.
+    fn open_tail(&self, number: u32, end: u64, len: u64) -> Result<Tail> {
+        let path = self.packs.path(number);
+        let io = |e| Error::io("open", &path, e);
+        let file = private_file().read(true).open(&path).map_err(io)?;
+        let mut header = [0; PACK_HEADER as usize];
+        match file.read_exact_at(&mut header, 0).ok().and_then(|()| decode_pack_header(&header)) {
+            Some(found) if found == (self.store, number) => {}
+            Some(_) => return Err(Error::Corrupt(format!("{} is a pack of another store", path.display()))),
+            None => {
+                log::warn!("the header of {} is torn: it is written again", path.display());
+                file.write_all_at(&encode_pack_header(self.store, number), 0).map_err(io)?;
+            }
+        }
+        if end < len {
+            log::warn!("{}: cut off {} bytes of an unfinished write", path.display(), len - end);
+            file.set_len(end).map_err(io)?;
+        }
+        file.sync_all().map_err(io)?;
+        let end = u32::try_from(end.max(u64::from(PACK_HEADER)))
+            .map_err(|_| Error::Corrupt(format!("{} is longer than any pack", path.display())))?;
+        Ok(Tail { number, file: Arc::new(file), end, sealed: self.is_sealed(number)? })
     }
 
     fn sealed_pack(&mut self, number: u32, start: u32) -> Result<()> {
@@ -152,27 +188,9 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
-    fn last_pack(&mut self, last: LastPack, start: u32) -> Result<Tail> {
-        let LastPack { number, file, len } = last;
-        let path = self.packs.path(number);
-        let sealed =
-            read_footer(&file, self.store, number).map_err(|e| Error::io("read", &path, e))?.is_some();
-        let end = match self.scan(number, start, len, true)? {
-            Some(torn) => {
-                log::warn!("{}: cut off {} bytes of an unfinished write", path.display(), len - torn);
-                let cut = file.set_len(torn).and_then(|()| file.sync_all());
-                cut.map_err(|e| Error::io("truncate", &path, e))?;
-                torn
-            }
-            None => len,
-        };
-        let end = u32::try_from(end)
-            .map_err(|_| Error::Corrupt(format!("{} is longer than any pack", path.display())))?;
-        Ok(Tail { number, file: Arc::new(file), end, sealed })
-    }
-
-    /// Publishes the records of a pack found by reading it; for the last pack gives where to cut it.
-    fn scan(&mut self, number: u32, start: u32, end: u64, last: bool) -> Result<Option<u64>> {
+    /// Publishes the records of a pack found by reading it. Where everything is to be verified, gives
+    /// where to cut it.
+    fn scan(&mut self, number: u32, start: u32, end: u64, verify: bool) -> Result<Option<u64>> {
         let path = self.packs.path(number);
         let io = |e| Error::io("read", &path, e);
         let file = self.packs.reopen(number)?;
@@ -181,7 +199,7 @@ impl<'a> Recovery<'a> {
         let mut bad_records = Vec::new();
         loop {
             let at = scanner.offset();
-            match scanner.step(|kind| last || !kind.is_object()).map_err(io)? {
+            match scanner.step(|kind| verify || !kind.is_object()).map_err(io)? {
                 None => break,
                 Some(Step::Gap { offset, .. }) => {
                     bad.get_or_insert(offset);
@@ -191,7 +209,8 @@ impl<'a> Recovery<'a> {
                     bad_records.push((header, pos));
                 }
                 Some(Step::Record { header, pos, payload }) => {
-                    if bad.is_some() && last && self.power_loss {
+                    let torn = |at: u64| LogPos::new(number, u32::try_from(at).unwrap_or(u32::MAX));
+                    if bad.is_some_and(|bad| torn(bad) >= self.trusted) {
                         break;
                     }
                     self.report_damage(number, bad.take(), at, &mut bad_records)?;
@@ -202,7 +221,7 @@ impl<'a> Recovery<'a> {
                 }
             }
         }
-        if last {
+        if verify {
             return Ok(bad);
         }
         self.report_damage(number, bad, end, &mut bad_records)?;
@@ -290,8 +309,8 @@ impl<'a> Recovery<'a> {
     fn publish(&mut self, record: &LogRecord, pos: Pos) -> Result<()> {
         let changes: Vec<Change> = record.changes(pos);
         self.index.publish(changes, pos.end());
-        if self.index.is_behind() {
-            // The log is durable: sealed packs always are, the last one was synced when opened.
+        if self.index.is_full() {
+            // The log is durable: that is what `prepare` is for.
             self.index.apply(|| Ok(pos.end()))?;
         }
         Ok(())

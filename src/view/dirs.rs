@@ -4,7 +4,7 @@
 //! of an entry is part of its key: whatever is added or removed meanwhile, a listing that goes on shows
 //! every entry that stayed exactly once.
 
-use crate::dataset::{Error, Result};
+use crate::dataset::{Attr, Error, Result};
 use crate::model::{Dirent, Ino, Kind, Name, NameKey, VersionNo};
 
 use super::fs::{Entry, FileSystem, Lifetime};
@@ -116,11 +116,7 @@ struct Lister<'a> {
 impl Lister<'_> {
     fn dot(&mut self, id: NodeId, node: &Node, name: &[u8], position: u64) -> Result<bool> {
         let attr = self.fs.attr(node)?;
-        Ok((self.each)(ListEntry {
-            name,
-            position,
-            entry: Entry { node: id, attr, lifetime: Lifetime::Momentary },
-        }))
+        Ok((self.each)(ListEntry { name, position, entry: momentary(id, attr) }))
     }
 
     fn give(&mut self, name: &Name, position: u64, node: Node) -> Result<bool> {
@@ -209,11 +205,14 @@ impl Lister<'_> {
             // Its size is computed only for who asks: that takes reading the whole history.
             let attr = self.fs.generated_attr(&*self.fs.dataset(*id)?, Kind::File, 0, None)?;
             let node = self.fs.number(Node::HistoryLog(*id, *dir));
-            let entry = Entry { node, attr, lifetime: Lifetime::Momentary };
-            if !(self.each)(ListEntry { name: LOG_NAME, position: end, entry }) {
+            if !(self.each)(ListEntry { name: LOG_NAME, position: end, entry: momentary(node, attr) }) {
                 self.fs.forget(node, 1);
             }
         }
         Ok(())
     }
+}
+
+fn momentary(node: NodeId, attr: Attr) -> Entry {
+    Entry { node, attr, lifetime: Lifetime::Momentary, name_lifetime: Lifetime::Momentary }
 }

@@ -188,6 +188,9 @@ impl FileSystem {
             }
             let mut edit = file.edit();
             let working = edit.write();
+            if !cached {
+                file.note_writer(by.pid);
+            }
             let offset = if append && !cached { working.size() } else { offset };
             check_end(offset, data.len() as u64)?;
             Ok(working.write_at(dataset.objects(), offset, data)?)
@@ -291,10 +294,13 @@ impl FileSystem {
         })
     }
 
-    /// What close(2) does: what was written becomes a version.
+    /// What close(2) does: what was written becomes a version. A close by another process than the one
+    /// that writes is not the end of the writing; the last close of all is, see [`FileSystem::release`].
     pub fn flush(&self, by: Caller, fh: u64) -> Result<()> {
         match &*self.handle(fh)? {
-            Handle::Live { dataset, ino, file, flushes: true, .. } => dataset.flush(by, *ino, file),
+            Handle::Live { dataset, ino, file, flushes: true, .. } if file.is_closed_by_writer(by.pid) => {
+                dataset.flush(by, *ino, file)
+            }
             _ => Ok(()),
         }
     }

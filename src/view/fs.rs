@@ -7,7 +7,7 @@ use lru::LruCache;
 use parking_lot::{Mutex, RwLock};
 
 use crate::dataset::{Attr, Dataset, Error, Frozen, Repo, Result};
-use crate::model::{AtName, DatasetId, Dirent, Ino, Inode, Kind, Name, Timestamp, VersionNo};
+use crate::model::{AtName, DatasetId, Dirent, Ino, Inode, Kind, Name, Timestamp, VersionNo, VersionSpec};
 
 use super::handles::Handles;
 use super::nodes::{Node, NodeId, NodeTable};
@@ -46,8 +46,10 @@ pub struct Entry {
     pub node: NodeId,
     /// Its attributes.
     pub attr: Attr,
-    /// How long this holds.
+    /// How long the attributes hold.
     pub lifetime: Lifetime,
+    /// How long the name stands for the node.
+    pub name_lifetime: Lifetime,
 }
 
 /// A mounted store, dataset or version.
@@ -148,7 +150,10 @@ impl FileSystem {
                 let entry = tree.lookup(*dir, &name)?.ok_or_else(|| not_found(&name))?;
                 self.frozen_node(*id, &tree, &entry)?
             }
-            _ => self.lookup_special(&parent, &name)?,
+            special => {
+                let entry = self.entry(self.lookup_special(special, &name)?)?;
+                return Ok(Entry { name_lifetime: Lifetime::Momentary, ..entry });
+            }
         };
         self.entry(node)
     }
@@ -161,10 +166,17 @@ impl FileSystem {
         })?;
         if let Some((ino, attr)) = found {
             let node = self.number(Node::Live(id, ino));
-            return Ok(Entry { node, attr, lifetime: Lifetime::UntilTold });
+            let told = Lifetime::UntilTold;
+            return Ok(Entry { node, attr, lifetime: told, name_lifetime: told });
         }
         let at = AtName::parse(name.as_bytes()).ok_or_else(|| not_found(name))?;
-        self.entry(self.lookup_at(&dataset, dir, &at, name)?)
+        let mut entry = self.entry(self.lookup_at(&dataset, dir, &at, name)?)?;
+        if !matches!(at, AtName::Version(VersionSpec::Number { .. })) {
+            // What other names stand for may change: with the next version, by the passing of time, or
+            // when a hash turns up that begins with the same digits.
+            entry.name_lifetime = Lifetime::Momentary;
+        }
+        Ok(entry)
     }
 
     /// The node of an entry of a version.
@@ -191,7 +203,7 @@ impl FileSystem {
     pub(super) fn entry(&self, node: Node) -> Result<Entry> {
         let attr = self.attr(&node)?;
         let lifetime = lifetime(&node);
-        Ok(Entry { node: self.number(node), attr, lifetime })
+        Ok(Entry { node: self.number(node), attr, lifetime, name_lifetime: lifetime })
     }
 
     /// The attributes of a node.

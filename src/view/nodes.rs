@@ -102,10 +102,10 @@ impl NodeTable {
         let number = id.0 & !SPECIAL;
         if let Some((_, lookups)) = inner.nodes.get_mut(&number) {
             *lookups = lookups.saturating_sub(count);
-            if *lookups == 0 {
-                if let Some((node, _)) = inner.nodes.remove(&number) {
-                    inner.numbers.remove(&node);
-                }
+            if *lookups == 0
+                && let Some((node, _)) = inner.nodes.remove(&number)
+            {
+                inner.numbers.remove(&node);
             }
         }
     }

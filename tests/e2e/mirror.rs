@@ -106,9 +106,11 @@ fn run_beside(seed: u64, policy: &str) {
             "seed {seed}, step {step}: {op:?} here and on the plain directory"
         );
         if step % 25 == 24 {
-            let now = facts(d.root());
+            let version = d.versions();
+            let now = facts(&d.path(&format!("@v{version}")));
+            assert_same_facts(&timeless(facts(d.root())), &timeless(facts(&plain)));
             assert_same_facts(&timeless(now.clone()), &timeless(facts(&plain)));
-            kept.push((d.versions(), now));
+            kept.push((version, now));
         }
         if step == 300 {
             m.kill();

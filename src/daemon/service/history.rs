@@ -62,7 +62,7 @@ impl Service {
 /// The versions that changed what is at `path`: of a directory, also those that changed anything in it
 /// while it was there.
 fn path_versions(dataset: &Dataset, path: &[Name]) -> Result<BTreeSet<VersionNo>, Failure> {
-    let never = || Error::NotFound(format!("{} in any version of {}", show_path(path), dataset.name()));
+    let never = || Failure::new(format!("no version of {} has {}", dataset.name(), show_path(path)));
     let own = dataset.path_versions(path)?.ok_or_else(never)?;
     let mut dirs = BTreeSet::new();
     for &number in &own {

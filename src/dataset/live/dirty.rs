@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Body, Ino, Inode, Kind, Name, Op, Place, TreeHash};
+use crate::model::{Body, Ino, Inode, Kind, Name, NameKey, Op, Place, TreeHash};
 use crate::store::content_id;
 
 use super::super::error::{Error, Result};
@@ -42,9 +42,14 @@ impl Dirty {
         self.inodes.contains(&ino)
     }
 
+    /// Forgets an inode, and if it is a directory, the names in it: nothing below it can be seen.
     fn forget_inode(&mut self, ino: Ino) {
         self.inodes.remove(&ino);
         self.contents.remove(&ino);
+        let (first, last) = (NameKey([0; 16]), NameKey([0xff; 16]));
+        let below = Place { dir: ino, key: first }..=Place { dir: ino, key: last };
+        let gone: Vec<Place> = self.slots.range(below).map(|(place, _)| *place).collect();
+        gone.iter().for_each(|place| drop(self.slots.remove(place)));
     }
 }
 
@@ -151,8 +156,7 @@ impl Live {
     fn ops_of(&mut self, dirty: &Dirty, net: bool) -> Result<Vec<Op>> {
         let mut ops = Vec::with_capacity(dirty.slots.len() + dirty.inodes.len());
         for (place, (name, was)) in &dirty.slots {
-            let gone = self.nodes.get(&place.dir).is_some_and(|n| n.unlinked);
-            let now = if gone { None } else { self.entries(place.dir)?.trie.get(&place.key).cloned() };
+            let now = self.entries(place.dir)?.trie.get(&place.key).cloned();
             let (dir, name) = (place.dir, name.clone());
             match now {
                 Some(slot) if !net || *was != Some(slot.ino) => {

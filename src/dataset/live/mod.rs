@@ -36,7 +36,7 @@ pub use attrs::{Attr, SetAttr, XattrSet, decode_xattrs};
 pub use dirty::{Dirty, child_id};
 pub use names::NewInode;
 pub use rename::RenameMode;
-pub use reset::Invalid;
+pub use reset::{Invalid, Reopened};
 
 /// Entries read from the index at a time when a directory is loaded.
 const LOAD_BATCH: usize = 4096;

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::model::{Content, Ino, Name, Op};
+use crate::model::{Content, Ino, Inode, Name, Op};
 
-use super::super::error::Result;
+use super::super::error::{Error, Result};
 use super::super::open_file::OpenFile;
 use super::super::trie::Slot;
 use super::{Dirty, Head, Live, Node};
@@ -18,6 +18,9 @@ pub struct Invalid {
     /// Inodes whose attributes or content changed.
     pub inodes: BTreeSet<Ino>,
 }
+
+/// An open file and the content it must now have.
+pub type Reopened = (Arc<OpenFile>, Content);
 
 impl Invalid {
     /// Adds what `op` changed.
@@ -52,7 +55,7 @@ impl Live {
     /// Takes up the tree of `head`; there must be no changes. Files that are open stay open: one that
     /// is not named any more lives on until it is closed, and for one that is, the open state and the
     /// content it must now have are returned, to be set once the tree's lock is released.
-    pub fn reset(&mut self, head: Head) -> Result<Vec<(Arc<OpenFile>, Content)>> {
+    pub fn reset(&mut self, head: Head) -> Result<Vec<Reopened>> {
         self.head = head;
         self.dirty = Dirty::default();
         self.unlogged = Dirty::default();
@@ -65,14 +68,14 @@ impl Live {
             node.entries = None;
             node.tree = None;
             if !node.held && !node.unlinked {
-                let stored = self.stored_inode(ino)?;
-                if self.is_named(ino, stored.place)? {
-                    if let (Some(file), Some(content)) = (&node.file, stored.content()) {
-                        changed.push((file.clone(), content.clone()));
+                match self.stored_named(ino)? {
+                    Some(stored) => {
+                        if let (Some(file), Some(content)) = (&node.file, stored.content()) {
+                            changed.push((file.clone(), content.clone()));
+                        }
+                        node.inode = stored;
                     }
-                    node.inode = stored;
-                } else {
-                    node.unlink();
+                    None => node.unlink(),
                 }
             }
             self.nodes.insert(ino, node);
@@ -83,14 +86,23 @@ impl Live {
         Ok(changed)
     }
 
+    /// The inode as the head version has it, if that has it under some name.
+    fn stored_named(&mut self, ino: Ino) -> Result<Option<Inode>> {
+        match self.stored_inode(ino) {
+            Ok(stored) => Ok(self.is_named(ino, stored.place)?.then_some(stored)),
+            Err(Error::Stale) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Puts a file that is being made back into its directory, if that is there and the name free; if
     /// not, the file is one without a name.
     fn put_back_held(&mut self, dir: Ino, slot: Slot) {
-        if let Ok(entries) = self.entries(dir) {
-            if entries.get(&slot.key).is_none() {
-                entries.held.insert(slot.key, slot);
-                return;
-            }
+        if let Ok(entries) = self.entries(dir)
+            && entries.get(&slot.key).is_none()
+        {
+            entries.held.insert(slot.key, slot);
+            return;
         }
         if let Some(node) = self.nodes.get_mut(&slot.ino) {
             node.held = false;

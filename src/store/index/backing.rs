@@ -1,13 +1,15 @@
 //! sled, and everything that has to be known about it. No other module names it.
 //!
 //! - It may panic on damaged files: every call is caught, and a failure is an [`Error::Index`].
-//! - Its `flush` is no fsync; [`Backing::make_durable`] adds the fdatasync.
-//! - After an I/O error it refuses everything until it is opened anew: see [`Backing::reopen`].
+//! - Its `flush` is no fsync: that is [`Backing::sync`].
+//! - After an I/O error it refuses everything until it is opened anew:
+//!   [`Backing::reopen_if_failed`].
 
 use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
@@ -16,9 +18,7 @@ use crate::store::error::{Error, Result};
 use crate::store::layout::sync_dir;
 
 /// Cache of sled, in bytes; the process grows by up to six times this.
-const CACHE: u64 = 32 << 20;
-/// Changes applied at once: reads wait meanwhile.
-const BATCH: usize = 256;
+const CACHE: u64 = 24 << 20;
 
 /// Keys and values of a range.
 pub type Entries = Vec<(Box<[u8]>, Value)>;
@@ -28,12 +28,13 @@ pub type Entries = Vec<(Box<[u8]>, Value)>;
 pub struct Backing {
     dir: PathBuf,
     db: RwLock<Option<sled::Db>>,
+    failed: AtomicBool,
 }
 
 impl Backing {
     /// Opens the index in `dir`, making it if it is not there.
     pub fn open(dir: &Path) -> Result<Backing> {
-        let backing = Backing { dir: dir.to_owned(), db: RwLock::new(None) };
+        let backing = Backing { dir: dir.to_owned(), db: RwLock::new(None), failed: AtomicBool::new(false) };
         let db = backing.open_sled()?;
         backing.sync_files().map_err(|e| Error::io("sync", dir, e))?;
         *backing.db.write() = Some(db);
@@ -49,8 +50,11 @@ impl Backing {
         guard("open", || config.open())
     }
 
-    /// Closes and opens sled again, after it failed.
-    pub fn reopen(&self) -> Result<()> {
+    /// Closes and opens sled again if a call of it failed.
+    pub fn reopen_if_failed(&self) -> Result<()> {
+        if !self.failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let mut slot = self.db.write();
         // The old one has to be gone before the new one can lock its files; it may fail in going.
         let old = slot.take();
@@ -59,6 +63,8 @@ impl Backing {
             Ok(())
         })?;
         *slot = Some(self.open_sled()?);
+        self.failed.store(false, Ordering::Release);
+        log::warn!("the index in {} was opened anew", self.dir.display());
         Ok(())
     }
 
@@ -80,20 +86,13 @@ impl Backing {
         self.call("scan", |db| Ok(db.range(start..end).next_back().transpose()?.map(|(k, _)| Box::from(&*k))))
     }
 
-    /// Applies changes, in batches of their own.
+    /// Applies changes one by one: half the time of sled's batches, which make reads wait too. What is
+    /// applied halfway does no harm, since whatever is not durable is applied again.
     pub fn apply(&self, changes: &Generation) -> Result<()> {
-        let mut changes = changes.iter().peekable();
-        while changes.peek().is_some() {
-            let mut batch = sled::Batch::default();
-            for (key, value) in changes.by_ref().take(BATCH) {
-                match value {
-                    Some(value) => batch.insert(&**key, &**value),
-                    None => batch.remove(&**key),
-                }
-            }
-            self.call("write", |db| db.apply_batch(batch))?;
-        }
-        Ok(())
+        changes.iter().try_for_each(|(key, value)| match value {
+            Some(value) => self.put(key, value),
+            None => self.call("write", |db| db.remove(&**key).map(drop)),
+        })
     }
 
     /// Sets one key.
@@ -101,9 +100,13 @@ impl Backing {
         self.call("write", |db| db.insert(key, value).map(drop))
     }
 
-    /// Makes all that was applied durable.
-    pub fn make_durable(&self) -> Result<()> {
-        self.call("flush", |db| db.flush().map(drop))?;
+    /// Has sled write all that was applied: it survives the process and a reopening.
+    pub fn flush(&self) -> Result<()> {
+        self.call("flush", |db| db.flush().map(drop))
+    }
+
+    /// Makes all that was flushed durable.
+    pub fn sync(&self) -> Result<()> {
         let path = self.dir.join("db");
         let synced = File::open(&path).and_then(|f| f.sync_data());
         synced.map_err(|e| Error::io("sync", &path, e))
@@ -126,7 +129,11 @@ impl Backing {
     fn call<T>(&self, what: &str, f: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T> {
         let slot = self.db.read();
         let db = slot.as_ref().ok_or_else(|| Error::Index(format!("cannot {what}: it is closed")))?;
-        guard(what, || f(db))
+        let result = guard(what, || f(db));
+        if result.is_err() {
+            self.failed.store(true, Ordering::Release);
+        }
+        result
     }
 }
 
@@ -140,5 +147,30 @@ fn guard<T>(what: &str, f: impl FnOnce() -> sled::Result<T>) -> Result<T> {
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
             Err(Error::Index(format!("cannot {what}: it panicked: {text}")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_with_its_reason() {
+        let error = guard::<()>("read", || panic!("page {}", 7)).unwrap_err().to_string();
+        assert!(error.contains("cannot read: it panicked: page 7"), "{error}");
+    }
+
+    #[test]
+    fn a_failed_one_is_opened_anew_and_has_what_was_flushed() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let backing = Backing::open(&dir.path().join("index")).unwrap();
+        backing.put(b"k", b"v").unwrap();
+        backing.flush().unwrap();
+        let failed: Result<()> = backing.call("read", |_| Err(sled::Error::ReportableBug("x".into())));
+        assert!(failed.is_err());
+        assert!(backing.failed.load(Ordering::Acquire));
+        backing.reopen_if_failed().unwrap();
+        assert!(!backing.failed.load(Ordering::Acquire));
+        assert_eq!(backing.get(b"k").unwrap().as_deref(), Some(&b"v"[..]));
     }
 }

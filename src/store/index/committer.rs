@@ -79,9 +79,6 @@ fn apply_loop(log: &Log, index: &Index) {
                 failures += 1;
                 rest = APPLY_EVERY * failures.min(10);
                 log::error!("{e}; nothing is lost, trying again in {} s", rest.as_secs());
-                if let Err(e) = index.reopen() {
-                    log::error!("{e}");
-                }
             }
         }
     }

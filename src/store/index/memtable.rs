@@ -1,9 +1,9 @@
 //! The part of the index that sled does not have yet, in memory.
 //!
-//! There are two generations: changes go into the active one; to apply them the committer freezes it
-//! and drops it only once sled has made everything in it durable.
+//! Changes go into the active generation. A full one is frozen; the committer applies frozen ones,
+//! oldest first, and drops each once sled has it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -14,13 +14,17 @@ use crate::store::pack::LogPos;
 /// A value, or `None` where the key was deleted.
 pub type Value = Option<Box<[u8]>>;
 
+/// A generation of as many changes is frozen: large enough to gain from being applied in order, small
+/// enough that who waits for one to be applied does not wait long.
+const FREEZE_AT: usize = 30_000;
+
 /// What an entry costs beside its key and value, in bytes.
-const ENTRY_COST: usize = 64;
+const ENTRY_COST: usize = 96;
 
 /// One generation of changes.
 pub type Generation = BTreeMap<Box<[u8]>, Value>;
 
-/// Changes that are being applied to sled.
+/// Changes that are to be applied to sled.
 #[derive(Clone, Debug)]
 pub struct Frozen {
     /// The changes.
@@ -35,7 +39,8 @@ pub struct Frozen {
 pub struct Memtable {
     active: Generation,
     active_bytes: usize,
-    frozen: Option<Frozen>,
+    /// Newest first.
+    frozen: VecDeque<Frozen>,
     /// Keys of all live pending records, in memory and in sled: few, and needed without I/O.
     pending: BTreeSet<Key>,
     end: LogPos,
@@ -66,6 +71,9 @@ impl Memtable {
             }
         }
         self.end = self.end.max(end);
+        if self.active.len() >= FREEZE_AT {
+            self.freeze();
+        }
     }
 
     fn set(&mut self, key: Key, value: Value) {
@@ -73,14 +81,18 @@ impl Memtable {
         self.active.insert(key.into(), value);
     }
 
-    /// Number of changes not yet frozen.
-    pub fn active_len(&self) -> usize {
-        self.active.len()
-    }
-
     /// Memory used, in bytes, roughly.
     pub fn bytes(&self) -> usize {
-        self.active_bytes + self.frozen.as_ref().map_or(0, |f| f.bytes)
+        self.active_bytes + self.frozen.iter().map(|f| f.bytes).sum::<usize>()
+    }
+
+    /// Whether a full generation waits to be applied.
+    pub fn has_frozen(&self) -> bool {
+        !self.frozen.is_empty()
+    }
+
+    fn generations(&self) -> impl Iterator<Item = &Generation> {
+        std::iter::once(&self.active).chain(self.frozen.iter().map(|f| &*f.changes))
     }
 
     /// Keys of the live pending records that start with `prefix`.
@@ -91,43 +103,46 @@ impl Memtable {
 
     /// What is known here of `key`: its value, its absence, or nothing.
     pub fn get(&self, key: &[u8]) -> Option<Value> {
-        self.active.get(key).or_else(|| self.frozen.as_ref()?.changes.get(key)).cloned()
+        self.generations().find_map(|g| g.get(key)).cloned()
     }
 
     /// Up to `limit` changes of each generation from `start` up to `end`, newest generation first.
-    pub fn page(&self, start: &[u8], end: &[u8], limit: usize) -> [Vec<(Box<[u8]>, Value)>; 2] {
+    pub fn page(&self, start: &[u8], end: &[u8], limit: usize) -> Vec<Vec<(Box<[u8]>, Value)>> {
         let range = (Bound::Included(start), Bound::Excluded(end));
         let take = |generation: &Generation| {
             let entries = generation.range::<[u8], _>(range).take(limit);
             entries.map(|(k, v)| (k.clone(), v.clone())).collect()
         };
-        [take(&self.active), self.frozen.as_ref().map(|f| take(&f.changes)).unwrap_or_default()]
+        self.generations().map(take).collect()
     }
 
     /// The last key from `start` up to `end` that has a value here (for keys that are never deleted).
     pub fn last(&self, start: &[u8], end: &[u8]) -> Option<Box<[u8]>> {
         let range = (Bound::Included(start), Bound::Excluded(end));
-        let last = |generation: &Generation| {
-            generation.range::<[u8], _>(range).rev().find(|(_, v)| v.is_some()).map(|(k, _)| k.clone())
-        };
-        last(&self.active).max(self.frozen.as_ref().and_then(|f| last(&f.changes)))
+        let last =
+            |generation: &Generation| generation.range::<[u8], _>(range).next_back().map(|(k, _)| k.clone());
+        self.generations().filter_map(last).max()
     }
 
-    /// What is to be applied to sled: what was frozen before and not dropped since, else all that is
-    /// active, which is frozen by this. `None` if there is nothing.
-    pub fn freeze(&mut self) -> Option<Frozen> {
-        if self.frozen.is_none() && !self.active.is_empty() {
-            self.frozen = Some(Frozen {
+    /// Freezes what is active.
+    pub fn freeze(&mut self) {
+        if !self.active.is_empty() {
+            self.frozen.push_front(Frozen {
                 changes: Arc::new(std::mem::take(&mut self.active)),
                 end: self.end,
                 bytes: std::mem::take(&mut self.active_bytes),
             });
         }
-        self.frozen.clone()
     }
 
-    /// Gives up what is frozen: sled has it, durably. (It is for the caller to drop, without a lock.)
-    pub fn drop_frozen(&mut self) -> Option<Frozen> {
-        self.frozen.take()
+    /// The frozen generation to apply next.
+    pub fn oldest(&self) -> Option<Frozen> {
+        self.frozen.back().cloned()
+    }
+
+    /// Gives up the oldest frozen generation: sled has it. (It is for the caller to drop, without a
+    /// lock.)
+    pub fn drop_oldest(&mut self) -> Option<Frozen> {
+        self.frozen.pop_back()
     }
 }

@@ -20,13 +20,14 @@ mod range;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use self::backing::Backing;
 use self::change::Change;
 use self::keys::Key;
-use self::memtable::Memtable;
+use self::memtable::{Frozen, Memtable};
 use crate::store::bell::Bell;
 use crate::store::error::{Error, Result};
 use crate::store::layout::StoreId;
@@ -37,18 +38,29 @@ pub use range::{Entry, Range};
 
 /// Format of the index; one of another format is rebuilt.
 const FORMAT: u32 = 1;
-/// As many changes in memory are applied at once.
-const APPLY_AT: usize = 20_000;
+/// How often what was applied is made durable.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// As many bytes of changes in memory make appends wait.
-const WAIT_AT: usize = 64 << 20;
+pub(super) const WAIT_AT: usize = 32 << 20;
+
+/// Up to where in the log sled has everything.
+#[derive(Debug)]
+struct Applied {
+    /// Flushed.
+    flushed: LogPos,
+    /// Durable: this may be the watermark.
+    durable: LogPos,
+    /// When it was last made durable.
+    synced: Instant,
+}
 
 /// The index of a store.
 #[derive(Debug)]
 pub struct Index {
     mem: RwLock<Memtable>,
     backing: Backing,
-    /// Up to where the index is durable; held by who applies.
-    applied: Mutex<LogPos>,
+    /// Held by who applies.
+    applied: Mutex<Applied>,
     failing: AtomicBool,
     waiting: Mutex<()>,
     freed: Condvar,
@@ -80,7 +92,7 @@ impl Index {
         let index = Index {
             mem: RwLock::new(Memtable::new(watermark, pending)),
             backing,
-            applied: Mutex::new(watermark),
+            applied: Mutex::new(Applied { flushed: watermark, durable: watermark, synced: Instant::now() }),
             failing: AtomicBool::new(false),
             waiting: Mutex::new(()),
             freed: Condvar::new(),
@@ -104,7 +116,7 @@ impl Index {
     pub fn publish(&self, changes: impl IntoIterator<Item = Change>, end: LogPos) {
         let mut mem = self.mem.write();
         mem.publish(changes, end);
-        let full = mem.active_len() >= APPLY_AT;
+        let full = mem.has_frozen();
         drop(mem);
         if full {
             self.bell.ring();
@@ -130,51 +142,82 @@ impl Index {
         Ok(())
     }
 
-    /// Whether there is enough in memory to be applied at once.
-    pub fn is_behind(&self) -> bool {
-        self.mem.read().active_len() >= APPLY_AT
+    /// Whether so much is in memory that a replay should apply it: much at a time, since what is sorted
+    /// before is applied faster.
+    pub fn is_full(&self) -> bool {
+        self.mem.read().bytes() >= WAIT_AT / 2
     }
 
     /// Applies what is in memory to sled, durably, after `sync` has made the log durable.
-    pub fn apply(&self, sync: impl FnOnce() -> Result<LogPos>) -> Result<()> {
+    pub fn apply(&self, sync: impl Fn() -> Result<LogPos>) -> Result<()> {
         let mut applied = self.applied.lock();
-        let Some(frozen) = self.mem.write().freeze() else { return Ok(()) };
-        let apply = || {
-            sync()?;
-            self.backing.put(keys::WATERMARK, &applied.0.to_be_bytes())?;
-            self.backing.apply(&frozen.changes)?;
-            self.backing.make_durable()
-        };
-        let result = apply();
-        self.failing.store(result.is_err(), Ordering::Release);
-        if result.is_ok() {
-            *applied = frozen.end;
-            let done = self.mem.write().drop_frozen();
+        self.mem.write().freeze();
+        let mut result = self.backing.reopen_if_failed();
+        while result.is_ok()
+            && let Some(frozen) = self.oldest()
+        {
+            result = self.apply_one(&frozen, &mut applied, &sync);
+            self.failing.store(false, Ordering::Release);
+            let done = if result.is_ok() { self.mem.write().drop_oldest() } else { None };
             drop(done);
+            self.wake_waiting();
         }
+        if result.is_err() {
+            self.failing.store(true, Ordering::Release);
+            self.wake_waiting();
+        }
+        result?;
+        self.make_durable(&mut applied)
+    }
+
+    fn wake_waiting(&self) {
         let _waiting = self.waiting.lock();
         self.freed.notify_all();
-        result
+    }
+
+    fn oldest(&self) -> Option<Frozen> {
+        self.mem.read().oldest()
+    }
+
+    fn apply_one(
+        &self,
+        frozen: &Frozen,
+        applied: &mut Applied,
+        sync: impl Fn() -> Result<LogPos>,
+    ) -> Result<()> {
+        sync()?;
+        self.backing.put(keys::WATERMARK, &applied.durable.0.to_be_bytes())?;
+        self.backing.apply(&frozen.changes)?;
+        self.backing.flush()?;
+        applied.flushed = frozen.end;
+        if applied.synced.elapsed() >= SYNC_EVERY { self.make_durable(applied) } else { Ok(()) }
+    }
+
+    fn make_durable(&self, applied: &mut Applied) -> Result<()> {
+        if applied.durable < applied.flushed {
+            self.backing.sync()?;
+            (applied.durable, applied.synced) = (applied.flushed, Instant::now());
+        }
+        Ok(())
     }
 
     /// Applies everything and writes the watermark that says so: opening needs no replay.
     pub fn finish(&self, sync: impl Fn() -> Result<LogPos>) -> Result<()> {
-        // What was frozen before may leave more behind it.
-        while self.mem.read().bytes() > 0 {
-            self.apply(&sync)?;
-        }
-        let applied = *self.applied.lock();
+        self.apply(sync)?;
+        let durable = self.applied.lock().durable;
         let written = self.backing.get(keys::WATERMARK)?.as_deref().and_then(keys::tail8);
-        if written == Some(applied.0) {
+        if written == Some(durable.0) {
             return Ok(());
         }
-        self.backing.put(keys::WATERMARK, &applied.0.to_be_bytes())?;
-        self.backing.make_durable()
+        self.backing.put(keys::WATERMARK, &durable.0.to_be_bytes())?;
+        self.backing.flush()?;
+        self.backing.sync()
     }
 
-    /// Opens sled anew after a failure.
-    pub fn reopen(&self) -> Result<()> {
-        self.backing.reopen()
+    /// Memory used by what is not applied yet, in bytes, roughly.
+    #[cfg(test)]
+    pub fn memory(&self) -> usize {
+        self.mem.read().bytes()
     }
 
     /// What wakes the thread that applies.

@@ -1,6 +1,7 @@
 //! Walking a range of the index: memory and sled as one.
 
 use std::collections::VecDeque;
+use std::iter::Peekable;
 
 use super::Index;
 use super::keys::Key;
@@ -13,6 +14,9 @@ const PAGE_MAX: usize = 512;
 
 /// A key and its value.
 pub type Entry = (Box<[u8]>, Box<[u8]>);
+
+/// A page of one source, and whether that has more.
+type Source = (bool, Peekable<std::vec::IntoIter<(Box<[u8]>, Value)>>);
 
 /// A range of the index, fetched page by page, ascending. No lock is held between calls; what is
 /// published meanwhile may or may not be seen.
@@ -65,22 +69,20 @@ impl<'a> Range<'a> {
         let limit = self.page;
         self.page = (limit * 2).min(PAGE_MAX);
         // Memory first: what moves to sled in between is then seen in both, never in neither.
-        let [active, frozen] = self.index.mem.read().page(start, &self.end, limit);
-        let stored = self.index.backing.page(start, &self.end, limit)?;
-        let sources = [active, frozen, stored];
-        let truncated = sources.each_ref().map(|s| s.len() == limit);
-        let mut sources = sources.map(|s| s.into_iter().peekable());
+        let mut pages = self.index.mem.read().page(start, &self.end, limit);
+        pages.push(self.index.backing.page(start, &self.end, limit)?);
+        pages.retain(|page| !page.is_empty());
+        let mut sources: Vec<Source> =
+            pages.into_iter().map(|page| (page.len() == limit, page.into_iter().peekable())).collect();
         loop {
-            // Beyond the end of a source that has more, the others tell only half.
-            let used_up = |(s, more): (&mut std::iter::Peekable<_>, bool)| more && s.peek().is_none();
-            let Some(key) = sources.iter_mut().filter_map(|s| s.peek().map(|(k, _)| k.clone())).min() else {
-                break;
-            };
+            let next = sources.iter_mut().filter_map(|(_, s)| s.peek().map(|(k, _)| k)).min();
+            let Some(key) = next.cloned() else { break };
             let newest: Option<Value> = sources
                 .iter_mut()
-                .filter_map(|s| s.next_if(|(k, _)| *k == key).map(|(_, v)| v))
+                .filter_map(|(_, s)| s.next_if(|(k, _)| *k == key).map(|(_, v)| v))
                 .reduce(|newer, _older| newer);
-            let stop = sources.iter_mut().zip(truncated).any(used_up);
+            // Beyond the end of a source that has more, the others tell only half.
+            let stop = sources.iter_mut().any(|(more, s)| *more && s.peek().is_none());
             if stop {
                 self.start = Some([&*key, &[0]].concat());
             }

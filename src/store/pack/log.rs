@@ -3,6 +3,8 @@
 //! - Records are appended in one write at the end; a write that fails is taken back, so a pack ends
 //!   with a whole record while the process lives, and only the last pack can have a torn one.
 //! - A batch is published under the same lock as it is written: the index's order is the log's.
+//! - A sync makes the packs durable in their order, and notes afterwards how far they are (see
+//!   `synced`); what is beyond that note after a power loss is verified and cut at the first gap.
 //! - After a failed sync nothing is written any more: what the kernel kept of the data is unknown.
 //! - Syncs are shared: who asks while one is under way waits for the next, which serves all.
 
@@ -18,6 +20,7 @@ use super::files::{Packs, pack_path};
 use super::footer::{FooterEntry, encode_footer};
 use super::header::{PACK_HEADER, Place, RECORD_HEADER, RecordHeader, RecordKind, encode_pack_header};
 use super::scan::{Scanner, Step};
+use super::synced::SyncedNote;
 use super::{CODEC_RAW, LogPos, Pos, SEAL_SIZE};
 use crate::store::bell::Bell;
 use crate::store::error::{Error, Result};
@@ -25,8 +28,10 @@ use crate::store::layout::{Layout, StoreId, private_file, sync_dir};
 use crate::store::media::{Media, Room, write_all_at};
 use crate::store::space::{Claim, Gate};
 
-/// As many unsynced bytes are synced at once, so that sealing a pack never waits long.
-const SYNC_BYTES: u64 = 16 << 20;
+/// As many unsynced bytes are synced without waiting for the time.
+const SYNC_AT: u64 = 16 << 20;
+/// As many unsynced bytes make appends wait: about what a disk takes in a second.
+const WAIT_AT: u64 = 512 << 20;
 
 /// A record to append.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +59,17 @@ pub struct Tail {
 
 struct Writer {
     tail: Tail,
+    /// Sealed packs that are not durable yet, in order.
+    sealed: Vec<Sealed>,
+    /// Whether a pack was made whose name is not durable yet.
+    new_name: bool,
     gate: Gate,
+}
+
+#[derive(Clone)]
+struct Sealed {
+    number: u32,
+    file: Arc<File>,
 }
 
 /// The log of a store, open for appending.
@@ -65,12 +80,15 @@ pub struct Log {
     media: Arc<dyn Media>,
     writer: Mutex<Writer>,
     end: AtomicU64,
-    sealed_bytes: AtomicU64,
+    /// Bytes in all packs, and how many of them are durable.
+    bytes: AtomicU64,
+    durable_bytes: AtomicU64,
     /// Whether a sync is under way; `durable` moves only under this lock.
     syncing: Mutex<bool>,
     durable: AtomicU64,
     bell: Bell,
     synced: Condvar,
+    note: SyncedNote,
     read_only: AtomicBool,
 }
 
@@ -81,22 +99,27 @@ impl Log {
         store: StoreId,
         packs: Arc<Packs>,
         media: Arc<dyn Media>,
+        note: SyncedNote,
         tail: Tail,
         sealed_bytes: u64,
     ) -> Log {
         let end = LogPos::new(tail.number, tail.end);
+        let bytes = sealed_bytes + u64::from(tail.end);
+        note.write(end);
         Log {
             layout,
             store,
             packs,
             media,
-            writer: Mutex::new(Writer { tail, gate: Gate::default() }),
+            writer: Mutex::new(Writer { tail, sealed: Vec::new(), new_name: false, gate: Gate::default() }),
             end: AtomicU64::new(end.0),
-            sealed_bytes: AtomicU64::new(sealed_bytes),
+            bytes: AtomicU64::new(bytes),
+            durable_bytes: AtomicU64::new(bytes),
             syncing: Mutex::new(false),
             durable: AtomicU64::new(end.0),
             bell: Bell::default(),
             synced: Condvar::new(),
+            note,
             read_only: AtomicBool::new(false),
         }
     }
@@ -117,14 +140,12 @@ impl Log {
 
     /// Bytes in all packs.
     pub fn bytes(&self) -> u64 {
-        self.sealed_bytes.load(Ordering::Relaxed) + u64::from(self.end().offset())
+        self.bytes.load(Ordering::Acquire)
     }
 
-    /// Bytes appended since the last sync (only those of the last pack: the others are durable).
+    /// Bytes that are not durable yet.
     pub fn unsynced(&self) -> u64 {
-        let (end, durable) = (self.end(), self.durable());
-        let from = if durable.pack() == end.pack() { durable.offset() } else { 0 };
-        u64::from(end.offset().saturating_sub(from))
+        self.bytes().saturating_sub(self.durable_bytes.load(Ordering::Acquire))
     }
 
     /// Whether a sync failed.
@@ -149,6 +170,9 @@ impl Log {
         records: &[NewRecord<'_>],
         publish: impl FnOnce(&[Pos], LogPos),
     ) -> Result<Vec<Pos>> {
+        if self.unsynced() >= WAIT_AT {
+            self.sync()?;
+        }
         let mut writer = self.writer.lock();
         self.check_writable()?;
         let bytes: u64 = records.iter().map(|r| u64::from(RECORD_HEADER) + r.payload.len() as u64).sum();
@@ -156,14 +180,14 @@ impl Log {
             return Err(Error::NoSpace(self.layout.root().to_owned()));
         }
         if writer.tail.sealed || writer.tail.end >= SEAL_SIZE {
-            self.begin_pack(&mut writer.tail)?;
+            self.begin_pack(&mut writer)?;
         }
         let placed = self.write(&mut writer.tail, records)?;
         let end = LogPos::new(writer.tail.number, writer.tail.end);
         self.end.store(end.0, Ordering::Release);
         publish(&placed, end);
         drop(writer);
-        if self.unsynced() >= SYNC_BYTES {
+        if self.unsynced() >= SYNC_AT {
             self.bell.ring();
         }
         Ok(placed)
@@ -208,30 +232,29 @@ impl Log {
             }
             return Err(self.error("write", &path, e));
         }
+        self.bytes.fetch_add(u64::from(end - tail.end), Ordering::AcqRel);
         tail.end = end;
         Ok(placed)
     }
 
-    /// Seals the tail, makes it durable and begins the next pack.
-    fn begin_pack(&self, tail: &mut Tail) -> Result<()> {
-        let path = self.packs.path(tail.number);
+    /// Seals the tail and begins the next pack.
+    fn begin_pack(&self, writer: &mut Writer) -> Result<()> {
+        let Writer { tail, sealed, new_name, .. } = writer;
         if !tail.sealed {
-            let entries = self.list_records(tail).map_err(|e| Error::io("read", &path, e))?;
+            let entries =
+                self.list_records(tail).map_err(|e| Error::io("read", &self.packs.path(tail.number), e))?;
             let payload = encode_footer(&entries, tail.end);
             let hash = RecordKind::Footer.hash(&payload);
             self.write(tail, &[NewRecord { kind: RecordKind::Footer, hash, payload: &payload }])?;
             tail.sealed = true;
             self.end.store(LogPos::new(tail.number, tail.end).0, Ordering::Release);
         }
-        // Before the next pack has a record: what is durable of the log has to be a prefix of it.
-        if let Err(e) = self.media.sync(&tail.file) {
-            self.fail(&format!("cannot sync {}: {e}", path.display()));
-            return Err(self.error("sync", &path, e));
-        }
         let number = tail.number + 1;
-        let file = create_pack(&self.layout.packs(), self.store, number)?;
-        self.sealed_bytes.fetch_add(u64::from(tail.end), Ordering::Relaxed);
-        *tail = Tail { number, file: Arc::new(file), end: PACK_HEADER, sealed: false };
+        let file = Arc::new(create_pack(&self.layout.packs(), self.store, number)?);
+        self.bytes.fetch_add(u64::from(PACK_HEADER), Ordering::AcqRel);
+        let full = std::mem::replace(tail, Tail { number, file, end: PACK_HEADER, sealed: false });
+        sealed.push(Sealed { number: full.number, file: full.file });
+        *new_name = true;
         Ok(())
     }
 
@@ -266,7 +289,7 @@ impl Log {
             }
             *syncing = true;
             drop(syncing);
-            let result = self.sync_tail();
+            let result = self.sync_packs();
             syncing = self.syncing.lock();
             *syncing = false;
             self.synced.notify_all();
@@ -274,17 +297,39 @@ impl Log {
         }
     }
 
-    fn sync_tail(&self) -> Result<LogPos> {
-        let (file, end) = {
+    /// Makes the packs as they now are durable, in order. One at a time does this.
+    fn sync_packs(&self) -> Result<LogPos> {
+        let (mut packs, new_name, end, bytes) = {
             let writer = self.writer.lock();
-            (Arc::clone(&writer.tail.file), LogPos::new(writer.tail.number, writer.tail.end))
+            let tail = &writer.tail;
+            let end = LogPos::new(tail.number, tail.end);
+            let mut packs = writer.sealed.clone();
+            packs.push(Sealed { number: tail.number, file: tail.file.clone() });
+            (packs, writer.new_name, end, self.bytes())
         };
-        self.media.sync(&file).map_err(|e| {
-            let path = self.packs.path(end.pack());
-            self.fail(&format!("cannot sync {}: {e}", path.display()));
-            self.error("sync", &path, e)
-        })?;
+        for pack in &packs {
+            self.synced_or_fail(self.media.sync(&pack.file), &self.packs.path(pack.number))?;
+        }
+        if new_name {
+            let dir = self.layout.packs();
+            self.synced_or_fail(sync_dir(&dir), &dir)?;
+        }
+        packs.pop();
+        let mut writer = self.writer.lock();
+        writer.sealed.drain(..packs.len());
+        // A pack made meanwhile is the tail now, and its name still to be synced.
+        writer.new_name &= writer.tail.number != end.pack();
+        drop(writer);
+        self.durable_bytes.fetch_max(bytes, Ordering::AcqRel);
+        self.note.write(end);
         Ok(end)
+    }
+
+    fn synced_or_fail(&self, result: io::Result<()>, path: &Path) -> Result<()> {
+        result.map_err(|e| {
+            self.fail(&format!("cannot sync {}: {e}", path.display()));
+            self.error("sync", path, e)
+        })
     }
 
     fn fail(&self, why: &str) {
@@ -303,15 +348,13 @@ impl Log {
     }
 }
 
-/// Makes an empty pack, durably.
+/// Makes an empty pack; it is for the caller to make it and its name durable.
 pub(in crate::store) fn create_pack(dir: &Path, store: StoreId, number: u32) -> Result<File> {
     let path = pack_path(dir, number);
     let make = || {
         let file = private_file().create_new(true).open(&path)?;
         let header = encode_pack_header(store, number);
-        let written = std::os::unix::fs::FileExt::write_all_at(&file, &header, 0)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| sync_dir(dir));
+        let written = std::os::unix::fs::FileExt::write_all_at(&file, &header, 0);
         if written.is_err() {
             fs::remove_file(&path)?;
         }

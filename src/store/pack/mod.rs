@@ -2,8 +2,7 @@
 //!
 //! A pack is a 40-byte header and records one after the other; a record is a 56-byte header and its
 //! payload. All integers are big-endian. A pack of [`SEAL_SIZE`] bytes is sealed with a footer that
-//! lists its records, made durable, and never written again; then the next one is begun, so no record
-//! of a pack is durable before all records of the packs before it are.
+//! lists its records and never written again, and the next one is begun.
 //!
 //! A record header's checksum covers the store's id, the pack's number and the record's offset, so a
 //! header found anywhere else (a pack stored as a file in another pack, say) is not taken for one.
@@ -13,6 +12,7 @@ mod footer;
 mod header;
 mod log;
 mod scan;
+mod synced;
 
 pub use files::Packs;
 pub use footer::{FooterEntry, read_footer};
@@ -22,6 +22,7 @@ pub use header::{
 pub(super) use log::create_pack;
 pub use log::{Log, NewRecord, Tail};
 pub use scan::{Payload, Scanner, Step, read_record};
+pub use synced::SyncedNote;
 
 /// A pack is sealed once it has this many bytes.
 pub const SEAL_SIZE: u32 = 64 << 20;

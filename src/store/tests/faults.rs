@@ -180,21 +180,61 @@ fn syncs_at_the_same_time_are_shared() {
 }
 
 #[test]
-fn an_index_that_fails_is_opened_anew_and_misses_nothing() {
+fn what_an_apply_could_not_finish_is_not_lost() {
     let (dir, _, store) = faulty_store();
     let mut history = History::new(DS);
     history.add(&store, file_ops("a", Ino(2), Content::Empty));
-    // The state is frozen by an apply that fails in its sync, then goes through after a reopen.
     let broken = || Err(Error::Index("broken".into()));
     assert!(store.index.apply(broken).is_err());
     history.add(&store, file_ops("b", Ino(3), Content::Empty));
     assert!(entry(&store, "a", VersionNo(2)).is_some());
-    store.index.reopen().unwrap();
     store.index.apply(|| store.log.sync()).unwrap();
-    assert!(entry(&store, "a", VersionNo(2)).is_some() && entry(&store, "b", VersionNo(2)).is_some());
+    let both = |store: &Store| ["a", "b"].map(|f| entry(store, f, VersionNo(2)).is_some());
+    assert_eq!(both(&store), [true, true]);
     drop(store);
-    let store = Store::open(dir.path()).unwrap();
-    assert!(entry(&store, "a", VersionNo(2)).is_some() && entry(&store, "b", VersionNo(2)).is_some());
+    assert_eq!(both(&Store::open(dir.path()).unwrap()), [true, true]);
+}
+
+#[test]
+fn the_index_takes_any_number_of_entries_in_bounded_memory() {
+    let (_dir, store) = new_store();
+    let keys = |round: u64| (0..1000).map(move |i| (round * 1000 + i).to_be_bytes());
+    for round in 0..300 {
+        store.index.wait_for_room().unwrap();
+        let key = |n: [u8; 8]| [&b"c"[..], blake3::hash(&n).as_bytes()].concat();
+        let changes = keys(round).map(|n| index::change::Change::Put(key(n), vec![0; 17]));
+        store.index.publish(changes, store.log.end());
+        assert!(store.index.memory() < index::WAIT_AT + 1000 * 200, "round {round}");
+    }
+    let mut range = store.index.scan(b"c");
+    let mut count = 0;
+    while range.next_entry().unwrap().is_some() {
+        count += 1;
+    }
+    assert_eq!(count, 300_000);
+}
+
+#[test]
+fn a_pack_that_cannot_be_sealed_or_followed_is_tried_again() {
+    let (dir, media, store) = faulty_store();
+    let filler = noise(pack::SEAL_SIZE as usize, 1);
+    let filler: Vec<&[u8]> = filler.chunks(100_000).collect();
+    store.put_chunks(&filler).unwrap();
+    media.budget.store(1000, SeqCst);
+    assert!(matches!(store.put_chunks(&[b"x"]), Err(Error::NoSpace(_))));
+    media.budget.store(0, SeqCst);
+    let second = dir.path().join("packs/00000002.pack");
+    std::fs::create_dir(&second).unwrap();
+    assert!(matches!(store.put_chunks(&[b"x"]), Err(Error::Io { .. })));
+    assert!(matches!(store.put_chunks(&[b"x"]), Err(Error::Io { .. })));
+    store.sync().unwrap();
+    std::fs::remove_dir(&second).unwrap();
+    let chunk = put(&store, b"x");
+    assert_eq!(packs_of(dir.path()).len(), 2);
+    let verdict = store.verify(|_| std::ops::ControlFlow::Continue(())).unwrap();
+    assert_eq!(verdict.damages, []);
+    kill(store);
+    assert_eq!(read(&Store::open(dir.path()).unwrap(), chunk).unwrap(), b"x");
 }
 
 #[test]

@@ -20,6 +20,12 @@ use crate::model::{
 
 const DS: DatasetId = DatasetId(1);
 
+/// Stores are shared between threads.
+const _: fn() = || {
+    fn shared<T: Send + Sync>() {}
+    shared::<Store>();
+};
+
 fn new_store() -> (TempDir, Store) {
     let dir = TempDir::new().unwrap();
     let store = Store::open_or_init(dir.path()).unwrap();

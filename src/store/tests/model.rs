@@ -146,7 +146,7 @@ fn dump(dir: &Path) -> Vec<index::Entry> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
     fn every_version_stays_what_it_was(steps in steps()) {

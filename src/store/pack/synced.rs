@@ -1,0 +1,69 @@
+//! A note of how far the log is known to be durable, beside the packs: the file `synced` with the
+//! pack number and offset (4 bytes each), then the same bytes inverted.
+//!
+//! It is written after each sync and never synced itself: an old one tells less, but nothing wrong.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::LogPos;
+use crate::store::error::{Error, Result};
+use crate::store::layout::private_file;
+
+/// The note, open for writing.
+#[derive(Debug)]
+pub struct SyncedNote(File);
+
+impl SyncedNote {
+    /// Opens the note in `path`, making it if it is not there, and gives what it says: the start of
+    /// the log where it says nothing.
+    pub fn open(path: &Path) -> Result<(SyncedNote, LogPos)> {
+        let open = || -> io::Result<_> {
+            let file = private_file().read(true).create(true).open(path)?;
+            let mut bytes = [0; 16];
+            match file.read_exact_at(&mut bytes, 0) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => bytes = [0; 16],
+                Err(e) => return Err(e),
+            }
+            Ok((file, decode(bytes).unwrap_or_default()))
+        };
+        let (file, synced) = open().map_err(|e| Error::io("open", path, e))?;
+        Ok((SyncedNote(file), synced))
+    }
+
+    /// Notes that the log is durable up to `end`.
+    pub fn write(&self, end: LogPos) {
+        if let Err(e) = self.0.write_all_at(&encode(end), 0) {
+            log::warn!("cannot note how far the log is durable: {e}; recovery would take longer");
+        }
+    }
+}
+
+fn encode(end: LogPos) -> [u8; 16] {
+    (u128::from(end.0) << 64 | u128::from(!end.0)).to_be_bytes()
+}
+
+fn decode(bytes: [u8; 16]) -> Option<LogPos> {
+    let value = u128::from_be_bytes(bytes);
+    let (end, inverted) = ((value >> 64) as u64, value as u64);
+    (end == !inverted).then_some(LogPos(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_keep_their_bytes_and_torn_ones_say_nothing() {
+        let bytes = encode(LogPos::new(1, 2));
+        assert_eq!(bytes, [0, 0, 0, 1, 0, 0, 0, 2, 255, 255, 255, 254, 255, 255, 255, 253]);
+        assert_eq!(decode(bytes), Some(LogPos::new(1, 2)));
+        let mut torn = bytes;
+        torn[7] = 3;
+        assert_eq!(decode(torn), None);
+        assert_eq!(decode([0; 16]), None);
+    }
+}
