@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -14,13 +15,14 @@ use fuser::{
     ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl,
     ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::RwLock;
 
 use crate::dataset::{Attr, Caller, Error, RenameMode, Result, SetAttr, XattrSet};
 use crate::model::{Kind, Timestamp};
 use crate::view::{Entry, FileSystem, Lifetime, NodeId, SeekTo};
 
 use super::errno::errno;
+use super::pool::Pool;
 
 /// Largest read and write request.
 const MAX_IO: u32 = 1 << 20;
@@ -50,21 +52,32 @@ pub struct Adapter {
     gate: Arc<RwLock<()>>,
     /// Whether the kernel is to open files and directories without asking.
     no_open: bool,
+    pool: Pool,
 }
 
 impl Adapter {
     /// An adapter that holds `gate` shared while it serves a request.
-    pub fn new(fs: Arc<FileSystem>, gate: Arc<RwLock<()>>) -> Adapter {
+    pub fn new(fs: Arc<FileSystem>, gate: Arc<RwLock<()>>) -> io::Result<Adapter> {
         let no_open = fs.is_pinned();
-        Adapter { fs, gate, no_open }
+        Ok(Adapter { fs, gate, no_open, pool: Pool::start()? })
     }
 
     /// Runs a handler; if it panics, its reply is dropped, which answers EIO.
     fn serve(&self, what: &str, handler: impl FnOnce(&FileSystem)) {
-        let _under_way: RwLockReadGuard<'_, ()> = self.gate.read_recursive();
-        if catch_unwind(AssertUnwindSafe(|| handler(&self.fs))).is_err() {
-            log::error!("a {what} request failed by a defect; the mount lives on");
-        }
+        serve(&self.fs, &self.gate, what, handler);
+    }
+
+    /// Runs a handler that may take long, on a thread of its own.
+    fn serve_slow(&self, what: &'static str, handler: impl FnOnce(&FileSystem) + Send + 'static) {
+        let (fs, gate) = (self.fs.clone(), self.gate.clone());
+        self.pool.run(move || serve(&fs, &gate, what, handler));
+    }
+}
+
+fn serve(fs: &FileSystem, gate: &RwLock<()>, what: &str, handler: impl FnOnce(&FileSystem)) {
+    let _under_way = gate.read_recursive();
+    if catch_unwind(AssertUnwindSafe(|| handler(fs))).is_err() {
+        log::error!("a {what} request failed by a defect; the mount lives on");
     }
 }
 
@@ -164,7 +177,7 @@ fn node(ino: INodeNo) -> NodeId {
 }
 
 impl Filesystem for Adapter {
-    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
         for flag in WANTED {
             if config.add_capabilities(flag).is_err() {
                 log::debug!("the kernel does not have {flag:?}");
@@ -415,7 +428,8 @@ impl Filesystem for Adapter {
     }
 
     fn fsync(&self, request: &Request, _: INodeNo, fh: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.serve("fsync", |fs| reply_empty("fsync", reply, fs.fsync(caller(request), fh.0)));
+        let by = caller(request);
+        self.serve_slow("fsync", move |fs| reply_empty("fsync", reply, fs.fsync(by, fh.0)));
     }
 
     fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -479,7 +493,7 @@ impl Filesystem for Adapter {
     }
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.serve("fsyncdir", |fs| reply_empty("fsyncdir", reply, fs.fsync_dir(node(ino))));
+        self.serve_slow("fsyncdir", move |fs| reply_empty("fsyncdir", reply, fs.fsync_dir(node(ino))));
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
@@ -520,8 +534,15 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        self.serve("getxattr", |fs| {
-            reply_xattr("getxattr", reply, size, fs.get_xattr(caller(request), node(ino), name.as_bytes()));
+        let (by, name) = (caller(request), name.as_bytes());
+        if !FileSystem::is_virtual_xattr(name) {
+            return self.serve("getxattr", |fs| {
+                reply_xattr("getxattr", reply, size, fs.get_xattr(by, node(ino), name));
+            });
+        }
+        let name = name.to_vec();
+        self.serve_slow("getxattr", move |fs| {
+            reply_xattr("getxattr", reply, size, fs.get_xattr(by, node(ino), &name));
         });
     }
 

@@ -6,6 +6,7 @@
 mod adapter;
 mod errno;
 mod mount;
+mod pool;
 
 pub use errno::errno;
 pub use mount::{Mount, MountOptions, mount, unmount};

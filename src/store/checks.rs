@@ -1,11 +1,19 @@
 //! Questions asked before something is changed, so that what would fail is refused whole.
 
+use std::time::{Duration, Instant};
+
 use super::error::{Error, Result};
 use super::space::reserve;
 use super::{Objects, Store};
 
 /// Room that a change of names may need, in bytes, beyond what is kept from everything.
 const RECORD_ROOM: u64 = 2 << 20;
+/// Free space that cannot be used up within [`FRESH`], so that a look at the disk is good for as long.
+const PLENTY: u64 = 4 << 30;
+const FRESH: Duration = Duration::from_millis(250);
+
+/// When the disk was last seen to have plenty of room.
+pub type Plenty = parking_lot::Mutex<Option<Instant>>;
 
 impl Store {
     /// Refuses where nothing can be recorded: after a failed sync, or on a disk so full that not even a
@@ -14,16 +22,20 @@ impl Store {
         if self.is_read_only() {
             return Err(Error::ReadOnly(self.path().to_owned()));
         }
-        self.check_free(RECORD_ROOM)
+        let mut plenty = self.plenty.lock();
+        if plenty.is_some_and(|seen| seen.elapsed() < FRESH) {
+            return Ok(());
+        }
+        let free = self.room()?.free;
+        *plenty = (free >= PLENTY).then(Instant::now);
+        if free < RECORD_ROOM { Err(Error::NoSpace(self.path().to_owned())) } else { Ok(()) }
     }
 
     /// Refuses where there is no room for `bytes` of data.
     pub fn check_room(&self, bytes: u64) -> Result<()> {
-        self.check_free(bytes.saturating_add(reserve(self.room()?.total)))
-    }
-
-    fn check_free(&self, bytes: u64) -> Result<()> {
-        if self.room()?.free < bytes { Err(Error::NoSpace(self.path().to_owned())) } else { Ok(()) }
+        let room = self.room()?;
+        let wanted = bytes.saturating_add(reserve(room.total));
+        if room.free < wanted { Err(Error::NoSpace(self.path().to_owned())) } else { Ok(()) }
     }
 
     /// What statvfs(2) says of the store's disk.

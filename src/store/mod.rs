@@ -67,6 +67,7 @@ pub struct Store {
     index: Arc<Index>,
     heads: Mutex<put::Heads>,
     verified: read::Verified,
+    plenty: checks::Plenty,
     /// Objects found damaged; put again, they are stored again.
     damaged: Mutex<HashSet<[u8; 32]>>,
     followers: Option<Followers>,
@@ -149,6 +150,7 @@ impl Store {
             index,
             heads: Mutex::default(),
             verified: read::Verified::default(),
+            plenty: checks::Plenty::default(),
             damaged: Mutex::new(damaged),
             followers: Some(followers),
             _lock: lock,

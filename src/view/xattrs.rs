@@ -41,6 +41,11 @@ impl Default for Digests {
 }
 
 impl FileSystem {
+    /// Whether an extended attribute is computed when it is asked for.
+    pub fn is_virtual_xattr(name: &[u8]) -> bool {
+        name.starts_with(PREFIX)
+    }
+
     /// The value of an extended attribute.
     pub fn get_xattr(&self, by: Caller, id: NodeId, name: &[u8]) -> Result<Vec<u8>> {
         let node = self.node(id)?;
