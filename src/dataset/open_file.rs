@@ -24,6 +24,8 @@ pub struct OpenFile {
     blank: AtomicBool,
     /// Thread that wrote last; 0 if none did, or only the kernel on somebody's behalf.
     writer: AtomicU32,
+    /// Open handles that may be written through.
+    writing_handles: AtomicU32,
 }
 
 impl OpenFile {
@@ -36,6 +38,7 @@ impl OpenFile {
             written_at: AtomicI64::new(NEVER),
             blank: AtomicBool::new(false),
             writer: AtomicU32::new(0),
+            writing_handles: AtomicU32::new(0),
         }
     }
 
@@ -65,6 +68,17 @@ impl OpenFile {
     pub fn is_closed_by_writer(&self, pid: u32) -> bool {
         let writer = self.writer.load(Ordering::Acquire);
         writer == 0 || writer == pid || !are_different_processes(writer, pid)
+    }
+
+    /// Counts a handle that may be written through.
+    pub fn begin_writing(&self) {
+        self.writing_handles.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Counts a handle of [`OpenFile::begin_writing`] as gone. Whether it was the last: the kernel tells
+    /// of closed handles late, when the file may be open and half written again.
+    pub fn end_writing(&self) -> bool {
+        self.writing_handles.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     /// Lets a time of change that was set by request stand against earlier writes.

@@ -86,6 +86,9 @@ impl FileSystem {
         if created {
             file.edit().begin_blank();
         }
+        if flushes {
+            file.begin_writing();
+        }
         let handle = Handle::Live {
             dataset: dataset.clone(),
             ino,
@@ -328,7 +331,7 @@ impl FileSystem {
     pub fn release(&self, by: Caller, fh: u64) {
         let Some(handle) = self.handles.remove(fh) else { return };
         if let Handle::Live { dataset, ino, file, flushes, .. } = &*handle {
-            if *flushes {
+            if *flushes && file.end_writing() {
                 let done = dataset.flush(by, *ino, file).and_then(|()| dataset.closed(by, *ino));
                 if let Err(error) = done {
                     log::error!("dataset {}: what was written to a file is lost: {error}", dataset.name());

@@ -36,6 +36,30 @@ fn a_version_is_there_when_close_returns() {
     }
 }
 
+/// A file that is written again and again without a pause has a version for each close and no other,
+/// though the kernel tells of closed files late, and somebody looks at the history all the while.
+#[test]
+fn only_closed_states_are_versions() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    let program = "
+import os, sys, threading
+def write():
+    for n in range(1, 301):
+        with open(sys.argv[1] + '/f', 'w') as f:
+            f.write(str(n))
+writer = threading.Thread(target=write)
+writer.start()
+while writer.is_alive():
+    os.path.lexists(sys.argv[1] + '/@v1000')
+";
+    python(program, &[d.root()]);
+    for n in 1..=300 {
+        assert_eq!(d.text(&format!("@v{n}/f")), format!("{n}"));
+    }
+    assert_eq!(d.versions(), 300);
+}
+
 /// What a copy tool does to one file (create, write, mode, times, owner, close) is one version.
 #[test]
 fn copying_one_file_is_one_version() {
