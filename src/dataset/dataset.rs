@@ -15,7 +15,7 @@ use super::author::{Authors, Caller};
 use super::error::Result;
 use super::frozen::Frozen;
 use super::live::{Head, Live};
-use super::open_file::OpenFile;
+use super::open_file::{Edit, OpenFile};
 
 /// A dataset. All methods may be called from any thread.
 #[derive(Debug)]
@@ -214,7 +214,10 @@ impl Dataset {
     /// close a duplicate of the descriptor before anything is written, and that makes no version. It is
     /// part of the next one, at the latest when the last descriptor is closed ([`Dataset::closed`]).
     pub fn flush(&self, by: Caller, ino: Ino, file: &OpenFile) -> Result<()> {
-        let mut edit = file.edit();
+        self.flush_edit(by, ino, file, file.edit())
+    }
+
+    fn flush_edit(&self, by: Caller, ino: Ino, file: &OpenFile, mut edit: Edit<'_>) -> Result<()> {
         if !edit.is_dirty() && !self.lock().live.is_held(ino) {
             return Ok(());
         }
@@ -225,8 +228,17 @@ impl Dataset {
         self.make_durable()
     }
 
-    /// What the close of the last descriptor of a file does after [`Dataset::flush`].
-    pub fn closed(&self, by: Caller, ino: Ino) -> Result<()> {
+    /// What follows when a handle is gone for good: the last one flushes, and has a version of a blank
+    /// file cut.
+    ///
+    /// The kernel tells of it late, when the file may be open and emptied or half written again: that is
+    /// no state to keep.
+    pub fn closed(&self, by: Caller, ino: Ino, file: &OpenFile) -> Result<()> {
+        let edit = file.edit();
+        if file.is_being_written() {
+            return Ok(());
+        }
+        self.flush_edit(by, ino, file, edit)?;
         let mut state = self.lock();
         if state.blank.remove(&ino) { self.changed(&mut state, by) } else { Ok(()) }
     }

@@ -70,15 +70,19 @@ impl OpenFile {
         writer == 0 || writer == pid || !are_different_processes(writer, pid)
     }
 
-    /// Counts a handle that may be written through.
+    /// Counts a handle that may be written through. To be called before the handle changes anything.
     pub fn begin_writing(&self) {
         self.writing_handles.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Counts a handle of [`OpenFile::begin_writing`] as gone. Whether it was the last: the kernel tells
-    /// of closed handles late, when the file may be open and half written again.
-    pub fn end_writing(&self) -> bool {
-        self.writing_handles.fetch_sub(1, Ordering::AcqRel) == 1
+    /// Counts a handle of [`OpenFile::begin_writing`] as gone.
+    pub fn end_writing(&self) {
+        self.writing_handles.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether some handle may be written through.
+    pub fn is_being_written(&self) -> bool {
+        self.writing_handles.load(Ordering::Acquire) > 0
     }
 
     /// Lets a time of change that was set by request stand against earlier writes.

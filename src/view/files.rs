@@ -72,12 +72,16 @@ impl FileSystem {
             dataset.close(ino);
             return Err(Error::Invalid("not a file".into()));
         };
+        if flushes {
+            file.begin_writing();
+        }
         if flags & libc::O_TRUNC != 0 {
             let mut edit = file.edit();
             let truncated = edit.write().truncate(dataset.objects(), 0);
             edit.begin_blank();
             drop(edit);
             if let Err(error) = truncated {
+                file.end_writing();
                 dataset.close(ino);
                 return Err(error.into());
             }
@@ -85,9 +89,6 @@ impl FileSystem {
         }
         if created {
             file.edit().begin_blank();
-        }
-        if flushes {
-            file.begin_writing();
         }
         let handle = Handle::Live {
             dataset: dataset.clone(),
@@ -331,9 +332,9 @@ impl FileSystem {
     pub fn release(&self, by: Caller, fh: u64) {
         let Some(handle) = self.handles.remove(fh) else { return };
         if let Handle::Live { dataset, ino, file, flushes, .. } = &*handle {
-            if *flushes && file.end_writing() {
-                let done = dataset.flush(by, *ino, file).and_then(|()| dataset.closed(by, *ino));
-                if let Err(error) = done {
+            if *flushes {
+                file.end_writing();
+                if let Err(error) = dataset.closed(by, *ino, file) {
                     log::error!("dataset {}: what was written to a file is lost: {error}", dataset.name());
                     if let Err(error) = dataset.give_up(by, *ino, file) {
                         log::error!("dataset {}: {error}", dataset.name());

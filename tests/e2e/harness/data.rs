@@ -137,8 +137,9 @@ pub fn sample_tree(root: &Path, seed: u64, files: usize) {
     age(root);
 }
 
-/// Sets times of the past with nanoseconds, each its own, as files that are copied have them.
-fn age(root: &Path) {
+/// Sets times of the past with nanoseconds, each its own, as files that are copied have them (rsync
+/// takes files of the same size and second for equal).
+pub fn age(root: &Path) {
     // Reversed, so that a directory comes after all that is in it.
     for (n, path) in facts(root).into_keys().rev().enumerate() {
         let time = Timespec { tv_sec: 1_000_000_000 + n as i64, tv_nsec: 123_456_789 };
