@@ -166,8 +166,9 @@ impl Dataset {
     pub fn tick(&self) -> Result<()> {
         // A change under way shows that the dataset is not quiet.
         let Some(mut state) = self.state.try_lock() else { return Ok(()) };
-        state.live.trim();
-        if state.live.is_idle() {
+        let State { live, blank, .. } = &mut *state;
+        live.trim();
+        if live.is_idle_but_for(blank)? {
             return Ok(());
         }
         let quiet = state.changed_at.elapsed();

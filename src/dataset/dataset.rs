@@ -263,6 +263,7 @@ impl Dataset {
         }
         if blank {
             state.blank.insert(ino);
+            state.changed_by = by;
             return self.log_pending(state);
         }
         state.blank.remove(&ino);

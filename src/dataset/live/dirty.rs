@@ -123,6 +123,21 @@ impl Live {
         self.dirty.is_idle()
     }
 
+    /// Whether nothing asks for a version but the making or emptying of these files.
+    pub fn is_idle_but_for(&mut self, files: &BTreeSet<Ino>) -> Result<bool> {
+        if self.dirty.attributes || !self.dirty.contents.is_subset(files) {
+            return Ok(false);
+        }
+        let places: Vec<Place> = self.dirty.slots.keys().copied().collect();
+        for place in places {
+            let named = self.entries(place.dir)?.trie.get(&place.key).map(|slot| slot.ino);
+            if !named.is_some_and(|ino| files.contains(&ino)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The changes since the head version, as operations.
     pub fn changes(&mut self) -> Result<Vec<Op>> {
         let dirty = std::mem::take(&mut self.dirty);
