@@ -52,6 +52,7 @@ impl FileSystem {
         if let Some(name) = name.strip_prefix(PREFIX) {
             return self.virtual_xattr(by, &node, name);
         }
+        check_supported(name)?;
         let mut list = self.xattrs(&node)?;
         let at = list.iter().position(|(n, _)| n == name).ok_or(Error::NoXattr)?;
         Ok(list.swap_remove(at).1)
@@ -140,14 +141,19 @@ impl FileSystem {
     }
 }
 
-/// Which names can be set: neither the virtual ones nor access control lists, which the kernel would
-/// have to enforce.
+/// Which names there are: no access control lists, which the kernel would have to enforce, and no SELinux
+/// labels. Programs that list directories ask for both of every file, unless told once that there are none.
+fn check_supported(name: &[u8]) -> Result<()> {
+    if name.starts_with(b"system.") || name == b"security.selinux" {
+        return Err(Error::Unsupported("this extended attribute"));
+    }
+    Ok(())
+}
+
+/// Which names can be set: those there are, but for the virtual ones.
 fn check_name(name: &[u8]) -> Result<()> {
     if name.starts_with(PREFIX) {
         return Err(Error::NotPermitted("user.strata.* attributes are computed".into()));
     }
-    if name.starts_with(b"system.") {
-        return Err(Error::Unsupported("setting system.* attributes"));
-    }
-    Ok(())
+    check_supported(name)
 }
