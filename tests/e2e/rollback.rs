@@ -55,7 +55,10 @@ fn rsync_back_stores_no_data() {
     let d = m.dataset("d");
     let good = damaged(&d, &m.outside());
     let unique = m.unique_bytes();
-    shell("cd \"$1\" && rsync -aHc --modify-window=-1 --delete \"@$2/\" ./", &[d.root().as_os_str(), good.as_ref()]);
+    shell(
+        "cd \"$1\" && rsync -aHc --modify-window=-1 --delete \"@$2/\" ./",
+        &[d.root().as_os_str(), good.as_ref()],
+    );
     assert_same_tree(d.root(), &m.outside());
     assert_eq!(m.unique_bytes() - unique, 0, "bytes of new chunks");
 }
