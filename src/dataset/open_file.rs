@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
-use parking_lot::{RwLock, RwLockWriteGuard};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::model::{Content, Timestamp};
 use crate::store::{Objects, Result, WorkingFile};
@@ -92,7 +92,19 @@ impl OpenFile {
 
     /// Reads at `offset`; fewer bytes than `out` has only at the end of the file.
     pub fn read(&self, objects: &Objects, offset: u64, out: &mut [u8]) -> Result<usize> {
-        self.working.read().read_at(objects, offset, out)
+        self.look().read_at(objects, offset, out)
+    }
+
+    /// Takes the lock for reading, when no thread is storing what was written.
+    fn look(&self) -> RwLockReadGuard<'_, WorkingFile> {
+        loop {
+            let working = self.working.read();
+            if !working.is_ahead() {
+                return working;
+            }
+            drop(working);
+            self.working.write().join();
+        }
     }
 
     /// Takes the lock for a change.
@@ -102,12 +114,12 @@ impl OpenFile {
 
     /// Where data starts at or after `offset` ([`None`]: nowhere).
     pub fn next_data(&self, objects: &Objects, offset: u64) -> Result<Option<u64>> {
-        self.working.read().next_data(objects, offset)
+        self.look().next_data(objects, offset)
     }
 
     /// Where a hole starts at or after `offset` ([`None`]: `offset` is past the end).
     pub fn next_hole(&self, objects: &Objects, offset: u64) -> Result<Option<u64>> {
-        self.working.read().next_hole(objects, offset)
+        self.look().next_hole(objects, offset)
     }
 }
 

@@ -60,6 +60,42 @@ while writer.is_alive():
     assert_eq!(d.versions(), 300);
 }
 
+/// A shell's redirection is one version, though the shell closes a duplicate of the descriptor before
+/// anything is written; a file that is only made is one too.
+#[test]
+fn a_shell_redirection_is_one_version() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    let run = |script: &str| drop(shell(&format!("cd \"$1\" && {script}"), &[d.root()]));
+    d.cuts(1, "a new file", || run("echo one > f"));
+    assert_eq!(d.text("@v1/f"), "one\n");
+    d.cuts(1, "an old file", || run("echo two > f"));
+    assert_eq!(d.text("@v2/f"), "two\n");
+    d.cuts(1, "appending", || run("echo three >> f"));
+    d.cuts(0, "the same bytes again", || run("printf 'two\\nthree\\n' > f"));
+    d.cuts(1, "an empty file", || run(": > empty"));
+    d.cuts(1, "emptying a file", || run(": > f"));
+    d.cuts(1, "touch", || run("touch touched"));
+    assert_eq!(d.bytes("@latest/f"), b"");
+}
+
+/// A child that closes what it inherited before it runs another program ends nothing: the writer does.
+#[test]
+fn a_close_by_a_child_is_not_the_end_of_writing() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    let program = "
+import os, subprocess, sys
+f = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
+for n in range(5):
+    os.write(f, b'part ')
+    subprocess.run(['true'], check=True, close_fds=False)
+os.close(f)
+";
+    d.cuts(1, "a writer that runs other programs meanwhile", || drop(python(program, &[d.path("f")])));
+    assert_eq!(d.text("@v1/f"), "part ".repeat(5));
+}
+
 /// What a copy tool does to one file (create, write, mode, times, owner, close) is one version.
 #[test]
 fn copying_one_file_is_one_version() {

@@ -52,3 +52,19 @@ fn virtual_attributes_are_not_listed_or_set() {
     }
     assert_eq!(d.versions(), 1);
 }
+
+/// Access control lists are refused, read or set, and not half kept; copying goes on without them.
+#[test]
+fn access_control_lists_are_refused() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("f", "x");
+    // Version 2; owner rw, group r, others none.
+    let acl = [
+        2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 4, 0, 4, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255,
+        255, 255,
+    ];
+    let name = "system.posix_acl_access";
+    refused(setxattr(d.path("f"), name, &acl, XattrFlags::empty()), Errno::OPNOTSUPP);
+    refused(getxattr(d.path("f"), name, &mut [0; 64][..]), Errno::OPNOTSUPP);
+}

@@ -57,14 +57,14 @@ impl<'a> Builder<'a> {
 
     /// The content of all bytes.
     pub fn finish(mut self) -> Result<Content> {
-        self.stream.finish(self.objects)?;
+        self.stream.finish(self.objects.store())?;
         self.pass_on()?;
         self.tree.finish()
     }
 
     fn drain(&mut self) -> Result<()> {
         if self.stream.is_full() {
-            self.stream.drain(self.objects)?;
+            self.stream.drain(self.objects.store())?;
             self.pass_on()?;
         }
         Ok(())

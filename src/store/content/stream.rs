@@ -5,7 +5,7 @@ use crate::model::Piece;
 use crate::model::content::CHUNK_MAX;
 use crate::store::chunker::find_cut;
 use crate::store::error::Result;
-use crate::store::manifest::Objects;
+use crate::store::objects::ObjectStore;
 
 /// Chunks and pieces that may wait for others.
 const FOUND_MAX: usize = 1024;
@@ -133,22 +133,22 @@ impl ChunkStream {
     }
 
     /// Stores all whole chunks, in one call. After an error all is as before.
-    pub fn drain(&mut self, objects: &Objects) -> Result<()> {
+    pub fn drain(&mut self, store: &dyn ObjectStore) -> Result<()> {
         self.search();
-        self.store_found(objects)
+        self.store_found(store)
     }
 
     /// Stores everything, the bytes after the last cut as the file's last chunk. After an error all
     /// is as before.
-    pub fn finish(&mut self, objects: &Objects) -> Result<()> {
+    pub fn finish(&mut self, store: &dyn ObjectStore) -> Result<()> {
         self.search();
         let last = self.buf.len() - self.cut;
         if last == 0 {
-            return self.store_found(objects);
+            return self.store_found(store);
         }
         let searched = self.searched;
         self.found_chunk(last);
-        let result = self.store_found(objects);
+        let result = self.store_found(store);
         if result.is_err() {
             self.found.pop();
             self.cut -= last;
@@ -171,7 +171,7 @@ impl ChunkStream {
         self.searched = 0;
     }
 
-    fn store_found(&mut self, objects: &Objects) -> Result<()> {
+    fn store_found(&mut self, store: &dyn ObjectStore) -> Result<()> {
         let mut rest = &self.buf[..];
         let mut chunks = Vec::new();
         let mut pieces = Vec::with_capacity(self.found.len());
@@ -189,7 +189,7 @@ impl ChunkStream {
                 }
             });
         }
-        let refs = if chunks.is_empty() { Vec::new() } else { objects.put_chunks(&chunks)? };
+        let refs = if chunks.is_empty() { Vec::new() } else { store.put_chunks(&chunks)? };
         let mut refs = refs.into_iter().map(Piece::Data);
         for piece in pieces.into_iter().filter_map(|known| known.or_else(|| refs.next())) {
             push_merged(&mut self.pieces, piece);

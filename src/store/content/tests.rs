@@ -156,12 +156,12 @@ fn after_an_error_a_stream_goes_on_as_before() {
     for part in data.chunks(300_000) {
         stream.write(part);
         store.fail_after(0);
-        stream.drain(&objects).unwrap_err();
+        stream.drain(objects.store()).unwrap_err();
     }
     store.fail_after(0);
-    stream.finish(&objects).unwrap_err();
+    stream.finish(objects.store()).unwrap_err();
     stream.write(&data);
-    stream.finish(&objects).unwrap();
+    stream.finish(objects.store()).unwrap();
     let pieces = stream.pieces();
     let expected = content_of(&objects, &[&data[..], &data[..]].concat());
     let expected: Vec<Piece> = pieces_from(&objects, &expected, 0).map(|piece| piece.unwrap().1).collect();

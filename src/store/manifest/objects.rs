@@ -36,6 +36,11 @@ impl Objects {
         &*self.store
     }
 
+    /// The store itself, to be taken to another thread.
+    pub(in crate::store) fn share_store(&self) -> Arc<dyn ObjectStore> {
+        self.store.clone()
+    }
+
     /// See [`ObjectStore::put_chunks`].
     pub fn put_chunks(&self, chunks: &[&[u8]]) -> Result<Vec<ChunkRef>> {
         self.store.put_chunks(chunks)

@@ -10,6 +10,10 @@
 //! - memory stays within a few MiB, whatever is written;
 //! - after an error nothing written before is lost: it can be read, and settled later.
 //!
+//! A long tail is stored by another thread while more is written. Whoever wants anything else than write on
+//! waits for it: methods that change the file do so themselves, before those that only read, call
+//! [`join`](WorkingFile::join).
+//!
 //! What it does not know: who else has the file open. Callers see to it that one thread at a time
 //! changes it.
 
@@ -23,7 +27,7 @@ use std::path::Path;
 use self::extents::{Extents, Kind};
 use self::tail::Tail;
 use super::content::{self, BLOCK, read_at, read_pieces};
-use super::error::Result;
+use super::error::{Error, Result};
 use super::manifest::Objects;
 use super::scratch::Scratch;
 use crate::model::{Content, Piece};
@@ -107,6 +111,27 @@ impl WorkingFile {
         self.size
     }
 
+    /// Whether another thread is storing what was written: [`join`](WorkingFile::join) before reading.
+    pub fn is_ahead(&self) -> bool {
+        self.tail.as_ref().is_some_and(Tail::is_ahead)
+    }
+
+    /// Waits until no other thread is storing what was written. What could not be stored is still there, to
+    /// be stored by the next that needs it.
+    pub fn join(&mut self) {
+        if let Some(Err(error)) = self.tail.as_mut().map(Tail::join) {
+            log::debug!("storing what was written: {error}");
+        }
+    }
+
+    fn refuse_ahead(&self) -> Result<()> {
+        if self.is_ahead() {
+            Err(Error::Refused("reading a file that is being stored".into()))
+        } else {
+            Ok(())
+        }
+    }
+
     /// Whether it was changed since it was made or settled.
     pub fn is_dirty(&self) -> bool {
         self.dirty
@@ -115,6 +140,7 @@ impl WorkingFile {
     /// Reads from `offset` on into `out`; gives the number of bytes, less than asked for only at the
     /// end of the file.
     pub fn read_at(&self, objects: &Objects, offset: u64, out: &mut [u8]) -> Result<usize> {
+        self.refuse_ahead()?;
         let left = self.size.saturating_sub(offset);
         let len = usize::try_from(left).map_or(out.len(), |left| left.min(out.len()));
         let mut at = offset;
@@ -140,6 +166,7 @@ impl WorkingFile {
     /// The first offset from `offset` on with data, as SEEK_DATA finds it; `None` if only a hole
     /// follows, or nothing.
     pub fn next_data(&self, objects: &Objects, offset: u64) -> Result<Option<u64>> {
+        self.refuse_ahead()?;
         let mut at = offset;
         while at < self.size {
             let segment = self.segment(at);
@@ -163,6 +190,7 @@ impl WorkingFile {
     /// The first offset from `offset` on in a hole, as SEEK_HOLE finds it; the end of the file is one.
     /// `None` from the end on.
     pub fn next_hole(&self, objects: &Objects, offset: u64) -> Result<Option<u64>> {
+        self.refuse_ahead()?;
         let mut at = offset;
         while at < self.size {
             let segment = self.segment(at);

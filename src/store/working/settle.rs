@@ -18,6 +18,7 @@ impl WorkingFile {
     /// unchanged. After an error the file is as before, still to be settled.
     pub fn settle(&mut self, objects: &Objects) -> Result<Content> {
         if self.dirty {
+            self.join();
             self.consolidate(objects)?;
             self.dirty = false;
         }
@@ -146,13 +147,13 @@ impl<'a> Settling<'a> {
             match self.step(at)? {
                 Some(next) => at = next,
                 None => {
-                    self.stream.drain(self.objects)?;
+                    self.stream.drain(self.objects.store())?;
                     self.add_edit(start, at)?;
                     return Ok(at);
                 }
             }
             if self.stream.is_full() || self.stream.buffer().len() >= self.file.limits.buffer {
-                self.stream.drain(self.objects)?;
+                self.stream.drain(self.objects.store())?;
                 if self.stream.pieces().len() >= self.file.limits.pieces {
                     // Put in before what they replace, which goes with the last of them.
                     inserted += self.stream.pieces().iter().map(Piece::len).sum::<u64>();
@@ -162,7 +163,7 @@ impl<'a> Settling<'a> {
                 }
             }
         }
-        self.stream.finish(self.objects)?;
+        self.stream.finish(self.objects.store())?;
         self.add_edit(start, self.file.base.size())?;
         Ok(at)
     }

@@ -1,29 +1,49 @@
 //! The end of a file being written, streaming into the store.
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use parking_lot::Mutex;
 
 use crate::model::Piece;
 use crate::model::content::CHUNK_MAX;
 use crate::store::content::{ChunkStream, read_pieces};
-use crate::store::error::Result;
+use crate::store::error::{Error, Result};
 use crate::store::manifest::Objects;
+use crate::store::objects::ObjectStore;
 
 /// The bytes from a cut of the file to its end: first those stored as chunks, then those in memory.
 ///
 /// No known pieces wait in the stream between calls, so `start`, stored and buffered bytes add up to
 /// the file's size.
+///
+/// While the stream is drained on another thread ([`Tail::drain_ahead`]), bytes can be added and nothing
+/// else be done or asked before [`Tail::join`].
 #[derive(Debug)]
 pub struct Tail {
     start: u64,
     /// Bytes of the stream's pieces.
     stored: u64,
     stream: ChunkStream,
+    ahead: Option<Ahead>,
+}
+
+/// A stream that another thread drains.
+#[derive(Debug)]
+struct Ahead {
+    thread: JoinHandle<Result<()>>,
+    stream: Arc<Mutex<ChunkStream>>,
+    /// Bytes in its memory when it was handed over.
+    bytes: usize,
+    /// Bytes added since.
+    late: Vec<u8>,
 }
 
 impl Tail {
     /// A tail from the cut `start` on that so far is `buffer`.
     pub fn new(start: u64, buffer: Vec<u8>) -> Tail {
-        Tail { start, stored: 0, stream: ChunkStream::with_buffer(buffer) }
+        Tail { start, stored: 0, stream: ChunkStream::with_buffer(buffer), ahead: None }
     }
 
     /// Where it starts in the file, which is a cut whatever follows.
@@ -60,7 +80,50 @@ impl Tail {
 
     /// Adds bytes.
     pub fn append(&mut self, bytes: &[u8]) {
-        self.stream.write(bytes);
+        match &mut self.ahead {
+            Some(ahead) => ahead.late.extend_from_slice(bytes),
+            None => self.stream.write(bytes),
+        }
+    }
+
+    /// Bytes that wait for a thread to drain them.
+    pub fn waiting(&self) -> usize {
+        self.ahead.as_ref().map_or(self.buffer().len(), |ahead| ahead.late.len())
+    }
+
+    /// Whether another thread is at work on it.
+    pub fn is_ahead(&self) -> bool {
+        self.ahead.is_some()
+    }
+
+    /// Has another thread store all whole chunks, while more is added. Cutting, hashing and writing chunks
+    /// takes longer than receiving the bytes of the next ones.
+    pub fn drain_ahead(&mut self, store: Arc<dyn ObjectStore>) -> Result<()> {
+        debug_assert!(self.ahead.is_none(), "joined before");
+        let stream = Arc::new(Mutex::new(std::mem::take(&mut self.stream)));
+        let bytes = stream.lock().buffer().len();
+        let theirs = stream.clone();
+        let spawned = thread::Builder::new().name("drain".into()).spawn(move || theirs.lock().drain(&*store));
+        match spawned {
+            Ok(thread) => {
+                self.ahead = Some(Ahead { thread, stream, bytes, late: Vec::with_capacity(bytes) });
+                Ok(())
+            }
+            Err(error) => {
+                self.stream = std::mem::take(&mut *stream.lock());
+                Err(Error::Refused(format!("starting a thread to store chunks ({error})")))
+            }
+        }
+    }
+
+    /// Waits for the other thread, if there is one. If storing failed, all is as if it had not been begun.
+    pub fn join(&mut self) -> Result<()> {
+        let Some(ahead) = self.ahead.take() else { return Ok(()) };
+        let result = ahead.thread.join();
+        self.stream = std::mem::take(&mut *ahead.stream.lock());
+        self.stored += (ahead.bytes - self.buffer().len()) as u64;
+        self.stream.write(&ahead.late);
+        result.unwrap_or_else(|_| Err(Error::Refused("storing chunks, by a defect".into())))
     }
 
     /// Adds zero bytes, or fails and adds none.
@@ -71,7 +134,7 @@ impl Tail {
         self.drain(objects)?;
         let before = self.buffer().to_vec();
         self.stream.zeros(count);
-        if let Err(error) = self.stream.drain(objects) {
+        if let Err(error) = self.stream.drain(objects.store()) {
             self.stream.edit_buffer(|buffer| *buffer = before);
             return Err(error);
         }
@@ -82,7 +145,7 @@ impl Tail {
     /// Stores all whole chunks.
     pub fn drain(&mut self, objects: &Objects) -> Result<()> {
         let before = self.buffer().len();
-        self.stream.drain(objects)?;
+        self.stream.drain(objects.store())?;
         self.stored += (before - self.buffer().len()) as u64;
         Ok(())
     }

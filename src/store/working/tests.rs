@@ -312,8 +312,11 @@ fn sequential_writes_stream_and_stay_together() {
         let size = pair.file.size();
         pair.file.write_at(&pair.objects, size, part).unwrap();
         let tail = pair.file.tail.as_ref().unwrap();
-        assert!(tail.buffer().len() <= BLOCK + 4096);
+        assert!(tail.waiting() <= BLOCK + 4096);
     }
+    assert!(pair.file.is_ahead(), "another thread stores while more is written");
+    pair.file.read_at(&pair.objects, 0, &mut [0]).unwrap_err();
+    pair.file.join();
     // Stored once, a MiB to a call.
     assert!(pair.store.bytes_put.load(Relaxed) > 22 << 20);
     pair.put(0, &bytes);
@@ -321,6 +324,30 @@ fn sequential_writes_stream_and_stay_together() {
     pair.check_settled();
     // Twice: the test's own chunking, and ours.
     assert_eq!(pair.store.bytes_put.load(Relaxed), 2 * (24 << 20));
+}
+
+/// What another thread could not store is still in the file: the next write says so and changes nothing,
+/// and when there is room again all goes on.
+#[test]
+fn a_failure_to_store_ahead_loses_nothing() {
+    let mut pair = pair(0);
+    let bytes = noise(4, 6 << 20);
+    let mut failed = 0;
+    for (i, part) in bytes.chunks(256 << 10).enumerate() {
+        let size = pair.file.size();
+        pair.store.fail_after(if i % 7 == 6 { 0 } else { 100 });
+        while pair.file.write_at(&pair.objects, size, part).is_err() {
+            assert_eq!(pair.file.size(), size);
+            pair.store.never_fail();
+            failed += 1;
+        }
+    }
+    pair.store.never_fail();
+    assert!(failed > 0, "nothing failed");
+    pair.file.join();
+    pair.put(0, &bytes);
+    pair.check_bytes();
+    pair.check_settled();
 }
 
 #[test]

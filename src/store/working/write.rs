@@ -12,6 +12,9 @@ use crate::store::content::BLOCK;
 use crate::store::error::{Error, Result};
 use crate::store::manifest::{Edit, Objects, splice};
 
+/// Fewer bytes are not worth another thread.
+const AHEAD_MIN: usize = 512 << 10;
+
 impl WorkingFile {
     /// Writes `bytes` at `offset`, past the end too; what is between is a hole then. If it fails, some
     /// of the bytes may have been written.
@@ -31,6 +34,7 @@ impl WorkingFile {
     /// Makes the file this long: cut short, or with a hole at its end.
     pub fn truncate(&mut self, objects: &Objects, size: u64) -> Result<()> {
         self.end_of(size, 0)?;
+        self.join();
         if size == self.size {
             return Ok(());
         }
@@ -55,6 +59,7 @@ impl WorkingFile {
 
     /// Makes bytes zero, those before the end of the file; its size stays.
     pub fn zero_range(&mut self, objects: &Objects, offset: u64, len: u64) -> Result<()> {
+        self.join();
         let end = offset.saturating_add(len).min(self.size);
         if offset >= end {
             return Ok(());
@@ -87,6 +92,7 @@ impl WorkingFile {
             return Ok(0);
         }
         let end = self.end_of(offset, len)?;
+        self.join();
         self.make_room(objects, 0)?;
         if offset > self.size {
             self.truncate(objects, offset)?;
@@ -110,6 +116,7 @@ impl WorkingFile {
 
     /// Writes within the size.
     fn overwrite(&mut self, objects: &Objects, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.join();
         self.make_room(objects, bytes.len())?;
         let end = offset + bytes.len() as u64;
         let split = self.open_range(objects, offset..end)?;
@@ -126,16 +133,23 @@ impl WorkingFile {
 
     /// Writes at the size or past it.
     fn append(&mut self, objects: &Objects, offset: u64, bytes: &[u8]) -> Result<()> {
-        if self.tail.as_ref().is_some_and(|tail| tail.pieces().len() >= self.limits.pieces) {
-            self.fold_tail(objects)?;
-        }
-        let (hole, limit) = (offset - self.size, self.limits.buffer);
-        let tail = self.open_tail(objects)?;
+        let (hole, limits) = (offset - self.size, self.limits);
+        let mut tail = self.open_tail(objects)?;
         // Before the bytes are added, so that if it fails the file is as before.
-        if tail.buffer().len() >= limit {
-            tail.drain(objects)?;
+        if hole > 0 || tail.waiting() >= limits.buffer {
+            tail.join()?;
+            if tail.pieces().len() >= limits.pieces {
+                self.fold_tail(objects)?;
+                tail = self.open_tail(objects)?;
+            }
+            if hole > 0 {
+                tail.zeros(objects, hole)?;
+            } else if limits.buffer < AHEAD_MIN {
+                tail.drain(objects)?;
+            } else {
+                tail.drain_ahead(objects.share_store())?;
+            }
         }
-        tail.zeros(objects, hole)?;
         tail.append(bytes);
         self.size = offset + bytes.len() as u64;
         self.dirty = true;
