@@ -114,6 +114,8 @@ pub struct Live {
     /// The root directory as long as no version has recorded it.
     initial_root: Inode,
     nodes: HashMap<Ino, Box<Node>>,
+    /// How many of them there must be for a look at which can be dropped to be worth it.
+    trim_at: usize,
     next_ino: u64,
     pub(super) head: Head,
     /// Changes no version holds.
@@ -135,6 +137,7 @@ impl Live {
             store,
             initial_root: root,
             nodes: HashMap::new(),
+            trim_at: NODES_MAX,
             next_ino,
             head,
             dirty: Dirty::default(),
@@ -266,7 +269,7 @@ impl Live {
 
     /// Drops clean inodes that nobody has open, if there are very many in memory.
     pub fn trim(&mut self) {
-        if self.nodes.len() <= NODES_MAX {
+        if self.nodes.len() <= self.trim_at {
             return;
         }
         let (dirty, unlogged) = (&self.dirty, &self.unlogged);
@@ -277,6 +280,7 @@ impl Live {
                 || dirty.has_inode(*ino)
                 || unlogged.has_inode(*ino)
         });
+        self.trim_at = NODES_MAX.max(2 * self.nodes.len());
     }
 
     /// Counts a new open handle of `ino`; of a file, gives the state all its handles share.
