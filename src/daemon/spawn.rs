@@ -19,6 +19,7 @@ pub fn start(arguments: &[std::ffi::OsString]) -> Result<(), Failure> {
     let program = std::env::current_exe().map_err(failed)?;
     let mut child = Command::new(program)
         .args(arguments)
+        .envs(few_arenas())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -40,6 +41,13 @@ pub fn start(arguments: &[std::ffi::OsString]) -> Result<(), Failure> {
                 .hint("daemon.log in the store may say why"))
         }
     }
+}
+
+/// Keeps glibc from an arena for each thread: what one thread frees the others cannot use, and with a
+/// million files the daemon took a third more memory.
+fn few_arenas() -> Option<(&'static str, &'static str)> {
+    const ARENAS: &str = "MALLOC_ARENA_MAX";
+    std::env::var_os(ARENAS).is_none().then_some((ARENAS, "2"))
 }
 
 /// Where the one who started a mount hears how it went.

@@ -41,7 +41,7 @@ pub use reset::{Invalid, Reopened};
 /// Entries read from the index at a time when a directory is loaded.
 const LOAD_BATCH: usize = 4096;
 /// Inodes kept in memory before clean ones are dropped (about 250 bytes each).
-const NODES_MAX: usize = 400_000;
+const NODES_MAX: usize = 200_000;
 
 /// The newest version, which the live tree is a change against.
 #[derive(Clone, Debug)]
