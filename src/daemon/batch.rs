@@ -52,7 +52,7 @@ impl<'a> Batch<'a> {
         } else {
             for dataset in named {
                 // What was begun before one fails is ended when the batch is dropped, taking back nothing.
-                dataset.begin_batch(by)?;
+                dataset.begin_batch()?;
                 batch.named.push(dataset);
             }
         }

@@ -78,7 +78,11 @@ impl ObjectSpec {
             Some(at) => (&head[..at], Some(String::from_utf8_lossy(&head[at + 1..]))),
             None => (head, None),
         };
-        let dataset = DatasetName::new(dataset).map_err(|e| e.to_string())?;
+        let dataset = DatasetName::new(dataset).map_err(|_| {
+            "the name of a dataset must come first, as `strata datasets` prints it and not as a path: \
+             DATASET[@VERSION][/PATH]"
+                .to_owned()
+        })?;
         let version = version.map(|v| VersionText::parse(&v)).transpose()?;
         Ok(ObjectSpec { dataset, version, path: parse_path(OsStr::from_bytes(path))? })
     }

@@ -21,12 +21,12 @@ impl Dataset {
     /// Does what the policy wants after a change.
     pub(super) fn changed(&self, state: &mut State, by: Caller) -> Result<()> {
         state.changed_at = Instant::now();
-        state.changed_by = by;
+        state.note_author(by);
         if state.live.is_idle() {
             return Ok(());
         }
         if self.cuts_itself(state) && self.policy() == Policy::EveryWrite {
-            self.cut(state, by, None).map(drop)
+            self.cut(state, None).map(drop)
         } else {
             self.log_pending(state)
         }
@@ -41,9 +41,8 @@ impl Dataset {
     /// way and is about to be changed or removed, the burst ends here.
     pub(super) fn keep_closed_state(&self, state: &mut State, ino: Ino) -> Result<()> {
         let settling = matches!(self.policy(), Policy::Settle(_)) && self.cuts_itself(state);
-        if settling && state.live.dirty.has_content(ino) && !state.blank.contains(&ino) {
-            let by = state.changed_by;
-            self.cut(state, by, None)?;
+        if settling && state.live.dirty.has_content(ino) && !state.blank.contains_key(&ino) {
+            self.cut(state, None)?;
         }
         Ok(())
     }
@@ -62,13 +61,8 @@ impl Dataset {
         Ok(())
     }
 
-    /// Cuts a version of all changes; none if there is none.
-    pub(super) fn cut(
-        &self,
-        state: &mut State,
-        by: Caller,
-        message: Option<String>,
-    ) -> Result<Option<VersionNo>> {
+    /// Cuts a version of all changes, in the name of who made the last; none if there is none.
+    pub(super) fn cut(&self, state: &mut State, message: Option<String>) -> Result<Option<VersionNo>> {
         let live = &mut state.live;
         let mut ops = live.changes()?;
         if state.logged || live.dirty.only_attributes() {
@@ -101,7 +95,7 @@ impl Dataset {
             base: live.head.number,
             snapshot,
             time: Timestamp::now().max(live.head.time),
-            author: state.authors.author(by),
+            author: state.changed_by.clone(),
             message,
             trees,
             ops,
@@ -143,8 +137,7 @@ impl Dataset {
     pub fn seal(&self) -> Result<()> {
         let mut state = self.lock();
         if self.cuts_itself(&state) && !state.live.is_idle() {
-            let by = state.changed_by;
-            self.cut(&mut state, by, None)?;
+            self.cut(&mut state, None)?;
         }
         Ok(())
     }
@@ -156,7 +149,8 @@ impl Dataset {
         if state.in_batch {
             return Err(Error::Invalid(format!("a batch on {} is under way", self.name())));
         }
-        let version = if state.live.is_idle() { None } else { self.cut(&mut state, by, message)? };
+        state.note_author(by);
+        let version = if state.live.is_idle() { None } else { self.cut(&mut state, message)? };
         drop(state);
         self.store.sync()?;
         Ok(version)
@@ -168,7 +162,7 @@ impl Dataset {
         let Some(mut state) = self.state.try_lock() else { return Ok(()) };
         let State { live, blank, .. } = &mut *state;
         live.trim();
-        if live.is_idle_but_for(blank)? {
+        if live.is_idle_but_for(|ino| blank.contains_key(ino))? {
             return Ok(());
         }
         let quiet = state.changed_at.elapsed();
@@ -178,8 +172,7 @@ impl Dataset {
             Policy::Manual => false,
         };
         if due && self.cuts_itself(&state) {
-            let by = state.changed_by;
-            self.cut(&mut state, by, None)?;
+            self.cut(&mut state, None)?;
         } else if quiet >= QUIET && !(self.cuts_itself(&state) && self.policy() == Policy::EveryWrite) {
             self.log_pending(&mut state)?;
         }
@@ -190,11 +183,9 @@ impl Dataset {
     pub fn set_policy(&self, policy: Policy) -> Result<()> {
         self.store.check_writable()?;
         let mut state = self.lock();
-        if self.cuts_itself(&state) || policy != Policy::Manual {
-            let by = state.changed_by;
-            if !state.in_batch && !state.live.is_idle() {
-                self.cut(&mut state, by, None)?;
-            }
+        let goes_on = self.policy() == Policy::Manual && policy == Policy::Manual;
+        if !goes_on && !state.in_batch && !state.live.is_idle() {
+            self.cut(&mut state, None)?;
         }
         let record = {
             let mut record = self.record.read().clone();
@@ -208,14 +199,14 @@ impl Dataset {
     }
 
     /// Holds back versions until [`Dataset::end_batch`]. What waited for a cut is cut first.
-    pub fn begin_batch(&self, by: Caller) -> Result<()> {
+    pub fn begin_batch(&self) -> Result<()> {
         self.store.check_writable()?;
         let mut state = self.lock();
         if state.in_batch {
             return Err(Error::Invalid(format!("a batch on {} is under way already", self.name())));
         }
         if !state.live.is_idle() {
-            self.cut(&mut state, by, None)?;
+            self.cut(&mut state, None)?;
         }
         state.in_batch = true;
         Ok(())
@@ -225,7 +216,8 @@ impl Dataset {
     pub fn end_batch(&self, by: Caller, message: Option<String>) -> Result<Option<VersionNo>> {
         let mut state = self.lock();
         state.in_batch = false;
-        let version = if state.live.is_idle() { None } else { self.cut(&mut state, by, message)? };
+        state.note_author(by);
+        let version = if state.live.is_idle() { None } else { self.cut(&mut state, message)? };
         drop(state);
         self.store.sync()?;
         Ok(version)

@@ -1,13 +1,14 @@
 //! A dataset: its live tree, its settings, and the lock that orders changes.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::model::{
-    Content, DatasetId, DatasetName, DatasetRecord, Ino, Name, Policy, Timestamp, VersionId, VersionNo, View,
+    Author, Content, DatasetId, DatasetName, DatasetRecord, Ino, Name, Policy, Timestamp, VersionId,
+    VersionNo, View,
 };
 use crate::store::{Objects, Store, WorkingFile};
 
@@ -49,13 +50,23 @@ pub(super) struct State {
     pub sequence: u64,
     /// When and by whom the live tree was last changed.
     pub changed_at: Instant,
-    pub changed_by: Caller,
+    pub changed_by: Author,
     /// Whether a batch holds versions back.
     pub in_batch: bool,
     /// Whether pending records were written since the last version.
     pub logged: bool,
     /// Files that were closed blank, see [`Dataset::flush`].
-    pub blank: BTreeSet<Ino>,
+    pub blank: BTreeMap<Ino, Author>,
+}
+
+impl State {
+    /// Notes who changes the live tree, as long as that can be found out. The kernel does not say who it
+    /// acts for when it closes a file for good (process 0): then it is who was noted last.
+    pub fn note_author(&mut self, by: Caller) {
+        if by.pid != 0 || self.changed_by == Author::default() {
+            self.changed_by = self.authors.author(by);
+        }
+    }
 }
 
 impl Dataset {
@@ -88,10 +99,10 @@ impl Dataset {
             authors: Authors::default(),
             sequence,
             changed_at: Instant::now(),
-            changed_by: Caller::default(),
+            changed_by: Author::default(),
             in_batch: false,
             logged: sequence > 0,
-            blank: BTreeSet::new(),
+            blank: BTreeMap::new(),
         };
         let (record, state) = (RwLock::new(record), Mutex::new(state));
         Ok(Dataset { id, record, store, objects, sync_always, state, history })
@@ -160,9 +171,9 @@ impl Dataset {
         look(&mut self.lock().live)
     }
 
-    /// Makes a change that asks for a version: of a name, or a new inode.
+    /// Makes a change that asks for a version: a new name or inode.
     pub fn change<T>(&self, by: Caller, make: impl FnOnce(&mut Live) -> Result<T>) -> Result<T> {
-        self.store.check_writable()?;
+        self.store.check_can_grow()?;
         let mut state = self.lock();
         let out = make(&mut state.live)?;
         self.changed(&mut state, by)?;
@@ -176,7 +187,7 @@ impl Dataset {
         self.store.check_writable()?;
         let mut state = self.lock();
         state.changed_at = Instant::now();
-        state.changed_by = by;
+        state.note_author(by);
         make(&mut state.live)
     }
 
@@ -240,7 +251,10 @@ impl Dataset {
         }
         self.flush_edit(by, ino, file, edit)?;
         let mut state = self.lock();
-        if state.blank.remove(&ino) { self.changed(&mut state, by) } else { Ok(()) }
+        let Some(author) = state.blank.remove(&ino) else { return Ok(()) };
+        // Who closes last is not told; who opened the file is known.
+        state.changed_by = author;
+        self.changed(&mut state, Caller { pid: 0, ..by })
     }
 
     fn put_content(
@@ -262,8 +276,9 @@ impl Dataset {
             return Ok(());
         }
         if blank {
-            state.blank.insert(ino);
-            state.changed_by = by;
+            state.note_author(by);
+            let author = state.changed_by.clone();
+            state.blank.insert(ino, author);
             return self.log_pending(state);
         }
         state.blank.remove(&ino);
@@ -316,6 +331,16 @@ impl Dataset {
         drop(state);
         self.make_durable()?;
         Ok(ino)
+    }
+
+    /// Removes an empty directory.
+    pub fn rmdir(&self, by: Caller, dir: Ino, name: &Name) -> Result<()> {
+        self.store.check_writable()?;
+        let mut state = self.lock();
+        state.live.rmdir(dir, name)?;
+        self.changed(&mut state, by)?;
+        drop(state);
+        self.make_durable()
     }
 
     /// Renames, see [`Live::rename`].

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Dirent, Ino, Inode, Kind, Name, Op, Place, Timestamp, TreeHash, VersionId, VersionNo, VersionRecord,
+    Dirent, Inode, Kind, Name, Op, Place, Timestamp, TreeHash, VersionId, VersionNo, VersionRecord,
     VersionSpec,
 };
 use crate::store::{Error as StoreError, HashMatch};
@@ -181,75 +181,6 @@ impl Dataset {
         changes.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(changes)
     }
-
-    /// The versions that changed anything in the directory `dir`, ascending.
-    pub fn dir_versions(&self, dir: Ino) -> Result<Vec<VersionNo>> {
-        if dir == Ino::ROOT {
-            return Ok((1..=self.newest().0).map(VersionNo).collect());
-        }
-        let mut versions: BTreeSet<VersionNo> = self
-            .store
-            .tree_versions(self.id(), dir, self.newest(), usize::MAX)?
-            .into_iter()
-            .map(|(v, _)| v)
-            .collect();
-        for &(rollback, _) in self.rollbacks().iter() {
-            let before = self.frozen(VersionNo(rollback.0 - 1)).tree(dir)?;
-            if before != self.frozen(rollback).tree(dir)? {
-                versions.insert(rollback);
-            }
-        }
-        Ok(versions.into_iter().collect())
-    }
-
-    /// The versions in which the file at `path` came, changed or went, ascending; `None` if no version
-    /// ever had such a path.
-    pub fn path_versions(&self, path: &[Name]) -> Result<Option<Vec<VersionNo>>> {
-        let Some((name, dirs)) = path.split_last() else { return Ok(None) };
-        let mut dir = Ino::ROOT;
-        for component in dirs {
-            match self.last_named(Place { dir, key: component.key() })? {
-                Some(entry) if entry.kind == Kind::Dir => dir = entry.ino,
-                _ => return Ok(None),
-            }
-        }
-        let place = Place { dir, key: name.key() };
-        let entries =
-            self.store.entry_versions(self.id(), place.dir, place.key, self.newest(), usize::MAX)?;
-        if entries.is_empty() {
-            return Ok(None);
-        }
-        let mut candidates: BTreeSet<VersionNo> = entries.iter().map(|(v, _)| *v).collect();
-        let inos: BTreeSet<Ino> = entries.iter().filter_map(|(_, e)| e.as_ref()).map(|e| e.ino).collect();
-        for ino in inos {
-            candidates.extend(
-                self.store
-                    .inode_versions(self.id(), ino, self.newest(), usize::MAX)?
-                    .into_iter()
-                    .map(|(v, _)| v),
-            );
-        }
-        candidates.extend(self.rollbacks().iter().map(|&(v, _)| v));
-        let mut versions = Vec::new();
-        for version in candidates {
-            let before = state_at(&self.frozen(VersionNo(version.0 - 1)), place)?;
-            let after = state_at(&self.frozen(version), place)?;
-            if compare(before.as_ref(), after.as_ref()).is_some() {
-                versions.push(version);
-            }
-        }
-        Ok(Some(versions))
-    }
-
-    /// What a place named last, even if it is gone since.
-    fn last_named(&self, place: Place) -> Result<Option<Dirent>> {
-        if let Some(entry) = self.frozen(self.newest()).entry(place.dir, place.key)? {
-            return Ok(Some(entry));
-        }
-        let entries =
-            self.store.entry_versions(self.id(), place.dir, place.key, self.newest(), usize::MAX)?;
-        Ok(entries.into_iter().find_map(|(_, entry)| entry))
-    }
 }
 
 /// The newest version both trees descend from.
@@ -278,17 +209,21 @@ fn compare(before: Option<&(Dirent, Inode)>, after: Option<&(Dirent, Inode)>) ->
         (None, None) => None,
         (None, Some(_)) => Some(ChangeKind::Added),
         (Some(_), None) => Some(ChangeKind::Removed),
-        (Some((a, before)), Some((b, after))) => {
-            let attributes = |i: &Inode| (i.mode, i.uid, i.gid, i.xattrs.clone());
-            let mtime = |i: &Inode| (i.kind() != Kind::Dir).then_some(i.mtime);
-            if before.body != after.body || (a.ino != b.ino && a.kind == Kind::Dir) {
-                Some(ChangeKind::Modified)
-            } else if attributes(before) != attributes(after) || mtime(before) != mtime(after) {
-                Some(ChangeKind::Attributes)
-            } else {
-                None
-            }
-        }
+        (Some((a, _)), Some((b, _))) if a.ino != b.ino && a.kind == Kind::Dir => Some(ChangeKind::Modified),
+        (Some((_, before)), Some((_, after))) => changed(before, after),
+    }
+}
+
+/// How an inode differs from another at the same place; `None` if in nothing that is shown.
+pub(super) fn changed(before: &Inode, after: &Inode) -> Option<ChangeKind> {
+    let attributes = |i: &Inode| (i.mode, i.uid, i.gid, i.xattrs.clone());
+    let mtime = |i: &Inode| (i.kind() != Kind::Dir).then_some(i.mtime);
+    if before.body != after.body {
+        Some(ChangeKind::Modified)
+    } else if attributes(before) != attributes(after) || mtime(before) != mtime(after) {
+        Some(ChangeKind::Attributes)
+    } else {
+        None
     }
 }
 

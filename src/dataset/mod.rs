@@ -13,6 +13,7 @@ pub mod frozen;
 pub mod history;
 pub mod live;
 pub mod open_file;
+mod path_history;
 pub mod repo;
 mod rollback;
 pub mod trie;

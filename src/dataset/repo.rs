@@ -125,7 +125,7 @@ impl Repo {
         let dataset = Dataset::load(self.store.clone(), self.objects.clone(), record, self.sync_always)?;
         let dataset = Arc::new(dataset);
         if let Some(batch) = &mut datasets.batch {
-            dataset.begin_batch(Caller { uid, gid, pid: 0 })?;
+            dataset.begin_batch()?;
             batch.push(dataset.clone());
         }
         datasets.active.insert(name, dataset.clone());
@@ -176,7 +176,7 @@ impl Repo {
         }
         let mut begun: Vec<Arc<Dataset>> = Vec::new();
         for dataset in datasets.active.values() {
-            if let Err(error) = dataset.begin_batch(by) {
+            if let Err(error) = dataset.begin_batch() {
                 begun.iter().try_for_each(|dataset| dataset.end_batch(by, None).map(drop))?;
                 return Err(error);
             }

@@ -27,14 +27,14 @@ impl Dataset {
             return Err(Error::Invalid(format!("a batch on {} is under way", self.name())));
         }
         if !state.live.is_idle() {
-            let by = state.changed_by;
-            self.cut(&mut state, by, None)?;
+            self.cut(&mut state, None)?;
         }
         if target == state.live.head.number {
             return Ok((None, Invalid::default()));
         }
         let invalid = self.changed_since(&state, target)?;
-        let (version, files) = self.take_up(&mut state, by, target, message)?;
+        state.note_author(by);
+        let (version, files) = self.take_up(&mut state, target, message)?;
         drop(state);
         for (file, content) in files {
             let mut edit = file.edit();
@@ -50,7 +50,6 @@ impl Dataset {
     fn take_up(
         &self,
         state: &mut State,
-        by: Caller,
         target: VersionNo,
         message: Option<String>,
     ) -> Result<(VersionNo, Vec<Reopened>)> {
@@ -64,7 +63,7 @@ impl Dataset {
             base: target,
             snapshot,
             time: Timestamp::now().max(head.time),
-            author: state.authors.author(by),
+            author: state.changed_by.clone(),
             message,
             trees: Vec::new(),
             ops: Vec::new(),

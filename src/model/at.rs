@@ -77,12 +77,13 @@ impl AtName {
 }
 
 impl VersionSpec {
-    /// Parses a version as commands take it: what follows the `@` in a path.
+    /// Parses a version as commands take it: what follows the `@` in a path, or a UTC time as commands print
+    /// it (`2026-11-01 10:30:00`, `2026-11-01T10:30:00.123Z`).
     pub fn parse(text: &str) -> Option<VersionSpec> {
         match text {
             "latest" => Some(VersionSpec::Latest),
             "prev" => Some(VersionSpec::Prev),
-            other => VersionSpec::parse_fixed(other),
+            other => VersionSpec::parse_fixed(other).or_else(|| VersionSpec::parse_fixed(&path_time(other)?)),
         }
     }
 
@@ -113,6 +114,14 @@ fn digits(text: &str) -> Option<u64> {
 fn parse_hash(text: &str) -> Option<VersionSpec> {
     let fits = (HASH_DIGITS_MIN..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
     fits.then(|| VersionSpec::Hash(text.to_ascii_lowercase()))
+}
+
+/// A time as commands print it, as paths have it: to the second, without colons.
+fn path_time(text: &str) -> Option<String> {
+    let bare = text.strip_suffix('Z').unwrap_or(text);
+    let second = bare.split_once('.').map_or(bare, |(second, _)| second);
+    let (date, time) = second.split_once(['T', ' '])?;
+    Some(format!("{date}T{}Z", time.replace(':', "-")))
 }
 
 fn parse_time(text: &str) -> Option<VersionSpec> {
@@ -184,6 +193,17 @@ mod tests {
         {
             assert_eq!(AtName::parse(ordinary.as_bytes()), None, "{ordinary}");
         }
+    }
+
+    #[test]
+    fn commands_take_times_as_they_print_them() {
+        let end = VersionSpec::parse("2026-11-01T10-30-00Z");
+        for text in
+            ["2026-11-01 10:30:00", "2026-11-01T10:30:00.304Z", "2026-11-01T10:30:00Z", "2026-11-01T10:30:00"]
+        {
+            assert_eq!(VersionSpec::parse(text), end, "{text}");
+        }
+        assert_eq!(AtName::parse(b"@2026-11-01T10:30:00Z"), None, "paths have one form");
     }
 
     #[test]

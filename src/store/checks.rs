@@ -22,13 +22,14 @@ impl Store {
         if self.is_read_only() {
             return Err(Error::ReadOnly(self.path().to_owned()));
         }
-        let mut plenty = self.plenty.lock();
-        if plenty.is_some_and(|seen| seen.elapsed() < FRESH) {
-            return Ok(());
-        }
-        let free = self.room()?.free;
-        *plenty = (free >= PLENTY).then(Instant::now);
-        if free < RECORD_ROOM { Err(Error::NoSpace(self.path().to_owned())) } else { Ok(()) }
+        self.check_free(|_| RECORD_ROOM)
+    }
+
+    /// Refuses where something new cannot be made: what is left of the disk is kept for deletions, and
+    /// for the index to follow them.
+    pub fn check_can_grow(&self) -> Result<()> {
+        self.check_writable()?;
+        self.check_free(reserve)
     }
 
     /// Refuses where there is no room for `bytes` of data.
@@ -36,6 +37,17 @@ impl Store {
         let room = self.room()?;
         let wanted = bytes.saturating_add(reserve(room.total));
         if room.free < wanted { Err(Error::NoSpace(self.path().to_owned())) } else { Ok(()) }
+    }
+
+    /// Refuses where less is free than `wanted` says for a disk of that size.
+    fn check_free(&self, wanted: impl FnOnce(u64) -> u64) -> Result<()> {
+        let mut plenty = self.plenty.lock();
+        if plenty.is_some_and(|seen| seen.elapsed() < FRESH) {
+            return Ok(());
+        }
+        let room = self.room()?;
+        *plenty = (room.free >= PLENTY).then(Instant::now);
+        if room.free < wanted(room.total) { Err(Error::NoSpace(self.path().to_owned())) } else { Ok(()) }
     }
 
     /// What statvfs(2) says of the store's disk.

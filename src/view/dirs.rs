@@ -40,8 +40,9 @@ impl FileSystem {
                 Handle::LiveDir(dataset, ino)
             }
             Node::History(id, dir) => {
-                self.dataset(id)?.seal()?;
-                Handle::Versions(self.history_versions(id, dir)?)
+                let dataset = self.dataset(id)?;
+                dataset.seal()?;
+                Handle::Versions(self.history_versions(&dataset, dir)?)
             }
             Node::File(id, path) => {
                 let dataset = self.dataset(id)?;

@@ -114,7 +114,7 @@ impl FileSystem {
         let (dataset, dir) = self.live_node(parent)?.ok_or_else(|| {
             Error::NotPermitted(format!("'{name}' at the top of the store: only datasets can be made there"))
         })?;
-        self.repo.store().check_writable()?;
+        self.repo.store().check_can_grow()?;
         let new = NewInode { mode, uid: by.uid, gid: by.gid, body: Body::File(Content::Empty) };
         let made = dataset.read(|live| live.create(dir, &name, new, true));
         let (ino, created) = match made {

@@ -151,8 +151,11 @@ impl FileSystem {
                 self.frozen_node(*id, &tree, &entry)?
             }
             special => {
-                let entry = self.entry(self.lookup_special(special, &name)?)?;
-                return Ok(Entry { name_lifetime: Lifetime::Momentary, ..entry });
+                let node = self.lookup_special(special, &name)?;
+                let fixed = matches!(node, Node::HistoryLink(..));
+                let entry = self.entry(node)?;
+                let name_lifetime = if fixed { entry.lifetime } else { Lifetime::Momentary };
+                return Ok(Entry { name_lifetime, ..entry });
             }
         };
         self.entry(node)
@@ -267,7 +270,9 @@ pub(super) fn not_found(name: &Name) -> Error {
 fn lifetime(node: &Node) -> Lifetime {
     match node {
         Node::Top | Node::Live(..) => Lifetime::UntilTold,
-        Node::FrozenDir(..) | Node::Frozen(..) => Lifetime::Immutable,
+        Node::FrozenDir(..) | Node::Frozen(..) | Node::HistoryLink(..) | Node::AtLink(..) => {
+            Lifetime::Immutable
+        }
         _ => Lifetime::Momentary,
     }
 }

@@ -110,7 +110,7 @@ impl FileSystem {
     pub fn unlink(&self, by: Caller, parent: NodeId, name: &[u8]) -> Result<()> {
         let name = Name::new(name)?;
         match self.live_node(parent)? {
-            Some((dataset, dir)) => dataset.unlink(by, dir, &name).map(drop),
+            Some((dataset, dir)) => immutable_if_at(&name, dataset.unlink(by, dir, &name).map(drop)),
             None => Err(Error::IsADirectory(name.to_string())),
         }
     }
@@ -119,7 +119,7 @@ impl FileSystem {
     pub fn rmdir(&self, by: Caller, parent: NodeId, name: &[u8]) -> Result<()> {
         let name = Name::new(name)?;
         match self.live_node(parent)? {
-            Some((dataset, dir)) => dataset.change(by, |live| live.rmdir(dir, &name)).map(drop),
+            Some((dataset, dir)) => immutable_if_at(&name, dataset.rmdir(by, dir, &name)),
             None => {
                 self.repo.archive(&name.to_string())?;
                 *self.top_changed.write() = Timestamp::now();
@@ -146,7 +146,7 @@ impl FileSystem {
         };
         match (source, target) {
             (Node::Live(id, dir), Some((dataset, new_dir))) if id == dataset.id() => {
-                dataset.rename(by, (dir, &name), (new_dir, &new_name), mode)
+                immutable_if_at(&name, dataset.rename(by, (dir, &name), (new_dir, &new_name), mode))
             }
             (Node::Top, None) if mode != RenameMode::Exchange => {
                 self.rename_dataset(&name, &new_name, mode)?;
@@ -193,5 +193,15 @@ impl FileSystem {
             Scope::Dataset(mounted) if mounted.id() == dataset && ino == Ino::ROOT => NodeId::ROOT,
             _ => NodeId::live(dataset, ino),
         }
+    }
+}
+
+/// What is not there under a name of the grammar may well be there to see: it cannot be changed.
+fn immutable_if_at(name: &Name, result: Result<()>) -> Result<()> {
+    match result {
+        Err(Error::NotFound(_)) if AtName::parse(name.as_bytes()).is_some() => {
+            Err(Error::Immutable(name.to_string()))
+        }
+        other => other,
     }
 }

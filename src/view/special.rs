@@ -78,7 +78,8 @@ impl FileSystem {
 
     /// Looks up a name in a special directory.
     pub(super) fn lookup_special(&self, parent: &Node, name: &Name) -> Result<Node> {
-        let text = std::str::from_utf8(name.as_bytes()).map_err(|_| not_found(name))?;
+        // Paths below `@file` may have any bytes; versions and hashes are text.
+        let text = std::str::from_utf8(name.as_bytes()).unwrap_or_default();
         match parent {
             Node::History(id, dir) if name.as_bytes() == LOG_NAME => Ok(Node::HistoryLog(*id, *dir)),
             Node::History(id, dir) => {
@@ -86,7 +87,7 @@ impl FileSystem {
                 let version = plain_version(text).ok_or_else(|| not_found(name))?;
                 let listed = match *dir {
                     Ino::ROOT => version <= dataset.newest(),
-                    dir => dataset.dir_versions(dir)?.binary_search(&version).is_ok(),
+                    dir => self.history_versions(&dataset, dir)?.binary_search(&version).is_ok(),
                 };
                 if listed { Ok(Node::HistoryLink(*id, version)) } else { Err(not_found(name)) }
             }
@@ -133,9 +134,9 @@ impl FileSystem {
         result.map(|()| versions)
     }
 
-    /// The versions that `@history` of a directory lists.
-    pub(super) fn history_versions(&self, id: DatasetId, dir: Ino) -> Result<Vec<VersionNo>> {
-        self.dataset(id)?.dir_versions(dir)
+    /// The versions that `@history` of a live directory lists: those of its path.
+    pub(super) fn history_versions(&self, dataset: &Dataset, dir: Ino) -> Result<Vec<VersionNo>> {
+        Ok(dataset.path_versions(&self.live_path(dataset, dir)?)?.unwrap_or_default())
     }
 
     /// The text of `@history/log.jsonl`: a line for each version listed beside it, oldest first.
@@ -150,7 +151,7 @@ impl FileSystem {
         let newest = dataset.newest();
         let versions: Vec<VersionNo> = match dir {
             Ino::ROOT => (start.0 + 1..=newest.0).map(VersionNo).collect(),
-            dir => dataset.dir_versions(dir)?.into_iter().filter(|v| *v > start).collect(),
+            dir => self.history_versions(&dataset, dir)?.into_iter().filter(|v| *v > start).collect(),
         };
         if !versions.is_empty() {
             let lines = Arc::make_mut(&mut text);

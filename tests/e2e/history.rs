@@ -166,3 +166,46 @@ fn show_tells_what_changed() {
         serde_json::Deserializer::from_str(&json).into_iter().collect::<Result<_, _>>().expect("JSON");
     assert!(!parsed.is_empty() && json.contains("\"v4\"") && json.contains("edited"), "{json}");
 }
+
+/// A path's history is that of the path, whatever directories had its name: renaming and making anew are
+/// part of it, and what happened elsewhere to a directory that now has the name is not.
+#[test]
+fn history_follows_the_path_through_renames() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    let script = "cd \"$1\"; mkdir a; echo A1 > a/f; echo A2 > a/f; mkdir b; echo B1 > b/f; echo B2 > b/f; \
+                  mv a old; mv b a; rm -r old; mkdir old; echo C > old/f";
+    shell(script, &[d.root()]);
+    let log = |path: &str| -> Vec<String> {
+        let text = m.strata(&["log", "d", path, "--json"]).ok();
+        let version =
+            |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["version"].clone();
+        text.lines().rev().map(|line| version(line).as_str().expect("text").to_owned()).collect()
+    };
+    assert_eq!(log("a/f"), ["v2", "v3", "v7", "v8"]);
+    assert_eq!(log("a"), ["v1", "v2", "v3", "v7", "v8"]);
+    assert_eq!(log("old/f"), ["v7", "v9", "v12"]);
+    for (version, text) in [("v2", "A1\n"), ("v3", "A2\n"), ("v8", "B2\n")] {
+        assert_eq!(d.text(&format!("@file/a/f/{version}")), text);
+    }
+    assert_eq!(d.list("@file/a/f").len(), 3, "those in which it is there");
+    let listed = |dir: &str| {
+        let mut names = d.list(&format!("{dir}/@history"));
+        names.retain(|name| name != "log.jsonl");
+        names.sort_by_key(|name| name[1..].parse::<u64>().expect("a number"));
+        names
+    };
+    assert_eq!(listed("a"), log("a"));
+    assert_eq!(listed("old"), log("old"));
+}
+
+/// Paths of any bytes have a history.
+#[test]
+fn a_path_that_is_not_utf8_has_its_history() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    shell(
+        "cd \"$1\"; f=$(printf '\\377'); echo 1 > \"$f\"; echo 2 > \"$f\"; test \"$(cat \"@file/$f/v1\")\" = 1",
+        &[d.root()],
+    );
+}

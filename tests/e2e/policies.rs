@@ -181,3 +181,33 @@ fn a_failed_batch_leaves_nothing_where_told() {
     assert_same_facts(&facts(d.root()), &wanted);
     assert_eq!(d.text("f"), "before");
 }
+
+/// Directories that were made and removed since the last version are what they were after a remount, and
+/// so is the version that is then made of them.
+#[test]
+fn pending_directories_survive_a_remount() {
+    for by_kill in [false, true] {
+        let m = Mount::new();
+        let d = m.dataset("d");
+        for script in ["mkdir -p gone/deep old", "echo 1 > gone/deep/1", "echo 2 > old/2"] {
+            shell(&format!("cd \"$1\" && {script}"), &[d.root()]);
+        }
+        d.policy("manual");
+        let script = "cd \"$1\" && mkdir -p new/empty && mv old moved && mkdir moved/sub && rm -r gone";
+        shell(script, &[d.root()]);
+        let wanted = facts(d.root());
+        if by_kill {
+            m.kill()
+        } else {
+            m.down()
+        }
+        m.up(&[]);
+        let d = m.existing("d");
+        assert_same_facts(&facts(d.root()), &wanted);
+        m.strata(&["commit", "d"]).ok();
+        assert_same_facts(&facts(&d.path("@latest")), &wanted);
+        let hash = m.strata(&["hash", d.root().to_str().expect("text")]).ok();
+        assert_eq!(d.snapshot(), hash[..64]);
+        m.strata(&["verify"]).ok();
+    }
+}

@@ -96,6 +96,22 @@ os.close(f)
     assert_eq!(d.text("@v1/f"), "part ".repeat(5));
 }
 
+/// A file that is only made, and one whose attributes alone are changed, are the doing of who did it,
+/// though the version is made after the process has ended.
+#[test]
+fn versions_made_late_name_their_author() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    shell("touch \"$1\"/made; chmod 600 \"$1\"/made", &[d.root()]);
+    assert_eq!(d.versions(), 2);
+    let log = m.strata(&["log", "d", "--json"]).ok();
+    for (line, command) in log.lines().zip(["chmod", "touch"]) {
+        let entry: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        assert!(entry["command"].as_str().expect("text").contains(command), "{entry}");
+        assert_ne!(entry["pid"], 0);
+    }
+}
+
 /// What a copy tool does to one file (create, write, mode, times, owner, close) is one version.
 #[test]
 fn copying_one_file_is_one_version() {

@@ -1,9 +1,7 @@
 //! Versions: listing them, and what one of them changed.
 
-use std::collections::BTreeSet;
-
 use crate::dataset::{Dataset, Error};
-use crate::model::{Ino, Kind, Name, VersionNo};
+use crate::model::{Name, VersionNo};
 
 use super::super::failure::Failure;
 use super::super::object::{VersionText, path_bytes, show_path};
@@ -23,7 +21,9 @@ impl Service {
         if path.is_empty() {
             return (1..=dataset.newest().0).rev().take(limit).map(VersionNo).try_for_each(each);
         }
-        path_versions(dataset, path)?.into_iter().rev().take(limit).try_for_each(&mut each)
+        let never = || Failure::new(format!("no version of {} has {}", dataset.name(), show_path(path)));
+        let versions = dataset.path_versions(path)?.ok_or_else(never)?;
+        versions.into_iter().rev().take(limit).try_for_each(&mut each)
     }
 
     pub(super) fn show(
@@ -57,33 +57,4 @@ impl Service {
             found => Ok(found?),
         }
     }
-}
-
-/// The versions that changed what is at `path`: of a directory, also those that changed anything in it
-/// while it was there.
-fn path_versions(dataset: &Dataset, path: &[Name]) -> Result<BTreeSet<VersionNo>, Failure> {
-    let never = || Failure::new(format!("no version of {} has {}", dataset.name(), show_path(path)));
-    let own = dataset.path_versions(path)?.ok_or_else(never)?;
-    let mut dirs = BTreeSet::new();
-    for &number in &own {
-        for at in [number, VersionNo(number.0 - 1)] {
-            dirs.extend(dir_at(dataset, path, at)?);
-        }
-    }
-    dirs.extend(dir_at(dataset, path, dataset.newest())?);
-    let mut versions: BTreeSet<VersionNo> = own.into_iter().collect();
-    for dir in dirs {
-        for number in dataset.dir_versions(dir)? {
-            let there = |at| Ok::<_, Failure>(dir_at(dataset, path, at)? == Some(dir));
-            if there(number)? || there(VersionNo(number.0 - 1))? {
-                versions.insert(number);
-            }
-        }
-    }
-    Ok(versions)
-}
-
-fn dir_at(dataset: &Dataset, path: &[Name], at: VersionNo) -> Result<Option<Ino>, Failure> {
-    let found = dataset.frozen(at).walk(path)?;
-    Ok(found.filter(|(_, kind)| *kind == Kind::Dir).map(|(ino, _)| ino))
 }

@@ -123,15 +123,15 @@ impl Live {
         self.dirty.is_idle()
     }
 
-    /// Whether nothing asks for a version but the making or emptying of these files.
-    pub fn is_idle_but_for(&mut self, files: &BTreeSet<Ino>) -> Result<bool> {
-        if self.dirty.attributes || !self.dirty.contents.is_subset(files) {
+    /// Whether nothing asks for a version but the making or emptying of files that are exempt.
+    pub fn is_idle_but_for(&mut self, is_exempt: impl Fn(&Ino) -> bool) -> Result<bool> {
+        if self.dirty.attributes || !self.dirty.contents.iter().all(&is_exempt) {
             return Ok(false);
         }
         let places: Vec<Place> = self.dirty.slots.keys().copied().collect();
         for place in places {
             let named = self.entries(place.dir)?.trie.get(&place.key).map(|slot| slot.ino);
-            if !named.is_some_and(|ino| files.contains(&ino)) {
+            if !named.is_some_and(|ino| is_exempt(&ino)) {
                 return Ok(false);
             }
         }

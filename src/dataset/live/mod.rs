@@ -329,26 +329,43 @@ impl Live {
 
     /// Applies changes of a pending record to the tree, as they were made once.
     pub fn replay(&mut self, ops: Vec<Op>) -> Result<()> {
-        for op in &ops {
+        let mut unnamed = Vec::new();
+        for op in ops {
             match op {
                 Op::Link { dir, name, ino, kind } => {
-                    let key = name.key();
-                    self.note_slot(*dir, name)?;
-                    let slot = Slot { key, name: name.clone(), ino: *ino, kind: *kind };
-                    self.entries(*dir)?.trie.insert(slot);
+                    self.note_slot(dir, &name)?;
+                    let slot = Slot { key: name.key(), name, ino, kind };
+                    unnamed.extend(self.entries(dir)?.trie.insert(slot));
                 }
                 Op::Unlink { dir, name } => {
-                    self.note_slot(*dir, name)?;
-                    self.entries(*dir)?.trie.remove(&name.key());
+                    self.note_slot(dir, &name)?;
+                    unnamed.extend(self.entries(dir)?.trie.remove(&name.key()));
                 }
                 Op::Inode { ino, inode } => {
                     self.next_ino = self.next_ino.max(ino.0 + 1);
-                    match self.nodes.get_mut(ino) {
-                        Some(node) => node.inode = inode.clone(),
-                        None => drop(self.nodes.insert(*ino, Box::new(Node::new(inode.clone())))),
+                    if inode.kind() == Kind::Dir {
+                        // It may be one that no version has, and so no hash of is kept.
+                        self.stale.insert(ino);
+                        self.rehashed.insert(ino);
                     }
-                    self.note_inode(*ino, true)?;
+                    match self.nodes.get_mut(&ino) {
+                        Some(node) => node.inode = inode,
+                        None => drop(self.nodes.insert(ino, Box::new(Node::new(inode)))),
+                    }
+                    self.note_inode(ino, true)?;
                 }
+            }
+        }
+        for slot in unnamed {
+            let places = self.node(slot.ino).map(|node| node.inode.places()).unwrap_or_default();
+            let mut named = false;
+            for place in places {
+                let entries = self.entries(place.dir);
+                named |= entries.is_ok_and(|e| e.trie.get(&place.key).is_some_and(|s| s.ino == slot.ino));
+            }
+            if !named {
+                self.forget_changes(slot.ino);
+                self.nodes.remove(&slot.ino);
             }
         }
         Ok(())

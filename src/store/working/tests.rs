@@ -164,7 +164,8 @@ impl Pair {
         }
     }
 
-    fn check_bytes(&self) {
+    fn check_bytes(&mut self) {
+        self.file.join();
         let mut out = vec![0xaa; self.model.len() + 1];
         assert_eq!(self.file.read_at(&self.objects, 0, &mut out).unwrap(), self.model.len());
         if out[..self.model.len()] != self.model {
@@ -174,7 +175,8 @@ impl Pair {
     }
 
     /// Holes are zero, and data and holes take turns up to the end.
-    fn check_holes(&self) {
+    fn check_holes(&mut self) {
+        self.file.join();
         let size = self.model.len() as u64;
         let mut at = 0;
         while at < size {

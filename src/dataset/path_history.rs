@@ -1,0 +1,102 @@
+//! The history of a path: in which versions what it names came, changed or went.
+//!
+//! A path is followed by name, whatever directories its components named over time: a renamed or newly
+//! made directory takes its part in the history of the paths it is then part of, and of no others.
+
+use std::collections::BTreeSet;
+
+use crate::model::{Ino, Inode, Kind, Name, Place, TreeHash, VersionNo};
+
+use super::dataset::Dataset;
+use super::error::Result;
+use super::frozen::Frozen;
+use super::history::changed;
+
+/// What a path named at some time.
+type Named = BTreeSet<(Ino, Kind)>;
+
+/// What a path names at a version.
+#[derive(Debug)]
+enum State {
+    /// A directory, by inode and the hash of all below it.
+    Dir(Ino, Option<TreeHash>),
+    /// Anything else.
+    Other(Box<Inode>),
+}
+
+impl Dataset {
+    /// The versions in which what is at `path` came, changed (of a directory, also anything in it) or
+    /// went, ascending; `None` if no version ever had such a path.
+    pub fn path_versions(&self, path: &[Name]) -> Result<Option<Vec<VersionNo>>> {
+        if path.is_empty() {
+            return Ok(Some((1..=self.newest().0).map(VersionNo).collect()));
+        }
+        let Some((named, mut candidates)) = self.ever_named(path)? else { return Ok(None) };
+        let mut in_tree = BTreeSet::new();
+        for (ino, kind) in named {
+            match kind {
+                Kind::Dir => {
+                    let changes = self.store.tree_versions(self.id(), ino, self.newest(), usize::MAX)?;
+                    in_tree.extend(changes.into_iter().map(|(version, _)| (version, ino)));
+                }
+                _ => {
+                    let changes = self.store.inode_versions(self.id(), ino, self.newest(), usize::MAX)?;
+                    candidates.extend(changes.into_iter().map(|(version, _)| version));
+                }
+            }
+        }
+        candidates.extend(in_tree.iter().map(|(version, _)| *version));
+        candidates.extend(self.rollbacks().iter().map(|&(version, _)| version));
+        let mut versions = Vec::new();
+        // The state at one candidate is that before the next: nothing changes in between.
+        let mut before = None;
+        for version in candidates {
+            let after = state_at(&self.frozen(version), path)?;
+            let touched = matches!(&after, Some(State::Dir(ino, _)) if in_tree.contains(&(version, *ino)));
+            if touched || differ(before.as_ref(), after.as_ref()) {
+                versions.push(version);
+            }
+            before = after;
+        }
+        Ok(Some(versions))
+    }
+
+    /// Everything that `path` ever named, and the versions in which a component of it began or ceased to
+    /// name something.
+    fn ever_named(&self, path: &[Name]) -> Result<Option<(Named, BTreeSet<VersionNo>)>> {
+        let mut versions = BTreeSet::new();
+        let mut named = BTreeSet::from([(Ino::ROOT, Kind::Dir)]);
+        for name in path {
+            let mut next = BTreeSet::new();
+            for (dir, _) in named.into_iter().filter(|(_, kind)| *kind == Kind::Dir) {
+                let place = Place { dir, key: name.key() };
+                let newest = self.newest();
+                let entries =
+                    self.store.entry_versions(self.id(), place.dir, place.key, newest, usize::MAX)?;
+                for (version, entry) in entries {
+                    versions.insert(version);
+                    next.extend(entry.map(|entry| (entry.ino, entry.kind)));
+                }
+            }
+            named = next;
+        }
+        Ok((!named.is_empty()).then_some((named, versions)))
+    }
+}
+
+fn state_at(tree: &Frozen, path: &[Name]) -> Result<Option<State>> {
+    Ok(match tree.walk(path)? {
+        None => None,
+        Some((ino, Kind::Dir)) => Some(State::Dir(ino, tree.tree(ino)?)),
+        Some((ino, _)) => Some(State::Other(Box::new(tree.inode(ino)?.1))),
+    })
+}
+
+fn differ(before: Option<&State>, after: Option<&State>) -> bool {
+    match (before, after) {
+        (None, None) => false,
+        (Some(State::Dir(a, x)), Some(State::Dir(b, y))) => (a, x) != (b, y),
+        (Some(State::Other(a)), Some(State::Other(b))) => changed(a, b).is_some(),
+        _ => true,
+    }
+}
