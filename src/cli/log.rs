@@ -59,9 +59,9 @@ pub fn print(out: &mut Out, entry: &LogEntry) -> Result<(), Failure> {
     ))?;
     out.name(entry.command.as_bytes())?;
     if let Some(message) = &entry.message {
-        out.text(format_args!("  \""))?;
-        out.name(message.as_bytes())?;
-        out.text(format_args!("\""))?;
+        // A version is a line, whatever its message.
+        let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        out.text(format_args!("  \"{line}\""))?;
     }
     if let Some(restores) = &entry.restores {
         out.text(format_args!("  restores {restores}"))?;

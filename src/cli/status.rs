@@ -40,7 +40,10 @@ fn print(out: &mut Out, status: &Status) -> Result<(), Failure> {
     out.text(format_args!("id       {} (format {})\n", status.id, status.format))?;
     let note = if status.read_only { ", read-only" } else { "" };
     match (&status.mountpoint, status.pid) {
-        (Some(point), Some(pid)) => out.text(format_args!("mounted  {point} (process {pid}{note})\n"))?,
+        (Some(point), Some(pid)) => {
+            let shows = status.shows.as_ref().map_or(String::new(), |shows| format!("{shows} "));
+            out.text(format_args!("mounted  {shows}at {point} (process {pid}{note})\n"))?;
+        }
         _ => out.text(format_args!("mounted  no{note}\n"))?,
     }
     let logical = status.logical_bytes.map_or("not counted".into(), human);

@@ -81,12 +81,21 @@ enum Event {
 
 struct Mounted {
     mount: Mount,
+    scope: Scope,
     read_only: bool,
 }
 
 impl Host for Mounted {
     fn mountpoint(&self) -> &Path {
         self.mount.mountpoint()
+    }
+
+    fn shows(&self) -> Option<String> {
+        match &self.scope {
+            Scope::Store => None,
+            Scope::Dataset(dataset) => Some(dataset.name().to_string()),
+            Scope::Pinned(dataset, version) => Some(format!("{}@{version}", dataset.name())),
+        }
     }
 
     fn is_read_only(&self) -> bool {
@@ -116,7 +125,7 @@ impl Daemon {
         }
         let scope = scope(&repo, options)?;
         let read_only = options.read_only || options.at.is_some();
-        let fs = Arc::new(FileSystem::new(repo.clone(), scope, read_only));
+        let fs = Arc::new(FileSystem::new(repo.clone(), scope.clone(), read_only));
         let mount_options = MountOptions {
             mountpoint: mountpoint.clone(),
             allow_other: options.allow_other,
@@ -126,7 +135,7 @@ impl Daemon {
         let mount = fuse::mount(fs, &mount_options)
             .map_err(|e| Failure::because(format!("cannot mount at {}", mountpoint.display()), &e))?;
         set_read_ahead(&mountpoint);
-        let host = Arc::new(Mounted { mount, read_only });
+        let host = Arc::new(Mounted { mount, scope, read_only });
         let started = || {
             let service = Arc::new(Service::new(repo.clone(), Some(host.clone())));
             let server = Server::start(service, &options.store)

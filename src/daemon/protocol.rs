@@ -125,6 +125,8 @@ pub struct Status {
     pub pid: Option<u32>,
     /// Where it is mounted.
     pub mountpoint: Option<String>,
+    /// What is mounted: `DATASET` or `DATASET@VERSION`; `None` for the whole store.
+    pub shows: Option<String>,
     /// Whether it takes no writes.
     pub read_only: bool,
     /// The datasets, by name.

@@ -42,6 +42,9 @@ pub trait Host: Send + Sync {
     /// Where it is mounted.
     fn mountpoint(&self) -> &Path;
 
+    /// What it shows: `DATASET` or `DATASET@VERSION`; `None` for the whole store.
+    fn shows(&self) -> Option<String>;
+
     /// Whether it takes no writes.
     fn is_read_only(&self) -> bool;
 

@@ -28,6 +28,10 @@ impl Host for FakeMount {
         Path::new("/mnt/fake")
     }
 
+    fn shows(&self) -> Option<String> {
+        None
+    }
+
     fn is_read_only(&self) -> bool {
         self.read_only
     }

@@ -12,7 +12,7 @@ use crate::store::FORMAT;
 use super::super::failure::Failure;
 use super::super::policy;
 use super::super::protocol::{DatasetInfo, Status};
-use super::Service;
+use super::{Host, Service};
 
 /// As long may counting logical bytes take where they are not wanted at any price.
 const COUNT_FOR: Duration = Duration::from_secs(2);
@@ -34,6 +34,7 @@ impl Service {
             format: FORMAT,
             pid: host.map(|_| std::process::id()),
             mountpoint: host.map(|host| host.mountpoint().display().to_string()),
+            shows: host.and_then(Host::shows),
             read_only: store.is_read_only() || host.is_some_and(|host| host.is_read_only()),
             logical_bytes: datasets.iter().map(|d| d.logical_bytes).sum(),
             datasets,
