@@ -5,6 +5,7 @@ use crate::model::{Timestamp, VersionNo, VersionRecord, View};
 use super::author::Caller;
 use super::dataset::{Dataset, State};
 use super::error::{Error, Result};
+use super::history::common_past;
 use super::live::{Head, Invalid, Reopened};
 
 /// Most versions whose records are read to find out what a rollback changed; beyond, everything that
@@ -78,15 +79,17 @@ impl Dataset {
         Ok((number, files))
     }
 
-    /// What may differ between the live tree and `target`.
+    /// What may differ between the live tree and `target`: what was changed since their common past. Where
+    /// that is very much, everything in memory, if that is all the kernel can have heard of.
     fn changed_since(&self, state: &State, target: VersionNo) -> Result<Invalid> {
-        let head = self.frozen(state.live.head.number);
-        let related = head.view().contains(target);
-        if !related || head.versions_after(target).nth(RECORDS_MAX).is_some() {
+        let trees = [self.frozen(state.live.head.number), self.frozen(target)];
+        let common = common_past(&trees[0], &trees[1]);
+        let many = trees.iter().any(|tree| tree.versions_after(common).nth(RECORDS_MAX).is_some());
+        if many && !state.live.was_trimmed() {
             return Ok(state.live.everything());
         }
         let mut invalid = Invalid::default();
-        for number in head.versions_after(target) {
+        for number in trees.iter().flat_map(|tree| tree.versions_after(common)) {
             self.version(number)?.1.ops.into_iter().for_each(|op| invalid.add(op));
         }
         Ok(invalid)

@@ -1,6 +1,7 @@
 //! What changed in a live tree, and turning it into the operations of a record.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use crate::model::{Body, Ino, Inode, Kind, Name, NameKey, Op, Place, TreeHash};
 use crate::store::content_id;
@@ -37,6 +38,11 @@ impl Dirty {
         self.contents.contains(&ino)
     }
 
+    /// Whether names in the directory changed.
+    pub fn has_names_in(&self, dir: Ino) -> bool {
+        self.slots.range(names_in(dir)).next().is_some()
+    }
+
     /// Whether the inode changed in any way.
     pub fn has_inode(&self, ino: Ino) -> bool {
         self.inodes.contains(&ino)
@@ -46,11 +52,14 @@ impl Dirty {
     fn forget_inode(&mut self, ino: Ino) {
         self.inodes.remove(&ino);
         self.contents.remove(&ino);
-        let (first, last) = (NameKey([0; 16]), NameKey([0xff; 16]));
-        let below = Place { dir: ino, key: first }..=Place { dir: ino, key: last };
-        let gone: Vec<Place> = self.slots.range(below).map(|(place, _)| *place).collect();
+        let gone: Vec<Place> = self.slots.range(names_in(ino)).map(|(place, _)| *place).collect();
         gone.iter().for_each(|place| drop(self.slots.remove(place)));
     }
+}
+
+/// All places there can be in a directory.
+fn names_in(dir: Ino) -> RangeInclusive<Place> {
+    Place { dir, key: NameKey([0; 16]) }..=Place { dir, key: NameKey([0xff; 16]) }
 }
 
 impl Live {

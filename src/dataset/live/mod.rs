@@ -40,6 +40,9 @@ pub use reset::{Invalid, Reopened};
 
 /// Entries read from the index at a time when a directory is loaded.
 const LOAD_BATCH: usize = 4096;
+/// Entries of directories kept in memory when clean inodes are dropped (about 130 bytes each); beyond, those
+/// of clean directories are dropped too.
+const ENTRIES_MAX: usize = 400_000;
 /// Inodes kept in memory before clean ones are dropped (about 250 bytes each).
 const NODES_MAX: usize = 200_000;
 
@@ -116,6 +119,8 @@ pub struct Live {
     nodes: HashMap<Ino, Box<Node>>,
     /// How many of them there must be for a look at which can be dropped to be worth it.
     trim_at: usize,
+    /// Whether any was ever dropped.
+    trimmed: bool,
     next_ino: u64,
     pub(super) head: Head,
     /// Changes no version holds.
@@ -138,6 +143,7 @@ impl Live {
             initial_root: root,
             nodes: HashMap::new(),
             trim_at: NODES_MAX,
+            trimmed: false,
             next_ino,
             head,
             dirty: Dirty::default(),
@@ -267,11 +273,13 @@ impl Live {
         Ok(Some(path))
     }
 
-    /// Drops clean inodes that nobody has open, if there are very many in memory.
+    /// Drops clean inodes that nobody has open, and the entries of clean directories, if there are very many
+    /// in memory. Both are loaded again when they are asked for.
     pub fn trim(&mut self) {
         if self.nodes.len() <= self.trim_at {
             return;
         }
+        self.trimmed = true;
         let (dirty, unlogged) = (&self.dirty, &self.unlogged);
         self.nodes.retain(|ino, node| {
             node.opens > 0
@@ -281,6 +289,22 @@ impl Live {
                 || unlogged.has_inode(*ino)
         });
         self.trim_at = NODES_MAX.max(2 * self.nodes.len());
+        let kept: usize = self.nodes.values().filter_map(|n| n.entries.as_ref()).map(|e| e.trie.len()).sum();
+        if kept > ENTRIES_MAX {
+            let (dirty, unlogged, stale) = (&self.dirty, &self.unlogged, &self.stale);
+            for (ino, node) in &mut self.nodes {
+                let changed = dirty.has_names_in(*ino) || unlogged.has_names_in(*ino) || stale.contains(ino);
+                let held = node.entries.as_ref().is_some_and(|entries| !entries.held.is_empty());
+                if !changed && !held && !node.unlinked {
+                    node.entries = None;
+                }
+            }
+        }
+    }
+
+    /// Whether something was dropped from memory that the kernel may have heard of.
+    pub fn was_trimmed(&self) -> bool {
+        self.trimmed
     }
 
     /// Counts a new open handle of `ino`; of a file, gives the state all its handles share.

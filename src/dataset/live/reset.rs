@@ -37,7 +37,7 @@ impl Invalid {
 }
 
 impl Live {
-    /// Everything in memory, which is all that the kernel can have cached.
+    /// Everything in memory, which is all that the kernel can have cached unless something was dropped.
     pub fn everything(&self) -> Invalid {
         let mut invalid = Invalid::default();
         for (ino, node) in &self.nodes {
@@ -62,6 +62,7 @@ impl Live {
         self.stale.clear();
         self.rehashed.clear();
         let nodes = std::mem::take(&mut self.nodes);
+        self.trimmed = true;
         let held: Vec<(Ino, Slot)> = nodes.iter().flat_map(|(&dir, node)| held_in(dir, node)).collect();
         let mut changed = Vec::new();
         for (ino, mut node) in nodes.into_iter().filter(|(_, node)| node.opens > 0) {
