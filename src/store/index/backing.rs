@@ -10,6 +10,8 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use parking_lot::RwLock;
 
@@ -19,6 +21,13 @@ use crate::store::layout::sync_dir;
 
 /// Cache of sled, in bytes; the process grows by up to six times this.
 const CACHE: u64 = 24 << 20;
+
+/// How sled says that its files are locked. The store's own lock keeps other processes away, but a sled of
+/// this one that was closed just now lets go only when its threads have ended.
+const LOCKED: &str = "could not acquire lock";
+/// How often, and after how long, such a lock is tried again.
+const LOCK_TRIES: u32 = 500;
+const LOCK_WAIT: Duration = Duration::from_millis(10);
 
 /// Keys and values of a range.
 pub type Entries = Vec<(Box<[u8]>, Value)>;
@@ -47,7 +56,18 @@ impl Backing {
             .cache_capacity(CACHE)
             .flush_every_ms(None)
             .mode(sled::Mode::HighThroughput);
-        guard("open", || config.open())
+        let mut tries = LOCK_TRIES;
+        loop {
+            let opened = guard("open", || match config.open() {
+                Err(sled::Error::Io(e)) if tries > 0 && e.to_string().contains(LOCKED) => Ok(None),
+                result => result.map(Some),
+            })?;
+            if let Some(db) = opened {
+                return Ok(db);
+            }
+            tries -= 1;
+            thread::sleep(LOCK_WAIT);
+        }
     }
 
     /// Closes and opens sled again if a call of it failed.
