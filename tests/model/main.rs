@@ -155,6 +155,17 @@ fn a_rename_to_itself_after_a_rewrite_makes_no_version() {
     ]);
 }
 
+/// The same, where the next call is one that would have a change of attributes recorded.
+#[test]
+fn a_mode_set_to_what_it_is_after_a_rewrite_makes_no_version() {
+    let a = (None, 3);
+    run(vec![
+        Step::Write { at: a, offset: 0, byte: 0, len: 0 },
+        Step::Rewrite { at: a },
+        Step::Chmod { at: a, mode: 0o644 },
+    ]);
+}
+
 /// Two directories that look the same are two all the same.
 #[test]
 fn swapping_two_empty_directories_makes_a_version() {

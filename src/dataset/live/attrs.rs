@@ -123,7 +123,11 @@ impl Live {
             }
         }
         node.inode.ctime = now;
-        self.note_inode(ino, true)
+        self.note_inode(ino, true)?;
+        if set.mtime.is_some() {
+            self.note_mtime(ino, true);
+        }
+        Ok(())
     }
 
     /// Takes the set-id bits from a file that somebody without the right to keep them writes to.
@@ -158,6 +162,7 @@ impl Live {
             node.inode.mtime = mtime;
             node.inode.ctime = node.inode.ctime.max(mtime);
             self.note_inode(ino, false)?;
+            self.note_mtime(ino, false);
         }
         if changed {
             self.note_content(ino)?;

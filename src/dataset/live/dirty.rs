@@ -18,6 +18,8 @@ pub struct Dirty {
     inodes: BTreeSet<Ino>,
     /// Files whose content changed.
     contents: BTreeSet<Ino>,
+    /// Inodes whose time of change was set by request.
+    timed: BTreeSet<Ino>,
     /// Whether attributes were changed by request (and not as a by-product of other changes).
     attributes: bool,
 }
@@ -52,6 +54,7 @@ impl Dirty {
     fn forget_inode(&mut self, ino: Ino) {
         self.inodes.remove(&ino);
         self.contents.remove(&ino);
+        self.timed.remove(&ino);
         let gone: Vec<Place> = self.slots.range(names_in(ino)).map(|(place, _)| *place).collect();
         gone.iter().for_each(|place| drop(self.slots.remove(place)));
     }
@@ -96,6 +99,15 @@ impl Live {
             self.unlogged.contents.insert(ino);
         }
         Ok(())
+    }
+
+    /// Notes whether a changed inode's time of change is one somebody asked for, or that of a write.
+    pub(super) fn note_mtime(&mut self, ino: Ino, by_request: bool) {
+        if by_request && self.dirty.has_inode(ino) {
+            self.dirty.timed.insert(ino);
+        } else {
+            self.dirty.timed.remove(&ino);
+        }
     }
 
     /// Takes an inode that lost its last name out of the changes.
@@ -203,8 +215,8 @@ impl Live {
         for op in ops.drain(..) {
             if let Op::Inode { ino, inode } = &op {
                 let stored = self.store.inode(self.dataset, *ino, &self.head.view)?;
-                let written = self.dirty.has_content(*ino);
-                if stored.is_some_and(|(_, stored)| same_but_for_times(&stored, inode, written)) {
+                let timed = self.dirty.timed.contains(ino);
+                if stored.is_some_and(|(_, stored)| same_but_for_times(&stored, inode, timed)) {
                     continue;
                 }
             }
@@ -295,8 +307,8 @@ pub fn child_id(body: &Body, mode: u32) -> ChildId {
     }
 }
 
-fn same_but_for_times(a: &Inode, b: &Inode, written: bool) -> bool {
-    let mtime = if written { b.mtime } else { a.mtime };
+fn same_but_for_times(a: &Inode, b: &Inode, timed: bool) -> bool {
+    let mtime = if timed { a.mtime } else { b.mtime };
     let a = Inode { ctime: b.ctime, mtime, ..a.clone() };
     a == *b
 }
