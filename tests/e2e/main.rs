@@ -3,6 +3,7 @@
 //! One module for each topic. A test's comment states the claim it proves; `man/strata.7` names the
 //! test of each of its claims. Nothing here measures time, except where the contract is a time.
 
+#[path = "../harness/mod.rs"]
 mod harness;
 
 mod attributes;
