@@ -14,6 +14,7 @@ mod replay;
 mod tests;
 
 use crate::model::{Body, Content, Ino, Name, Op, TreeHash, VersionId, VersionNo, VersionRecord};
+use crate::store::error::chain;
 
 use super::dataset::Dataset;
 use super::error::{Error, Result};
@@ -221,14 +222,4 @@ impl<E> Verifier<'_, E> {
     fn found(&mut self, version: VersionNo, what: String) -> Result<(), E> {
         (self.report)(Finding { what, place: None, version: Some(version), path: None, newest: None })
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }

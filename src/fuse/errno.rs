@@ -38,6 +38,7 @@ fn store_errno(error: &store::Error) -> i32 {
         store::Error::ReadOnly(_) => libc::EROFS,
         store::Error::Corrupt(_)
         | store::Error::Decode { .. }
+        | store::Error::Damaged { .. }
         | store::Error::Missing(_)
         | store::Error::Index(_)
         | store::Error::NotAStore(_)

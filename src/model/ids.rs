@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DatasetId(pub u32);
 
+impl DatasetId {
+    /// The last one there can be: node numbers have 23 bits for it.
+    pub const MAX: DatasetId = DatasetId((1 << 23) - 1);
+}
+
 /// An inode within a dataset, the same in all versions; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Ino(pub u64);
@@ -15,6 +20,8 @@ pub struct Ino(pub u64);
 impl Ino {
     /// The root directory of every dataset.
     pub const ROOT: Ino = Ino(1);
+    /// The last one there can be: node numbers have 40 bits for it.
+    pub const MAX: Ino = Ino((1 << 40) - 1);
 }
 
 /// A version's number within its dataset: 1, 2, … without gaps; 0 is the empty tree before v1.
@@ -24,6 +31,8 @@ pub struct VersionNo(pub u64);
 impl VersionNo {
     /// The empty tree every dataset starts from.
     pub const EMPTY: VersionNo = VersionNo(0);
+    /// The last one there can be.
+    pub const MAX: VersionNo = VersionNo((1 << 56) - 1);
 
     /// The number after this one.
     pub fn next(self) -> VersionNo {

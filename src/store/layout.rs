@@ -1,66 +1,30 @@
 //! The directory of a store: its identity, its lock, and whether it was last left in order.
 //!
 //! ```text
-//! strata.json  {"format":1,"id":"<32 hexadecimal digits>"}
+//! strata.json  which store this is (see `identity`)
 //! lock         locked while open; holds the pid of the process that has it
 //! open         there while open: the machine's boot id, removed by a clean close
 //! synced       how far the log is known to be durable (see `pack`)
 //! packs/       the log (see `pack`)
 //! index/       rebuilt from the packs where it is missing or in doubt (see `index`)
 //! scratch/     content of files being written; emptied on open
+//! damaged/     files as they were before `strata fsck` repaired them
 //! ```
 
-use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
-use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
+use super::identity::{Identity, StoreId};
+use super::pack::SyncedNote;
+use super::plain;
 
-/// The format of stores written by this release, and the newest it reads.
-pub const FORMAT: u32 = 1;
-
-/// A store's identity: 128 random bits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct StoreId(pub [u8; 16]);
-
-impl fmt::Display for StoreId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
-    }
-}
-
-impl fmt::Debug for StoreId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StoreId({self})")
-    }
-}
-
-impl From<StoreId> for String {
-    fn from(id: StoreId) -> String {
-        id.to_string()
-    }
-}
-
-impl TryFrom<String> for StoreId {
-    type Error = String;
-    fn try_from(s: String) -> Result<StoreId, String> {
-        let digits = s.len() == 32 && s.bytes().all(|b| b.is_ascii_hexdigit());
-        let value = u128::from_str_radix(&s, 16).ok().filter(|_| digits);
-        value.map(|v| StoreId(v.to_be_bytes())).ok_or_else(|| format!("'{s}' is not a store id"))
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct Identity {
-    format: u32,
-    id: StoreId,
-}
+/// Most bytes of the small files.
+const SMALL: u64 = 4096;
 
 /// Where the parts of a store are.
 #[derive(Clone, Debug)]
@@ -99,8 +63,14 @@ impl Layout {
         self.root.join("synced")
     }
 
-    fn identity(&self) -> PathBuf {
+    /// What says which store this is.
+    pub fn identity(&self) -> PathBuf {
         self.root.join("strata.json")
+    }
+
+    /// Directory of files as they were before they were repaired.
+    pub fn damaged(&self) -> PathBuf {
+        self.root.join("damaged")
     }
 
     fn marker(&self) -> PathBuf {
@@ -120,44 +90,19 @@ impl Layout {
         for dir in [self.packs(), self.scratch()] {
             make_dir(&dir, false)?;
         }
-        let id = random_id()?;
+        SyncedNote::create(&self.synced())?;
+        let id = StoreId::random()?;
         // The identity comes last: a directory with one is a whole store.
-        self.write_identity(id).map_err(|e| Error::io("write", &self.identity(), e))?;
+        Identity::new(id, Vec::new()).write(self)?;
         Ok(id)
     }
 
-    fn write_identity(&self, id: StoreId) -> io::Result<()> {
-        let text = serde_json::to_string(&Identity { format: FORMAT, id })?;
-        let temp = self.root.join("strata.json.new");
-        let mut file = private_file().create(true).truncate(true).open(&temp)?;
-        file.write_all(text.as_bytes())?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        fs::rename(&temp, self.identity())?;
-        sync_dir(&self.root)
-    }
-
-    /// Reads the store's identity.
-    ///
-    /// # Errors
-    /// [`Error::NotAStore`] where there is none, [`Error::NewerFormat`] where it is too new.
-    pub fn read_identity(&self) -> Result<StoreId> {
-        let path = self.identity();
-        let text = fs::read(&path).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Error::NotAStore(self.root.clone()),
-            _ => Error::io("read", &path, e),
-        })?;
-        // The format is looked at first: a newer one may have other fields.
-        let value: serde_json::Value =
-            serde_json::from_slice(&text).map_err(|e| Error::Corrupt(format!("{}: {e}", path.display())))?;
-        let found = value.get("format").and_then(|f| f.as_u64()).unwrap_or(0);
-        if found > u64::from(FORMAT) {
-            let found = u32::try_from(found).unwrap_or(u32::MAX);
-            return Err(Error::NewerFormat { path: self.root.clone(), found, supported: FORMAT });
+    /// Checks that the directories of the store are such, and its own.
+    pub fn check_dirs(&self) -> Result<()> {
+        for dir in [self.packs(), self.index(), self.scratch(), self.damaged()] {
+            plain::is_dir(&dir).map_err(|e| Error::io("use", &dir, e))?;
         }
-        let identity: Identity =
-            serde_json::from_value(value).map_err(|e| Error::Corrupt(format!("{}: {e}", path.display())))?;
-        Ok(identity.id)
+        Ok(())
     }
 
     /// Takes the store for this process until the file is dropped.
@@ -167,13 +112,13 @@ impl Layout {
     pub fn lock(&self) -> Result<File> {
         let path = self.root.join("lock");
         let io = |e| Error::io("lock", &path, e);
-        let mut file = private_file().read(true).create(true).open(&path).map_err(io)?;
+        let mut file = plain::open(&path, private_file().read(true).create(true)).map_err(io)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut text = String::new();
-                file.read_to_string(&mut text).map_err(io)?;
-                let pid = text.trim().parse().unwrap_or(0);
+                let mut text = Vec::new();
+                (&file).take(SMALL).read_to_end(&mut text).map_err(io)?;
+                let pid = String::from_utf8_lossy(&text).trim().parse().unwrap_or(0);
                 return Err(Error::InUse { path: self.root.clone(), pid });
             }
             Err(e) => return Err(io(e.into())),
@@ -190,33 +135,30 @@ impl Layout {
         Ok(file)
     }
 
-    /// Marks the store as open, durably, and says how the last session ended.
-    pub fn begin_session(&self) -> Result<LastSession> {
+    /// How the last session ended.
+    pub fn last_session(&self) -> Result<LastSession> {
         let path = self.marker();
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let last = match fs::read_to_string(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => LastSession::Closed,
-            Ok(text) if !boot.is_empty() && text == boot => return Ok(LastSession::Killed),
-            Ok(_) => LastSession::PowerLoss,
-            Err(e) => return Err(Error::io("read", &path, e)),
-        };
-        if last == LastSession::Closed {
-            self.write_marker(&boot)?;
+        match plain::read(&path, SMALL) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(LastSession::Closed),
+            Ok(text) if !text.is_empty() && text == boot_id() => Ok(LastSession::Killed),
+            Ok(_) => Ok(LastSession::PowerLoss),
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => Ok(LastSession::PowerLoss),
+            Err(e) => Err(Error::io("read", &path, e)),
         }
-        Ok(last)
+    }
+
+    /// Marks the store as open, durably, where the last session ended like this.
+    pub fn begin_session(&self, last: LastSession) -> Result<()> {
+        if last == LastSession::Closed { self.renew_session() } else { Ok(()) }
     }
 
     /// Notes the present boot in the marker; to be called once an index that a power loss may have
     /// torn is done with.
     pub fn renew_session(&self) -> Result<()> {
-        self.write_marker(&fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default())
-    }
-
-    fn write_marker(&self, boot: &str) -> Result<()> {
         let path = self.marker();
         let write = || {
-            let mut file = private_file().create(true).truncate(true).open(&path)?;
-            file.write_all(boot.as_bytes())?;
+            let mut file = plain::open(&path, private_file().create(true).truncate(true))?;
+            file.write_all(&boot_id())?;
             file.sync_all()?;
             sync_dir(&self.root)
         };
@@ -232,7 +174,9 @@ impl Layout {
     /// Empties the scratch directory, making it if it is gone.
     pub fn clear_scratch(&self) -> Result<()> {
         let dir = self.scratch();
-        make_dir(&dir, true)?;
+        if !plain::is_dir(&dir).map_err(|e| Error::io("empty", &dir, e))? {
+            make_dir(&dir, false)?;
+        }
         let clear = || {
             for entry in fs::read_dir(&dir)? {
                 let entry = entry?;
@@ -277,10 +221,12 @@ pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-fn random_id() -> Result<StoreId> {
-    let path = Path::new("/dev/urandom");
-    let mut id = [0; 16];
-    let read = File::open(path).and_then(|mut f| f.read_exact(&mut id));
-    read.map_err(|e| Error::io("read", path, e))?;
-    Ok(StoreId(id))
+/// Closes a directory to all but its owner.
+pub(super) fn make_private(dir: &Path) -> io::Result<()> {
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+}
+
+/// What tells this run of the system from others.
+fn boot_id() -> Vec<u8> {
+    fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default()
 }

@@ -5,11 +5,11 @@
 
 use super::Store;
 use super::error::{Error, Result};
-use super::index::change::{StoredInode, decode, decode_inode, decode_pos};
+use super::index::change::{StoredInode, decode_checked, decode_inode, decode_pos, decode_version};
 use super::index::keys::{self, Key};
 use crate::model::{
-    DatasetId, DatasetRecord, Dirent, Ino, Inode, NameKey, Op, PendingRecord, TreeHash, VersionNo,
-    VersionRecord, View, codec,
+    DatasetId, DatasetRecord, Dirent, Ino, Inode, NameKey, Op, PendingRecord, TreeHash, VersionNo, View,
+    codec,
 };
 
 /// After as many versions of a name in a row the next name is sought rather than walked to.
@@ -47,7 +47,7 @@ impl Store {
         let mut range = self.index.scan(&keys::datasets());
         let mut all = Vec::new();
         while let Some((_, value)) = range.next_entry()? {
-            all.push(decode("dataset record", &value)?);
+            all.push(decode_checked("dataset record", &value)?);
         }
         Ok(all)
     }
@@ -55,7 +55,10 @@ impl Store {
     /// The entry of a name in a directory, as the view sees it.
     pub fn entry(&self, ds: DatasetId, dir: Ino, name: NameKey, view: &View) -> Result<Option<Dirent>> {
         let found = self.newest_visible(&keys::entry(ds, dir, name), view)?;
-        found.filter(|(_, value)| !value.is_empty()).map(|(_, value)| decode("entry", &value)).transpose()
+        found
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(_, value)| decode_checked("entry", &value))
+            .transpose()
     }
 
     /// Up to `limit` entries of a directory after the name `after`, in the order of their keys.
@@ -92,7 +95,7 @@ impl Store {
                 bound = match sight(view, version) {
                     Sight::Visible => {
                         if !value.is_empty() {
-                            found.push((this, decode("entry", &value)?));
+                            found.push((this, decode_checked("entry", &value)?));
                         }
                         None
                     }
@@ -150,7 +153,7 @@ impl Store {
         let found = self.versions_of(keys::entry(ds, dir, name), newest, limit)?;
         let dirent = |value: Box<[u8]>| match &*value {
             [] => Ok(None),
-            value => decode("entry", value).map(Some),
+            value => decode_checked("entry", value).map(Some),
         };
         found.into_iter().map(|(v, value)| Ok((v, dirent(value)?))).collect()
     }
@@ -193,7 +196,7 @@ impl Store {
             let Some(value) = self.index.get(&key)? else { continue };
             let what = || format!("pending record of dataset {}", ds.0);
             let (_, payload) = self.read_at(decode_pos(&value)?, what)?;
-            let record: PendingRecord = codec::decode("pending record", &payload)
+            let record: PendingRecord = codec::decode_checked("pending record", &payload)
                 .map_err(|source| Error::Decode { what: what(), source })?;
             all.push((record.sequence, record.ops));
         }
@@ -241,9 +244,8 @@ impl Store {
             StoredInode::InRecord(pos, op) => (pos, op),
         };
         let what = || "version record".to_owned();
-        let (_, payload) = self.read_at(pos, what)?;
-        let mut record: VersionRecord = codec::decode("version record", &payload)
-            .map_err(|source| Error::Decode { what: what(), source })?;
+        let (header, payload) = self.read_at(pos, what)?;
+        let (_, mut record) = decode_version(header.kind, header.hash, &payload, pos)?;
         if op < record.ops.len()
             && let Op::Inode { inode, .. } = record.ops.swap_remove(op)
         {

@@ -4,6 +4,9 @@
 //! - Its `flush` is no fsync: that is [`Backing::sync`].
 //! - After an I/O error it refuses everything until it is opened anew:
 //!   [`Backing::reopen_if_failed`].
+//! - It reads most of its files only when they are needed. When it then finds damage, a mark is left, so
+//!   that the index is rebuilt when it is next opened.
+//! - It follows symbolic links, so there must be none among its files.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,7 +20,8 @@ use parking_lot::RwLock;
 
 use super::memtable::{Generation, Value};
 use crate::store::error::{Error, Result};
-use crate::store::layout::sync_dir;
+use crate::store::layout::{make_dir, make_private, private_file, sync_dir};
+use crate::store::plain;
 
 /// Cache of sled, in bytes; the process grows by up to six times this.
 const CACHE: u64 = 24 << 20;
@@ -25,6 +29,9 @@ const CACHE: u64 = 24 << 20;
 /// How sled says that its files are locked. The store's own lock keeps other processes away, but a sled of
 /// this one that was closed just now lets go only when its threads have ended.
 const LOCKED: &str = "could not acquire lock";
+/// The mark of an index that was found damaged, in its directory.
+const SUSPECT: &str = "suspect";
+
 /// How often, and after how long, such a lock is tried again.
 const LOCK_TRIES: u32 = 500;
 const LOCK_WAIT: Duration = Duration::from_millis(10);
@@ -43,6 +50,18 @@ pub struct Backing {
 impl Backing {
     /// Opens the index in `dir`, making it if it is not there.
     pub fn open(dir: &Path) -> Result<Backing> {
+        let io = |e| Error::io("open", dir, e);
+        if plain::is_dir(dir).map_err(io)? {
+            make_private(dir).map_err(io)?;
+            if !plain::is_plain_tree(dir).map_err(io)? {
+                return Err(Error::Index("there is something else than files in its directory".into()));
+            }
+            if dir.join(SUSPECT).exists() {
+                return Err(Error::Index("it was found damaged".into()));
+            }
+        } else {
+            make_dir(dir, false)?;
+        }
         let backing = Backing { dir: dir.to_owned(), db: RwLock::new(None), failed: AtomicBool::new(false) };
         let db = backing.open_sled()?;
         backing.sync_files().map_err(|e| Error::io("sync", dir, e))?;
@@ -150,23 +169,59 @@ impl Backing {
         let slot = self.db.read();
         let db = slot.as_ref().ok_or_else(|| Error::Index(format!("cannot {what}: it is closed")))?;
         let result = guard(what, || f(db));
-        if result.is_err() {
+        if let Err(failure) = &result {
             self.failed.store(true, Ordering::Release);
+            if failure.damage {
+                self.mark_suspect();
+            }
         }
-        result
+        Ok(result?)
+    }
+
+    fn mark_suspect(&self) {
+        let path = self.dir.join(SUSPECT);
+        match private_file().create_new(true).open(&path).and_then(|_| sync_dir(&self.dir)) {
+            Ok(()) => log::error!("{}: damaged, to be rebuilt when it is next opened", self.dir.display()),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => log::error!("cannot make {}: {e}", path.display()),
+        }
+    }
+}
+
+/// A failed call of sled.
+struct Failure {
+    error: Error,
+    /// Whether its files are damaged.
+    damage: bool,
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        failure.error
     }
 }
 
 /// Runs a call of sled; a panic is an error like others.
-fn guard<T>(what: &str, f: impl FnOnce() -> sled::Result<T>) -> Result<T> {
+fn guard<T>(what: &str, f: impl FnOnce() -> sled::Result<T>) -> Result<T, Failure> {
+    let failed = |why: &dyn std::fmt::Display, damage| {
+        Err(Failure { error: Error::Index(format!("cannot {what}: {why}")), damage })
+    };
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(e)) => Err(Error::Index(format!("cannot {what}: {e}"))),
+        Ok(Err(e)) => failed(&e, is_damage(&e)),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
-            Err(Error::Index(format!("cannot {what}: it panicked: {text}")))
+            failed(&format_args!("it panicked: {text}"), true)
         }
+    }
+}
+
+/// Whether an error of sled tells of damaged files, and not of a failing or full disk.
+fn is_damage(error: &sled::Error) -> bool {
+    match error {
+        sled::Error::Io(e) => e.kind() == io::ErrorKind::UnexpectedEof,
+        _ => true,
     }
 }
 
@@ -176,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error_with_its_reason() {
-        let error = guard::<()>("read", || panic!("page {}", 7)).unwrap_err().to_string();
+        let error = guard::<()>("read", || panic!("page {}", 7)).err().unwrap().error.to_string();
         assert!(error.contains("cannot read: it panicked: page 7"), "{error}");
     }
 
@@ -192,5 +247,8 @@ mod tests {
         backing.reopen_if_failed().unwrap();
         assert!(!backing.failed.load(Ordering::Acquire));
         assert_eq!(backing.get(b"k").unwrap().as_deref(), Some(&b"v"[..]));
+        drop(backing);
+        let error = Backing::open(&dir.path().join("index")).unwrap_err().to_string();
+        assert!(error.contains("found damaged"), "{error}");
     }
 }

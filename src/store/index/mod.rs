@@ -30,7 +30,7 @@ use self::keys::Key;
 use self::memtable::{Frozen, Memtable};
 use crate::store::bell::Bell;
 use crate::store::error::{Error, Result};
-use crate::store::layout::StoreId;
+use crate::store::identity::StoreId;
 use crate::store::pack::LogPos;
 
 pub use committer::Followers;

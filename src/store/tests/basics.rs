@@ -14,7 +14,8 @@ fn a_new_store_is_private_and_has_an_identity() {
     Store::init(&root).unwrap();
     let store = Store::open(&root).unwrap();
     let text = std::fs::read_to_string(root.join("strata.json")).unwrap();
-    assert_eq!(text, format!("{{\"format\":1,\"id\":\"{}\"}}\n", store.id()));
+    let start = format!("{{\"format\":1,\"id\":\"{}\",\"check\":\"", store.id());
+    assert!(text.starts_with(&start) && text.len() == start.len() + 19, "{text}");
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&root), 0o700);
     assert_eq!(mode(&root.join("packs")), 0o700);
@@ -33,7 +34,36 @@ fn what_is_no_store_or_a_later_one_is_refused() {
     std::fs::write(dir.path().join("strata.json"), b"{\"format\":2,\"ids\":[]}").unwrap();
     assert!(matches!(Store::open(dir.path()), Err(Error::NewerFormat { found: 2, supported: 1, .. })));
     std::fs::write(dir.path().join("strata.json"), b"{\"format\":1,\"id\":\"zz\"}").unwrap();
-    assert!(matches!(Store::open(dir.path()), Err(Error::Corrupt(_))));
+    assert!(matches!(Store::open(dir.path()), Err(Error::Damaged { .. })));
+}
+
+/// What a store of an earlier release says of itself, and what one says that has lost packs.
+#[test]
+fn identities_keep_their_form() {
+    let layout = Layout::new(&TempDir::new().unwrap().keep());
+    let id = StoreId([0xab; 16]);
+    let text = |text: &str| std::fs::write(layout.identity(), text).unwrap();
+    std::fs::create_dir(layout.packs()).unwrap();
+    text("{\"format\":1,\"id\":\"abababababababababababababababab\"}\n");
+    let old = Identity::read(&layout).unwrap();
+    assert_eq!((old.id, old.lost), (id, vec![]));
+    Identity::new(id, vec![2, 5]).write(&layout).unwrap();
+    assert_eq!(
+        std::fs::read_to_string(layout.identity()).unwrap(),
+        "{\"format\":1,\"id\":\"abababababababababababababababab\",\"lost\":[2,5],\"check\":\"0be5a8d6d7b3aefd\"}\n"
+    );
+    let good = std::fs::read(layout.identity()).unwrap();
+    for bit in 0..good.len() * 8 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(layout.identity(), &bad).unwrap();
+        match Identity::read(&layout) {
+            Ok(read) => assert_eq!((read.id, read.lost), (id, vec![2, 5]), "bit {bit} changes nothing"),
+            Err(Error::Damaged { .. } | Error::NotAStore(_)) => {}
+            Err(e) => panic!("bit {bit}: {e}"),
+        }
+    }
+    std::fs::remove_dir_all(layout.root()).unwrap();
 }
 
 #[test]
