@@ -26,6 +26,7 @@ pub fn errno(error: &Error) -> i32 {
         Error::TooLarge => libc::EFBIG,
         Error::Stale => libc::ESTALE,
         Error::NoDataset(_) | Error::NoVersion { .. } => libc::ENOENT,
+        Error::Lost(_) => libc::EIO,
         // "Name not unique": the one errno that says what is wrong.
         Error::Ambiguous { .. } => libc::ENOTUNIQ,
     }

@@ -93,6 +93,15 @@ impl View {
         self.spans.first().map_or(VersionNo::EMPTY, |s| s.last)
     }
 
+    /// The newest version of this view that is in one of these spans, which are ascending (0 if none is).
+    pub fn newest_of(&self, spans: &[Span]) -> VersionNo {
+        let newest_in = |span: &Span| {
+            let overlap = |own: &Span| (own.first.max(span.first), own.last.min(span.last));
+            self.spans.iter().map(overlap).find(|(first, last)| first <= last).map(|(_, last)| last)
+        };
+        spans.iter().rev().find_map(newest_in).unwrap_or(VersionNo::EMPTY)
+    }
+
     /// Whether entries written at `version` are part of this view.
     pub fn contains(&self, version: VersionNo) -> bool {
         self.spans.iter().any(|s| s.first <= version && version <= s.last)
@@ -119,6 +128,21 @@ mod tests {
         assert_eq!(view(5, &[(6, 3)]), [(1, 5)]);
         assert_eq!(view(6, &[(6, 3)]), [(6, 6), (1, 3)]);
         assert_eq!(view(7, &[(6, 3)]), [(6, 7), (1, 3)]);
+    }
+
+    #[test]
+    fn the_newest_version_of_a_view_in_spans_is_found() {
+        let newest = |n: u64, lost: &[(u64, u64)]| {
+            let spans: Vec<Span> =
+                lost.iter().map(|&(a, b)| Span { first: VersionNo(a), last: VersionNo(b) }).collect();
+            View::of(VersionNo(n), &[(VersionNo(6), VersionNo(3))]).newest_of(&spans).0
+        };
+        assert_eq!(newest(9, &[]), 0);
+        assert_eq!(newest(9, &[(4, 5)]), 0, "hidden by the rollback");
+        assert_eq!(newest(5, &[(4, 4)]), 4);
+        assert_eq!(newest(9, &[(2, 4)]), 3);
+        assert_eq!(newest(9, &[(1, 1), (2, 7)]), 7);
+        assert_eq!(newest(9, &[(1, 1), (12, 20)]), 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::Store;
 use super::error::{Error, Result};
 use super::index::change::{VersionMeta, decode, decode_version};
 use super::index::keys;
+use super::pack::RecordKind;
 use super::recovery::last_version;
 use crate::model::{DatasetId, Span, Timestamp, VersionId, VersionNo, VersionRecord};
 
@@ -87,6 +88,19 @@ impl Store {
             return Err(Error::Index(format!("the {} is not where it says", what())));
         }
         Ok(Some((id, record)))
+    }
+
+    /// A version's id, which is also in the header of its record where only the rest is damaged.
+    pub fn version_id(&self, ds: DatasetId, number: VersionNo) -> Result<Option<VersionId>> {
+        let error = match self.version(ds, number) {
+            Ok(found) => return Ok(found.map(|(id, _)| id)),
+            Err(error) => error,
+        };
+        let Some(meta) = self.version_meta(ds, number)? else { return Ok(None) };
+        match self.header_at(meta.record)? {
+            Some(header) if header.kind == RecordKind::Version => Ok(Some(VersionId(header.hash))),
+            _ => Err(error),
+        }
     }
 
     /// The newest version made at or before `time` (0 where there is none).

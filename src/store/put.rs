@@ -132,8 +132,8 @@ impl Store {
         match last_version(&self.index, ds)? {
             VersionNo::EMPTY => Ok((VersionNo::EMPTY, VersionId::ROOT)),
             last => {
-                let found = self.version(ds, last)?;
-                let (id, _) = found.ok_or_else(|| Error::Missing(format!("{last} of dataset {}", ds.0)))?;
+                let found = self.version_id(ds, last)?;
+                let id = found.ok_or_else(|| Error::Missing(format!("{last} of dataset {}", ds.0)))?;
                 Ok((last, id))
             }
         }

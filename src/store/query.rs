@@ -7,6 +7,7 @@ use super::Store;
 use super::error::{Error, Result};
 use super::index::change::{StoredInode, decode_checked, decode_inode, decode_pos, decode_version};
 use super::index::keys::{self, Key};
+use super::pack::Pos;
 use crate::model::{
     DatasetId, DatasetRecord, Dirent, Ino, Inode, NameKey, Op, PendingRecord, TreeHash, VersionNo, View,
     codec,
@@ -14,6 +15,8 @@ use crate::model::{
 
 /// After as many versions of a name in a row the next name is sought rather than walked to.
 const WALK_MAX: usize = 8;
+/// Length of a pending record's key.
+const PENDING_KEY: usize = 13;
 /// Length of a directory entry's key, and where in it the name's part is.
 const ENTRY_KEY: usize = 37;
 const ENTRY_NAME: std::ops::Range<usize> = 13..29;
@@ -167,9 +170,9 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<(VersionNo, TreeHash)>> {
         if dir == Ino::ROOT {
-            let newest = newest.min(self.last_version(ds)?);
-            let numbers = (1..=newest.0).rev().take(limit).map(VersionNo);
+            let numbers = self.version_numbers(ds, VersionNo(1), usize::MAX)?.into_iter().rev();
             let meta = |v| Ok(self.version_meta(ds, v)?.map(|meta| (v, meta.snapshot)));
+            let numbers = numbers.filter(|number| *number <= newest).take(limit);
             return numbers.filter_map(|v| meta(v).transpose()).collect();
         }
         let found = self.versions_of(keys::tree(ds, dir), newest, limit)?;
@@ -181,26 +184,33 @@ impl Store {
         let last = self.index.last(&keys::inodes(ds))?;
         let stored = last.and_then(|key| keys::tail8(key.get(..13)?)).unwrap_or(0);
         let pending = self.pending(ds)?;
-        let inos = pending.iter().flat_map(|(_, ops)| ops).map(|op| match op {
+        let inos = pending.iter().filter_map(|(_, ops)| ops.as_ref().ok()).flatten().map(|op| match op {
             Op::Link { ino, .. } | Op::Inode { ino, .. } => ino.0,
             Op::Unlink { .. } => 0,
         });
         Ok(Ino(inos.fold(stored, u64::max)))
     }
 
-    /// The dataset's changes that no version holds yet, by sequence.
-    pub fn pending(&self, ds: DatasetId) -> Result<Vec<(u64, Vec<Op>)>> {
+    /// The dataset's changes that no version holds yet, by sequence; for each record by itself, why it
+    /// cannot be read.
+    pub fn pending(&self, ds: DatasetId) -> Result<Vec<(u64, Result<Vec<Op>>)>> {
         let mut all = Vec::new();
         for key in self.index.pending(keys::pendings(ds)) {
             // A version may have taken it up since.
             let Some(value) = self.index.get(&key)? else { continue };
-            let what = || format!("pending record of dataset {}", ds.0);
-            let (_, payload) = self.read_at(decode_pos(&value)?, what)?;
-            let record: PendingRecord = codec::decode_checked("pending record", &payload)
-                .map_err(|source| Error::Decode { what: what(), source })?;
-            all.push((record.sequence, record.ops));
+            let sequence = keys::tail8(&key).filter(|_| key.len() == PENDING_KEY);
+            let sequence = sequence.ok_or_else(|| Error::Index("a key has no known form".into()))?;
+            all.push((sequence, decode_pos(&value).and_then(|pos| self.pending_at(ds, pos))));
         }
         Ok(all)
+    }
+
+    fn pending_at(&self, ds: DatasetId, pos: Pos) -> Result<Vec<Op>> {
+        let what = || format!("pending record of dataset {}", ds.0);
+        let (_, payload) = self.read_at(pos, what)?;
+        let record: PendingRecord = codec::decode_checked("pending record", &payload)
+            .map_err(|source| Error::Decode { what: what(), source })?;
+        Ok(record.ops)
     }
 
     /// The newest value of the keys that start with `prefix` that the view sees.

@@ -6,7 +6,7 @@ use crate::dataset::{Caller, Dataset, Error, NewInode, OpenFile, Result};
 use crate::model::{Body, Content, Ino, Kind};
 use crate::store::{next_data, next_hole, read_at};
 
-use super::fs::{Entry, FileSystem, not_found};
+use super::fs::{Entry, FileSystem, lost, not_found};
 use super::handles::Handle;
 use super::nodes::{Node, NodeId};
 
@@ -50,6 +50,7 @@ impl FileSystem {
                 let fh = self.handles.insert(Handle::Frozen(content.clone()));
                 Ok(Opened { fh, quiet_close: true, generated: false })
             }
+            Node::Lost(_, version, ..) => Err(lost(version)),
             Node::HistoryLog(id, dir) => {
                 let fh = self.handles.insert(Handle::Text(self.log_text(id, dir)?));
                 Ok(Opened { fh, quiet_close: true, generated: true })
@@ -363,6 +364,7 @@ impl FileSystem {
                 dataset.close(*ino);
                 content
             }
+            Node::Lost(_, version, ..) => Err(lost(*version)),
             _ => Err(Error::NoXattr),
         }
     }

@@ -104,6 +104,7 @@ impl Live {
 
     /// Changes attributes.
     pub fn set_attr(&mut self, ino: Ino, set: &SetAttr) -> Result<()> {
+        self.refuse_uncertain(ino)?;
         let now = Timestamp::now();
         let node = self.node(ino)?;
         let inode = &mut node.inode;
@@ -172,12 +173,14 @@ impl Live {
 
     /// The content of a file as of its last close.
     pub fn content(&mut self, ino: Ino) -> Result<Content> {
+        self.refuse_uncertain(ino)?;
         let inode = &self.node(ino)?.inode;
         inode.content().cloned().ok_or_else(|| Error::Invalid(format!("inode {} is no file", ino.0)))
     }
 
     /// A symbolic link's target.
     pub fn symlink(&mut self, ino: Ino) -> Result<Box<[u8]>> {
+        self.refuse_uncertain(ino)?;
         match &self.node(ino)?.inode.body {
             Body::Symlink(target) => Ok(target.clone()),
             _ => Err(Error::Invalid(format!("inode {} is no symbolic link", ino.0))),
@@ -186,6 +189,7 @@ impl Live {
 
     /// The extended attributes, ordered by name.
     pub fn xattrs(&mut self, ino: Ino) -> Result<XattrList> {
+        self.refuse_uncertain(ino)?;
         let xattrs = self.node(ino)?.inode.xattrs.clone();
         decode_xattrs(&*self.store, xattrs.as_deref())
     }
