@@ -107,18 +107,18 @@ impl Layout {
         self.root.join("open")
     }
 
-    /// Makes the directories and identity of a new store.
+    /// Makes the directories and identity of a new store. What an attempt left that was broken off, by a
+    /// failing disk or failing power, is taken up.
     ///
     /// # Errors
-    /// [`Error::NotEmpty`] where there is something in the directory already.
+    /// [`Error::NotEmpty`] where there is something else in the directory already.
     pub fn create(&self) -> Result<StoreId> {
-        make_dir(&self.root, true)?;
-        let mut entries = fs::read_dir(&self.root).map_err(|e| Error::io("list", &self.root, e))?;
-        if entries.next().is_some() {
-            return Err(Error::NotEmpty(self.root.clone()));
-        }
+        self.make_root()?;
+        self.check_unused()?;
+        let _lock = self.lock()?;
+        self.check_unused()?;
         for dir in [self.packs(), self.scratch()] {
-            make_dir(&dir, false)?;
+            make_dir(&dir, true)?;
         }
         let id = random_id()?;
         // The identity comes last: a directory with one is a whole store.
@@ -126,7 +126,43 @@ impl Layout {
         Ok(id)
     }
 
+    /// Makes the store's directory, durably.
+    fn make_root(&self) -> Result<()> {
+        let missing = self.root.ancestors().take_while(|dir| !dir.exists()).count();
+        make_dir(&self.root, true)?;
+        for parent in self.root.ancestors().skip(1).take(missing.max(1)) {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            match sync_dir(parent) {
+                // Not ours to read. Whose it is made it durable long ago, if not our name in it.
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                    log::warn!("cannot sync {}: {e}", parent.display());
+                }
+                result => result.map_err(|e| Error::io("sync", parent, e))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is nothing in the directory but what [`Layout::create`] puts there before the identity.
+    fn check_unused(&self) -> Result<()> {
+        let is_empty = |dir: &Path| fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+        let entries = fs::read_dir(&self.root).map_err(|e| Error::io("list", &self.root, e))?;
+        for entry in entries {
+            let entry = entry.map_err(|e| Error::io("list", &self.root, e))?;
+            let left_over = match entry.file_name().to_str() {
+                Some("lock" | "strata.json.new") => true,
+                Some("packs" | "scratch") => is_empty(&entry.path()),
+                _ => false,
+            };
+            if !left_over {
+                return Err(Error::NotEmpty(self.root.clone()));
+            }
+        }
+        Ok(())
+    }
+
     fn write_identity(&self, id: StoreId) -> io::Result<()> {
+        sync_dir(&self.root)?;
         let text = serde_json::to_string(&Identity { format: FORMAT, id })?;
         let temp = self.root.join("strata.json.new");
         let mut file = private_file().create(true).truncate(true).open(&temp)?;

@@ -21,7 +21,7 @@ use super::footer::{FooterEntry, encode_footer};
 use super::header::{PACK_HEADER, Place, RECORD_HEADER, RecordHeader, RecordKind, encode_pack_header};
 use super::scan::{Scanner, Step};
 use super::synced::SyncedNote;
-use super::{CODEC_RAW, LogPos, Pos, SEAL_SIZE};
+use super::{CODEC_RAW, LogPos, Pos, seal_size};
 use crate::store::bell::Bell;
 use crate::store::error::{Error, Result};
 use crate::store::layout::{Layout, StoreId, private_file, sync_dir};
@@ -179,7 +179,7 @@ impl Log {
         if !writer.gate.admit(claim, bytes, || self.media.room(self.layout.root())).unwrap_or(true) {
             return Err(Error::NoSpace(self.layout.root().to_owned()));
         }
-        if writer.tail.sealed || writer.tail.end >= SEAL_SIZE {
+        if writer.tail.sealed || writer.tail.end >= seal_size() {
             self.begin_pack(&mut writer)?;
         }
         let placed = self.write(&mut writer.tail, records)?;
