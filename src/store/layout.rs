@@ -3,7 +3,7 @@
 //! ```text
 //! strata.json  {"format":1,"id":"<32 hexadecimal digits>"}
 //! lock         locked while open; holds the pid of the process that has it
-//! open         there while open: the machine's boot id, removed by a clean close
+//! open         the machine's boot id while open, "closed" after a clean close
 //! synced       how far the log is known to be durable (see `pack`)
 //! packs/       the log (see `pack`)
 //! index/       rebuilt from the packs where it is missing or in doubt (see `index`)
@@ -13,13 +13,16 @@
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
+
+/// What the marker says of a store that was closed in order.
+const CLOSED: &str = "closed";
 
 /// The format of stores written by this release, and the newest it reads.
 pub const FORMAT: u32 = 1;
@@ -227,17 +230,21 @@ impl Layout {
     }
 
     /// Marks the store as open, durably, and says how the last session ended.
+    ///
+    /// # Errors
+    /// Where it cannot be marked, of which nothing may be written to it.
     pub fn begin_session(&self) -> Result<LastSession> {
         let path = self.marker();
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let boot = boot_id();
         let last = match fs::read_to_string(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => LastSession::Closed,
-            Ok(text) if !boot.is_empty() && text == boot => return Ok(LastSession::Killed),
-            Ok(_) => LastSession::PowerLoss,
             Err(e) => return Err(Error::io("read", &path, e)),
+            Ok(text) if text.trim() == CLOSED => LastSession::Closed,
+            Ok(text) if boot.as_deref() == Some(text.trim()) => return Ok(LastSession::Killed),
+            Ok(_) => LastSession::PowerLoss,
         };
         if last == LastSession::Closed {
-            self.write_marker(&boot)?;
+            self.write_marker(&boot.unwrap_or_default(), true)?;
         }
         Ok(last)
     }
@@ -245,24 +252,27 @@ impl Layout {
     /// Notes the present boot in the marker; to be called once an index that a power loss may have
     /// torn is done with.
     pub fn renew_session(&self) -> Result<()> {
-        self.write_marker(&fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default())
-    }
-
-    fn write_marker(&self, boot: &str) -> Result<()> {
-        let path = self.marker();
-        let write = || {
-            let mut file = private_file().create(true).truncate(true).open(&path)?;
-            file.write_all(boot.as_bytes())?;
-            file.sync_all()?;
-            sync_dir(&self.root)
-        };
-        write().map_err(|e| Error::io("write", &path, e))
+        self.write_marker(&boot_id().unwrap_or_default(), true)
     }
 
     /// Marks the store as closed in order: all that was written is durable, the index too.
     pub fn end_session(&self) -> Result<()> {
+        self.write_marker(CLOSED, false)
+    }
+
+    /// Overwrites the marker. It is always as long, so that a full disk has room for it.
+    fn write_marker(&self, text: &str, durably: bool) -> Result<()> {
         let path = self.marker();
-        fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))
+        let write = || {
+            let file = private_file().create(true).truncate(false).open(&path)?;
+            file.write_all_at(format!("{text:<36}\n").as_bytes(), 0)?;
+            if durably {
+                file.sync_all()?;
+                sync_dir(&self.root)?;
+            }
+            Ok(())
+        };
+        write().map_err(|e| Error::io("write", &path, e))
     }
 
     /// Empties the scratch directory, making it if it is gone.
@@ -311,6 +321,12 @@ pub(super) fn private_file() -> OpenOptions {
 /// Makes the names in a directory durable.
 pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+/// The machine's boot id, if it tells.
+fn boot_id() -> Option<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned()).filter(|id| !id.is_empty())
 }
 
 fn random_id() -> Result<StoreId> {
