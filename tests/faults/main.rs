@@ -6,6 +6,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod index;
 mod ledger;
 mod nth;
 mod rig;

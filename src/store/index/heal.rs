@@ -134,10 +134,27 @@ impl Index {
         let healed = self.healed(again || cause == Cause::Doubt, applied.flushed)?;
         let in_memory = matches!(healed.state, State::Memory);
         log::warn!("the index is {}", if in_memory { "kept in memory for now" } else { "open again" });
-        self.mem.write().add_older(healed.frozen);
-        (applied.flushed, applied.durable, applied.failures) = (healed.end, healed.end, 0);
-        slot.state = healed.state;
+        self.install(&mut slot, applied, healed);
         Ok(())
+    }
+
+    /// Has sled fail, and be opened again (0), made anew (1) or done without (2).
+    #[cfg(test)]
+    pub fn lose(&self, how: u8) {
+        let mut applied = self.applied.lock();
+        let mut slot = self.slot.write();
+        slot.state = State::Failed;
+        let healed = match how {
+            2 => self.kept_in_memory(applied.flushed),
+            how => self.healed(how == 1, applied.flushed),
+        };
+        self.install(&mut slot, &mut applied, healed.unwrap());
+    }
+
+    fn install(&self, slot: &mut Slot, applied: &mut Applied, healed: Healed) {
+        self.mem.write().add_older(healed.frozen);
+        (applied.flushed, applied.durable) = (healed.end, healed.end);
+        slot.state = healed.state;
     }
 
     /// Makes everything up to `until` known again.
@@ -153,6 +170,10 @@ impl Index {
             Err(e) => told(&e),
             healed => return healed,
         }
+        self.kept_in_memory(until)
+    }
+
+    fn kept_in_memory(&self, until: LogPos) -> Result<Healed> {
         let part = Part::new(LogPos::default(), BTreeSet::new(), None);
         self.replay.replay(LogPos::default(), until, &part)?;
         Ok(part.finish())
@@ -180,17 +201,18 @@ impl Index {
             _ => Cause::Write,
         };
         applied.in_doubt = false;
-        let failures = applied.failures;
         let slot = self.slot.read();
         let (generation, in_memory) = (slot.generation, matches!(slot.state, State::Memory));
         drop(slot);
         if in_memory {
             return;
         }
+        if cause == Cause::Doubt {
+            applied.failures = 0;
+        }
         if let Err(e) = self.heal(applied, generation, cause, why) {
             log::error!("{e}");
         }
-        applied.failures = if cause == Cause::Doubt { 0 } else { failures };
     }
 
     /// Makes a new sled where everything is in memory, to be applied to it.

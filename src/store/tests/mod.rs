@@ -15,7 +15,7 @@ use super::*;
 use crate::model::name::Name;
 use crate::model::{
     Author, Body, ChunkRef, Content, DatasetId, DatasetName, DatasetRecord, Dirent, Ino, Inode, Kind, Op,
-    Policy, Timestamp, TreeHash, VersionId, VersionNo, VersionRecord, View,
+    PendingRecord, Policy, Timestamp, TreeHash, VersionId, VersionNo, VersionRecord, View,
 };
 
 const DS: DatasetId = DatasetId(1);
