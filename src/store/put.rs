@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::Store;
 use super::error::{Error, Result};
-use super::index::change::{dataset_change, object_change, pending_change, version_changes};
+use super::index::change::{dataset_change, object_change, pending_changes, version_changes};
 use super::objects::{ObjectStore, ReadPart};
 use super::pack::{NewRecord, RecordKind};
 use super::recovery::last_version;
@@ -142,7 +142,7 @@ impl Store {
         let new = NewRecord { kind: RecordKind::Pending, hash, payload: &payload };
         self.wait_for_index()?;
         self.log.append(Claim::Record, &[new], |placed, end| {
-            self.index.publish(placed.iter().map(|pos| pending_change(record, *pos)), end);
+            self.index.publish(placed.iter().flat_map(|pos| pending_changes(record, *pos)), end);
         })?;
         Ok(())
     }
