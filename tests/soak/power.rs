@@ -1,0 +1,220 @@
+//! The machine loses power: the file system under the store is shut down in the midst of everything, so that
+//! all is gone that was not synced.
+//!
+//! The store lies on ext4 or XFS in an image that is mounted through a loop device. FS_IOC_SHUTDOWN without
+//! a flush of the file system's journal is what a loss of power is to it; from then on every call fails with
+//! EIO, until the image is mounted again and its journal replayed.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+use crate::check::{Figures, Subject, read_journals, wait_for_writers};
+use crate::harness::*;
+use crate::kill::subjects;
+use crate::listing::Lister;
+use crate::process::{Crowd, now};
+use crate::{say, setting};
+
+/// Longest time for which what returned may be missing, in seconds: the contract's second, and the syncs of a
+/// loaded machine.
+const WINDOW: f64 = 5.0;
+
+/// FS_IOC_SHUTDOWN with the flag for "do not flush the log".
+const CUT: &str = "import fcntl, os, struct, sys; \
+    fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
+
+/// A file system in an image, mounted.
+struct Image {
+    image: PathBuf,
+    point: PathBuf,
+}
+
+impl Image {
+    /// Makes and mounts one, or says why not.
+    fn new(dir: &Path, kind: &str) -> Result<Image, String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("only root mounts images".into());
+        }
+        let (image, point) = (dir.join("image"), dir.join("disk"));
+        File::create(&image).and_then(|file| file.set_len(600 << 20)).expect("make an image");
+        fs::create_dir_all(&point).expect("make a mountpoint");
+        let options: &[&str] = if kind == "ext4" { &["-q", "-F"] } else { &["-q", "-f"] };
+        run(Command::new(format!("mkfs.{kind}")).args(options).arg(&image)).ok();
+        let image = Image { image, point };
+        let ran = image.try_mount();
+        if ran.code == Some(0) { Ok(image) } else { Err(format!("{}: {}", ran.what, ran.stderr)) }
+    }
+
+    fn try_mount(&self) -> Ran {
+        // The loop device is let go of by the kernel when this is unmounted.
+        run(Command::new("mount").args(["-o", "loop"]).arg(&self.image).arg(&self.point))
+    }
+
+    fn mount(&self) {
+        self.try_mount().ok();
+    }
+
+    fn unmount(&self) {
+        let mut ran = None;
+        poll("the image is unmounted", || {
+            let tried = run(Command::new("umount").arg(&self.point));
+            let done = tried.code == Some(0);
+            ran = Some(tried);
+            done
+        });
+    }
+
+    /// Cuts the power.
+    fn cut(&self) {
+        python(CUT, &[&self.point]);
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.point).stderr(Stdio::null()).status();
+    }
+}
+
+/// A daemon in the foreground, whose log does not go down with the store.
+struct Daemon {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Daemon {
+    fn start(m: &Mount, options: &[&str]) -> Daemon {
+        let log = m.outside().join("daemon.log");
+        let mut command = m.command(&["mount", "--foreground"]);
+        command.args(options).arg(m.point()).stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.stderr(File::create(&log).expect("make a log")).spawn().expect("start strata");
+        let mut daemon = Daemon { child, log };
+        poll("the store is mounted", || {
+            let ended = daemon.child.try_wait().expect("wait for the daemon");
+            assert!(ended.is_none(), "the daemon ended ({ended:?}): {}", daemon.said());
+            m.strata(&["status", "--json"]).code == Some(0) && is_mounted(m.point())
+        });
+        daemon
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Kills it, which has to be running; it has said nothing of a defect.
+    fn end(mut self, m: &Mount) {
+        assert!(self.child.try_wait().expect("wait for the daemon").is_none(), "it ended: {}", self.said());
+        let pid = Pid::from_raw(self.child.id() as i32).expect("a pid");
+        kill_process(pid, Signal::KILL).expect("kill the daemon");
+        self.child.wait().expect("wait for the daemon");
+        run(Command::new("umount").arg("-l").arg(m.point())).ok();
+        let said = self.said();
+        for word in ["panicked", "defect"] {
+            assert!(!said.contains(word), "the daemon's log: {said}");
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn is_mounted(point: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mounts.contains(&format!(" {} ", point.display()))
+}
+
+/// The least each journal has to be at: what fsync and commit said is durable, all that had returned where
+/// every call was to be durable.
+fn least(subjects: &mut [Subject], always: bool) -> Vec<Vec<usize>> {
+    let synced = read_journals(subjects);
+    if !always {
+        return synced;
+    }
+    let all = |subject: &Subject| subject.journals.iter().map(|j| j.returned_by(f64::INFINITY)).collect();
+    subjects.iter().map(all).collect()
+}
+
+fn power(kind: &str) {
+    let rounds: usize = setting("SOAK_CUTS", 2);
+    let seed: u64 = setting("SOAK_SEED", 1);
+    let home = Mount::unmounted_for(Duration::from_secs(300 + 60 * rounds as u64));
+    let dir = home.outside();
+    let image = match Image::new(&dir, kind) {
+        Ok(image) => image,
+        Err(why) => return skipped(&format!("power::{kind}"), &why),
+    };
+    let m = home.store_at(image.point.join("store"));
+    let mut random = Random::new(seed);
+    let mut subjects = subjects(&dir);
+    let mut total = Figures::default();
+    let mut daemon = Daemon::start(&m, &[]);
+    subjects.iter().for_each(|subject| subject.make(&m));
+    m.strata(&["commit", "one"]).ok();
+    for round in 0..rounds {
+        // Every fifth time with --sync=always.
+        let always = round % 5 == 4;
+        if always {
+            daemon.end(&m);
+            daemon = Daemon::start(&m, &["--sync=always"]);
+        }
+        let mut crowd = Crowd::default();
+        let fsyncs = [0.3, 0.02, 0.0, 0.1][round % 4];
+        let more = json!({"may_go": true, "largest": 300_000, "fsyncs": fsyncs});
+        crowd.start_writers(&m, &dir, &subjects, seed * 1000 + round as u64, &more);
+        wait_for_writers(&subjects);
+        thread::sleep(Duration::from_millis(random.below(2500) as u64));
+        let cut = now();
+        image.cut();
+        // Nothing hangs: the writers end, and the daemon answers.
+        crowd.wait(Duration::from_secs(60), true);
+        let status = m.strata(&["status"]);
+        assert!(matches!(status.code, Some(0 | 1)), "{status:?}");
+        let listed = run(Command::new("ls").arg("-l").arg(m.point()));
+        assert!(listed.code.is_some(), "{listed:?}");
+        daemon.end(&m);
+        image.unmount();
+        image.mount();
+
+        daemon = Daemon::start(&m, &[]);
+        let least = least(&mut subjects, always);
+        let mut lister = Lister::default();
+        for (subject, least) in subjects.iter_mut().zip(&least) {
+            let figures = subject.check(&m, &mut lister, least, cut, 10, &mut random);
+            assert!(figures.lost_for < WINDOW, "{}: changes of {} s are gone", subject.name, figures.lost_for);
+            total.add(Figures { versions: 0, ..figures });
+        }
+        m.strata(&["verify"]).ok();
+    }
+    daemon.end(&m);
+    image.unmount();
+    say(format!(
+        "power on {kind}: {rounds} rounds (seed {seed}); {} versions compared with the journals and {} with what \
+         they were; synced changes lost: 0; others that had returned and are gone: {}, the longest for {:.1} s",
+        total.compared, total.again, total.lost, total.lost_for
+    ));
+}
+
+/// After the power goes under many writers, the store is mounted without any repair; everything that
+/// fsync, commit or rollback said was durable is there, with all that had returned before; versions are
+/// without gaps, each is what its writer made, and at most the last moments are missing. The daemon, whose
+/// disk is gone, neither hangs nor panics.
+#[test]
+fn synced_changes_survive_a_power_loss_on_ext4() {
+    power("ext4");
+}
+
+/// The same with the store on XFS.
+#[test]
+fn synced_changes_survive_a_power_loss_on_xfs() {
+    power("xfs");
+}
