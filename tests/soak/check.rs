@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::harness::{Mount, Random, poll};
-use crate::journal::{Cursor, Journal};
+use crate::journal::{Change, Cursor, Journal};
 use crate::listing::{Digest, Lister, Tree};
 
 /// How a dataset's versions are made.
@@ -162,11 +162,12 @@ impl Subject {
             let Some(at) = at else {
                 panic!(
                     "{}/{}: the live tree (at v{versions}) is at none of the changes {least} to {}; compared with \
-                     the first of these (at v{version}):\n{}",
+                     the first of these (at v{version}):\n{}\n{}",
                     self.name,
                     journal.prefix,
                     journal.changes.len(),
-                    part.differences(&first)
+                    part.differences(&first),
+                    origins(journal, &part, &first)
                 );
             };
             all.push(at);
@@ -199,7 +200,8 @@ impl Subject {
                 let part = tree.part(cursor.prefix());
                 let before = (cursor.number, cursor.tree.clone());
                 // Where the number is told there is one state that it can be.
-                let found = if known { cursor.tree.digest() == part.digest() } else { cursor.find(part.digest()) };
+                let found =
+                    if known { cursor.tree.digest() == part.digest() } else { cursor.find(part.digest()) };
                 assert!(
                     found && (!known || cursor.version == version),
                     "{}@v{version}/{} is not change {}, nor any after it:\n{}",
@@ -217,7 +219,11 @@ impl Subject {
                 let closed = journal.changes[..cursor.number].iter().filter_map(|c| c.closes.as_ref());
                 let new = closed.skip(self.reached_closes(journal));
                 let missing: Vec<_> = new.filter(|hash| !kept.contains(*hash)).collect();
-                assert!(missing.is_empty(), "{}: states at a close that no version has: {missing:?}", self.name);
+                assert!(
+                    missing.is_empty(),
+                    "{}: states at a close that no version has: {missing:?}",
+                    self.name
+                );
             }
         }
         self.reached = cursors.iter().map(|cursor| cursor.number).collect();
@@ -245,6 +251,17 @@ impl Subject {
     pub fn seen(&self, version: u64) -> Option<Digest> {
         self.seen.get(&version).copied()
     }
+}
+
+/// Which changes the entries of a tree come from that another has not.
+fn origins(journal: &Journal, tree: &Tree, other: &Tree) -> String {
+    let differing = tree.entries().iter().filter(|(path, value)| other.entries().get(*path) != Some(*value));
+    let origin = |(path, value): (&String, &String)| {
+        let by = |change: &Change| change.delta.values().any(|v| v.as_ref() == Some(value));
+        let changes: Vec<_> = (1..).zip(&journal.changes).filter(|(_, c)| by(c)).map(|(n, _)| n).collect();
+        format!("{path} is as of the changes {changes:?}")
+    };
+    differing.map(origin).collect::<Vec<_>>().join("\n")
 }
 
 /// The tree of a version.

@@ -72,9 +72,15 @@ impl Journal {
             let number = || entry[1].as_u64().expect("a number") as usize;
             match entry[0].as_str() {
                 Some("b") => {
-                    assert_eq!(number(), self.changes.len() + 1, "{}: changes are in order", self.path.display());
+                    assert_eq!(
+                        number(),
+                        self.changes.len() + 1,
+                        "{}: changes are in order",
+                        self.path.display()
+                    );
                     let delta = entry[3].as_object().expect("a delta").iter();
-                    let delta = delta.map(|(path, v)| (path.clone(), v.as_str().map(str::to_owned))).collect();
+                    let delta =
+                        delta.map(|(path, v)| (path.clone(), v.as_str().map(str::to_owned))).collect();
                     let closes = entry[5].as_str().map(str::to_owned);
                     self.changes.push(Change { delta, version: entry[4].as_u64(), closes, returned: None });
                 }

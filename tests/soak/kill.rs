@@ -40,7 +40,8 @@ fn harm_index(store: &Path, how: usize) {
             fs::write(index.join("db"), bytes).expect("garble the index");
         }
         _ => {
-            let last = fs::read_dir(store.join("packs")).expect("list packs").map(|e| e.expect("entry").path());
+            let last =
+                fs::read_dir(store.join("packs")).expect("list packs").map(|e| e.expect("entry").path());
             let mut file = OpenOptions::new().append(true).open(last.max().expect("a pack")).expect("open");
             file.write_all(&noise(7, 3000)).expect("tear the end of the log");
         }

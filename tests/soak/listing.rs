@@ -72,7 +72,8 @@ impl Tree {
 
     /// Says in what they differ.
     pub fn differences(&self, other: &Tree) -> String {
-        let paths = self.entries.keys().chain(other.entries.keys().filter(|p| !self.entries.contains_key(*p)));
+        let paths =
+            self.entries.keys().chain(other.entries.keys().filter(|p| !self.entries.contains_key(*p)));
         let differing = paths.filter(|p| self.entries.get(*p) != other.entries.get(*p)).take(6);
         let show = |p: &String| format!("{p}: {:?} / {:?}", self.entries.get(p), other.entries.get(p));
         differing.map(show).collect::<Vec<_>>().join("\n")

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::test_kill_process;
 use serde_json::json;
 
 use crate::check::{Figures, Subject, read_journals, wait_for_writers};
@@ -82,39 +82,63 @@ impl Drop for Image {
     }
 }
 
-/// A daemon in the foreground, whose log does not go down with the store.
-struct Daemon {
-    child: Child,
-    log: PathBuf,
+/// A daemon: in the foreground, with a log that does not go down with the store, or in the background, as
+/// users have it.
+enum Daemon {
+    Foreground { child: Child, log: PathBuf },
+    Background { said: String },
 }
 
 impl Daemon {
-    fn start(m: &Mount, options: &[&str]) -> Daemon {
+    fn background(m: &Mount, options: &[&str]) -> Daemon {
+        let ran = m.try_up(options);
+        let said = ran.stderr.clone();
+        ran.ok();
+        Daemon::Background { said }
+    }
+
+    fn foreground(m: &Mount) -> Daemon {
         let log = m.outside().join("daemon.log");
         let mut command = m.command(&["mount", "--foreground"]);
-        command.args(options).arg(m.point()).stdin(Stdio::null()).stdout(Stdio::null());
+        command.arg(m.point()).stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.stderr(File::create(&log).expect("make a log")).spawn().expect("start strata");
-        let mut daemon = Daemon { child, log };
+        let mut daemon = Daemon::Foreground { child, log };
         poll("the store is mounted", || {
-            let ended = daemon.child.try_wait().expect("wait for the daemon");
-            assert!(ended.is_none(), "the daemon ended ({ended:?}): {}", daemon.said());
-            m.strata(&["status", "--json"]).code == Some(0) && is_mounted(m.point())
+            daemon.assert_alive(m);
+            is_mounted(m.point()) && m.strata(&["status", "--json"]).code == Some(0)
         });
         daemon
     }
 
-    fn said(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
+    /// What it said since it was started.
+    fn said(&self, m: &Mount) -> String {
+        let read = |log: &Path| String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned();
+        match self {
+            Daemon::Foreground { log, .. } => read(log),
+            Daemon::Background { said } => said.clone() + &read(&m.store().join("daemon.log")),
+        }
+    }
+
+    fn assert_alive(&mut self, m: &Mount) {
+        let ended = match self {
+            Daemon::Foreground { child, .. } => child.try_wait().expect("wait for the daemon").is_some(),
+            Daemon::Background { .. } => !m.daemon().is_some_and(|pid| test_kill_process(pid).is_ok()),
+        };
+        assert!(!ended, "the daemon ended: {}", self.said(m));
     }
 
     /// Kills it, which has to be running; it has said nothing of a defect.
     fn end(mut self, m: &Mount) {
-        assert!(self.child.try_wait().expect("wait for the daemon").is_none(), "it ended: {}", self.said());
-        let pid = Pid::from_raw(self.child.id() as i32).expect("a pid");
-        kill_process(pid, Signal::KILL).expect("kill the daemon");
-        self.child.wait().expect("wait for the daemon");
+        self.assert_alive(m);
+        match &mut self {
+            Daemon::Foreground { child, .. } => {
+                child.kill().expect("kill the daemon");
+                child.wait().expect("wait for the daemon");
+            }
+            Daemon::Background { .. } => m.kill(),
+        }
         run(Command::new("umount").arg("-l").arg(m.point())).ok();
-        let said = self.said();
+        let said = self.said(m);
         for word in ["panicked", "defect"] {
             assert!(!said.contains(word), "the daemon's log: {said}");
         }
@@ -123,8 +147,10 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Daemon::Foreground { child, .. } = self {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
@@ -157,7 +183,7 @@ fn power(kind: &str) {
     let mut random = Random::new(seed);
     let mut subjects = subjects(&dir);
     let mut total = Figures::default();
-    let mut daemon = Daemon::start(&m, &[]);
+    let mut daemon = Daemon::foreground(&m);
     subjects.iter().for_each(|subject| subject.make(&m));
     m.strata(&["commit", "one"]).ok();
     for round in 0..rounds {
@@ -165,7 +191,7 @@ fn power(kind: &str) {
         let always = round % 5 == 4;
         if always {
             daemon.end(&m);
-            daemon = Daemon::start(&m, &["--sync=always"]);
+            daemon = Daemon::background(&m, &["--sync=always"]);
         }
         let mut crowd = Crowd::default();
         let fsyncs = [0.3, 0.02, 0.0, 0.1][round % 4];
@@ -185,12 +211,19 @@ fn power(kind: &str) {
         image.unmount();
         image.mount();
 
-        daemon = Daemon::start(&m, &[]);
+        daemon = if round % 2 == 0 { Daemon::background(&m, &[]) } else { Daemon::foreground(&m) };
+        let said = daemon.said(&m);
+        assert!(said.contains("rebuilding its index"), "the index is to be doubted: {said}");
         let least = least(&mut subjects, always);
         let mut lister = Lister::default();
         for (subject, least) in subjects.iter_mut().zip(&least) {
             let figures = subject.check(&m, &mut lister, least, cut, 10, &mut random);
-            assert!(figures.lost_for < WINDOW, "{}: changes of {} s are gone", subject.name, figures.lost_for);
+            assert!(
+                figures.lost_for < WINDOW,
+                "{}: changes of {} s are gone",
+                subject.name,
+                figures.lost_for
+            );
             total.add(Figures { versions: 0, ..figures });
         }
         m.strata(&["verify"]).ok();

@@ -52,7 +52,8 @@ impl Crowd {
     /// their configuration.
     pub fn start_writers(&mut self, m: &Mount, dir: &Path, subjects: &[Subject], seed: u64, more: &Value) {
         for (s, subject) in subjects.iter().enumerate() {
-            for (j, (journal, (number, version))) in subject.journals.iter().zip(subject.positions()).enumerate()
+            for (j, (journal, (number, version))) in
+                subject.journals.iter().zip(subject.positions()).enumerate()
             {
                 let mut config = json!({
                     "role": "writer", "dataset": subject.name, "prefix": journal.prefix,
