@@ -27,7 +27,7 @@ impl Policy {
         }
     }
 
-    /// As `writer.py` takes it.
+    /// As the processes takes it.
     pub fn word(self) -> &'static str {
         self.text().split('=').next().unwrap_or_default()
     }

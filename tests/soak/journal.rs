@@ -1,4 +1,4 @@
-//! The journals that writers keep (see `writer.py`), and the states their trees went through.
+//! The journals that writers keep (see `processes/`), and the states their trees went through.
 
 use std::collections::BTreeMap;
 use std::fs;

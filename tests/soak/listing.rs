@@ -64,7 +64,7 @@ impl Tree {
         part
     }
 
-    /// The digest that `writer.py` has of this tree.
+    /// The digest that the processes has of this tree.
     pub fn text_digest(&self) -> String {
         let text: String = self.entries.iter().map(|(path, value)| format!("{path}\0{value}\n")).collect();
         content_hash(text.as_bytes())

@@ -12,13 +12,20 @@ use serde_json::{Value, json};
 use crate::check::Subject;
 use crate::harness::{Mount, binary};
 
+/// The program that they run.
+const PROGRAM: &str = concat!(
+    include_str!("processes/common.py"),
+    include_str!("processes/writer.py"),
+    include_str!("processes/others.py"),
+);
+
 /// Seconds of the monotonic clock, which journals use.
 pub fn now() -> f64 {
     let time = clock_gettime(ClockId::Monotonic);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// Processes of `writer.py`; those still there when this is dropped are killed.
+/// Processes that use a mount; those still there when this is dropped are killed.
 #[derive(Debug, Default)]
 pub struct Crowd(Vec<Process>);
 
@@ -38,7 +45,7 @@ impl Crowd {
         let what = config.to_string();
         let errors = dir.join(format!("errors-{}", self.0.len()));
         let child = Command::new("python3")
-            .args(["-c", include_str!("writer.py"), &what])
+            .args(["-c", PROGRAM, &what])
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -60,6 +67,7 @@ impl Crowd {
                     "policy": if journal.prefix.is_empty() { subject.policy.word() } else { "shared" },
                     "seed": seed.wrapping_mul(1000) + (s * 10 + j) as u64,
                     "number": number + 1, "version": version, "journal": journal.path(),
+                    "pending": journal.changes.last().is_some_and(|change| change.version.is_none()),
                 });
                 for (key, value) in more.as_object().expect("an object") {
                     config[key] = value.clone();
@@ -69,9 +77,9 @@ impl Crowd {
         }
     }
 
-    /// The process ids.
-    pub fn pids(&self) -> Vec<u32> {
-        self.0.iter().map(|p| p.child.id()).collect()
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Waits until all have ended, which they have to within `limit`. `may_die`: by a signal too, as what a

@@ -1,101 +1,22 @@
-"""One process of the crowd: changes files in a mount and keeps a journal of what it did.
 
-    writer.py CONFIG          (a JSON object)
 
-The journal, outside the mount, has one JSON array a line:
-
-    ["b", number, time, delta, version, closed]   before a change: what it makes of the tree (path ->
-                                hash, null where it goes), the version it is to make (null: not told),
-                                and the hash of the file it closes
-    ["a", number, time]         the change returned
-    ["d", number, time]         an fsync or commit returned that began at that time: it, and all that had
-                                returned before, is durable
-    ["r", version, digest]      a version was read, and this is what its tree was
-
-Each change makes content never seen before, so that a hash tells which change it comes from. Times are
-those of the machine's monotonic clock.
-"""
-
-import errno
-import hashlib
-import json
-import mmap
-import os
-import random
-import subprocess
-import sys
-import time
-
-CONFIG = json.loads(sys.argv[1])
 FILES, DIRS = 14, 3
-# What a mount answers whose daemon or disk is gone.
-GONE = {errno.ENOTCONN, errno.ECONNABORTED, errno.EIO, errno.EROFS, errno.ESTALE, errno.ENODEV}
 
 
-def digest(data):
-    return hashlib.sha256(data).hexdigest()[:32]
-
-
-def read(path):
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def tree_of(root):
-    """What is below a directory: path -> hash, "dir", or the target of a symbolic link."""
-    found, todo = {}, [""]
-    while todo:
-        below = todo.pop()
-        for entry in os.scandir(os.path.join(root, below)):
-            path = os.path.join(below, entry.name)
-            if entry.is_symlink():
-                found[path] = "->" + os.readlink(entry.path)
-            elif entry.is_dir():
-                found[path] = "dir"
-                todo.append(path)
-            else:
-                found[path] = digest(read(entry.path))
-    return found
-
-
-def tree_digest(tree):
-    text = "".join(f"{path}\0{value}\n" for path, value in sorted(tree.items()))
-    return digest(text.encode())
-
-
-class Strata:
-    """The commands, on the store of the mount."""
+class Writer(Process):
+    """Changes files in a dataset, or a directory of it, that is all its own: what its tree is at each moment,
+    and which change makes which version, it knows beforehand."""
 
     def __init__(self):
-        self.environment = dict(os.environ, STRATA_STORE=CONFIG["store"])
-
-    def __call__(self, *arguments, expect=(0,)):
-        command = [CONFIG["strata"], *arguments]
-        ran = subprocess.run(command, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
-        if ran.returncode not in expect:
-            raise OSError(errno.EIO, f"{arguments} ended with {ran.returncode}: {ran.stderr.decode()}")
-        return ran.stdout.decode()
-
-    def json(self, *arguments):
-        return json.loads(self(*arguments, "--json"))
-
-
-class Writer:
-    def __init__(self):
+        super().__init__()
         self.name, self.policy = CONFIG["dataset"], CONFIG["policy"]
-        self.random = random.Random(CONFIG["seed"])
         self.root = os.path.join(CONFIG["mount"], self.name, CONFIG.get("prefix", ""))
         self.number, self.version = CONFIG["number"], CONFIG["version"]
-        self.journal = os.open(CONFIG["journal"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self.strata = Strata()
         self.tree = tree_of(self.root)
         self.trees = {self.version: dict(self.tree)}
         # Whether there is anything for a commit.
         self.pending = CONFIG.get("pending", False)
         self.fsyncs = CONFIG.get("fsyncs", 0.3)
-
-    def log(self, *line):
-        os.write(self.journal, json.dumps(line).encode() + b"\n")
 
     def path(self, path):
         return os.path.join(self.root, path)
@@ -371,105 +292,5 @@ class Writer:
             if CONFIG.get("batches"):
                 weights[self.batch] = 1
         acts, odds = list(weights), list(weights.values())
-        end = time.monotonic() + CONFIG.get("seconds", 1e9)
-        while time.monotonic() < end:
+        for _ in self.turns():
             self.random.choices(acts, odds)[0]()
-            if "pause" in CONFIG:
-                time.sleep(self.random.random() * CONFIG["pause"])
-
-
-class Reader:
-    """Reads versions at random, several at a time."""
-
-    def __init__(self):
-        self.random = random.Random(CONFIG["seed"])
-        self.journal = os.open(CONFIG["journal"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-
-    def run(self):
-        strata, end = Strata(), time.monotonic() + CONFIG["seconds"]
-        while time.monotonic() < end:
-            name = self.random.choice(CONFIG["datasets"])
-            root = os.path.join(CONFIG["mount"], name)
-            newest = int(os.getxattr(root, "user.strata.version").decode()[1:])
-            if newest == 0:
-                continue
-            version = max(1, newest - self.random.randrange(30)) if self.random.random() < 0.5 else self.random.randrange(1, newest + 1)
-            at = os.path.join(root, f"@v{version}")
-            what = self.random.random()
-            if what < 0.94:
-                tree = tree_of(at)
-                os.write(self.journal, json.dumps(["r", name, version, tree_digest(tree)]).encode() + b"\n")
-            elif what < 0.97:
-                snapshot = os.getxattr(at, "user.strata.snapshot").decode()
-                hashed = strata("hash", at).split()[0]
-                if hashed != snapshot:
-                    raise AssertionError(f"{at}: its tree hashes to {hashed}, its snapshot is {snapshot}")
-            else:
-                shown = strata.json("show", f"{name}@v{version}")
-                if shown["version"] != f"v{version}":
-                    raise AssertionError(shown)
-            time.sleep(self.random.random() * CONFIG.get("pause", 0))
-
-
-class Clerk:
-    """Sets policies, commits, rolls back and makes batches on datasets that others write to, renames
-    and archives one of its own, and has the store verified."""
-
-    def __init__(self):
-        self.random = random.Random(CONFIG["seed"])
-
-    def run(self):
-        strata, end = Strata(), time.monotonic() + CONFIG["seconds"]
-        own = os.path.join(CONFIG["mount"], CONFIG["own"])
-        turn = 0
-        while time.monotonic() < end:
-            turn += 1
-            name = self.random.choice(CONFIG["datasets"])
-            what = self.random.randrange(7)
-            if what == 0:
-                policy = self.random.choice(["every-write", "settle=50ms", "settle=2s", "manual"])
-                strata("set", name, f"policy={policy}")
-            elif what == 1:
-                strata("commit", name, "-m", f"turn {turn}")
-            elif what == 2:
-                strata("batch", "--dataset", name, "--", "sleep", "0.05", expect=(0, 1))
-            elif what == 3:
-                records = [json.loads(line) for line in strata("log", name, "--json", "-n", "40").splitlines()]
-                numbers = [int(record["version"][1:]) for record in records]
-                if numbers and numbers != list(range(numbers[0], numbers[0] - len(numbers), -1)):
-                    raise AssertionError(f"{name}: its log has {numbers}")
-                if CONFIG["rollbacks"] and len(records) > 1:
-                    made = strata("rollback", name, self.random.choice(records)["version"], "--json", expect=(0, 1))
-                    if made and json.loads(made)["version"]:
-                        made = json.loads(made)
-                        found = [os.getxattr(os.path.join(CONFIG["mount"], name, "@" + made[key]), "user.strata.snapshot")
-                                 for key in ("version", "restores")]
-                        if found[0] != found[1]:
-                            raise AssertionError(f"{name}: {made} have other trees")
-            elif what == 4:
-                os.makedirs(own, exist_ok=True)
-                with open(os.path.join(own, "f"), "w") as file:
-                    file.write(f"{turn}")
-                os.rename(own, own + "-away")
-                os.unlink(own + "-away/f")
-                os.rename(own + "-away", own)
-                os.rmdir(own)
-            elif what == 5:
-                strata("datasets", "--json")
-                strata("status", "--json")
-            elif turn % 5 == 0:
-                strata("verify")
-
-
-def main():
-    try:
-        {"writer": Writer, "reader": Reader, "clerk": Clerk}[CONFIG["role"]]().run()
-    except OSError as error:
-        if not CONFIG.get("may_go") or error.errno not in GONE:
-            raise
-    except subprocess.TimeoutExpired:
-        if not CONFIG.get("may_go"):
-            raise
-
-
-main()
