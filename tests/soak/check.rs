@@ -276,16 +276,16 @@ pub fn wait_for_writers(subjects: &[Subject]) {
     poll("all writers write", || journals.clone().all(Journal::has_grown));
 }
 
-/// Reads what the writers wrote to their journals. Gives, for each journal of each subject, the last
+/// Reads what the writers wrote to their journals, as of the time `end`. Gives, for each journal of each subject, the last
 /// change that is durable: that of its own fsyncs, and all that had returned before the last fsync of
 /// anyone began.
-pub fn read_journals(subjects: &mut [Subject]) -> Vec<Vec<usize>> {
+pub fn read_journals(subjects: &mut [Subject], end: f64) -> Vec<Vec<usize>> {
     let mut last = 0.0_f64;
     let mut own = Vec::new();
     for subject in &mut *subjects {
         let mut of_subject = Vec::new();
         for journal in &mut subject.journals {
-            let durable = journal.read();
+            let durable = journal.read(end);
             last = durable.iter().fold(last, |last, (_, began)| last.max(*began));
             of_subject.push(durable.iter().map(|(number, _)| *number).max().unwrap_or(0));
         }

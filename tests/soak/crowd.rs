@@ -101,7 +101,7 @@ fn a_crowd_of_processes_finds_every_version_as_it_was_made() {
     crowd.wait(Duration::from_secs(seconds + 180), false);
     let peak = peak(&m);
 
-    read_journals(&mut subjects);
+    read_journals(&mut subjects, f64::INFINITY);
     let (mut lister, mut random, mut total) = (Lister::default(), Random::new(seed), Figures::default());
     for subject in &mut subjects {
         let all: Vec<_> = subject.journals.iter().map(|j| j.returned_by(f64::INFINITY)).collect();

@@ -62,9 +62,10 @@ impl Journal {
         fs::metadata(&self.path).is_ok_and(|meta| meta.len() > self.read as u64)
     }
 
-    /// Takes in what was written since. Gives, for each fsync or commit that returned, the last change it
-    /// was about and when it had begun.
-    pub fn read(&mut self) -> Vec<(usize, f64)> {
+    /// Takes in what was written since. Gives, for each fsync or commit that had returned by `end`, the last
+    /// change it was about and when it had begun. What returned later counts as not returned.
+    pub fn read(&mut self, end: f64) -> Vec<(usize, f64)> {
+        let by_end = |time: &Value| time.as_f64().filter(|time| *time <= end);
         let text = fs::read_to_string(&self.path).unwrap_or_default();
         let mut durable = Vec::new();
         for line in text[self.read..].lines() {
@@ -84,8 +85,10 @@ impl Journal {
                     let closes = entry[5].as_str().map(str::to_owned);
                     self.changes.push(Change { delta, version: entry[4].as_u64(), closes, returned: None });
                 }
-                Some("a") => self.changes[number() - 1].returned = entry[2].as_f64(),
-                Some("d") => durable.push((number(), entry[2].as_f64().expect("a time"))),
+                Some("a") => self.changes[number() - 1].returned = by_end(&entry[2]),
+                Some("d") if by_end(&entry[3]).is_some() => {
+                    durable.push((number(), entry[2].as_f64().expect("a time")));
+                }
                 _ => {}
             }
         }

@@ -78,7 +78,7 @@ fn every_close_is_there_after_many_kills() {
             harmed += 1;
         }
         m.up(&[]);
-        read_journals(&mut subjects);
+        read_journals(&mut subjects, f64::INFINITY);
         let mut lister = Lister::default();
         for subject in &mut subjects {
             let least: Vec<_> = subject.journals.iter().map(|j| j.returned_by(f64::INFINITY)).collect();

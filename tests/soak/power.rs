@@ -18,16 +18,18 @@ use crate::check::{Figures, Subject, read_journals, wait_for_writers};
 use crate::harness::*;
 use crate::kill::subjects;
 use crate::listing::Lister;
-use crate::process::{Crowd, now};
+use crate::process::Crowd;
 use crate::{say, setting};
 
 /// Longest time for which what returned may be missing, in seconds: the contract's second, and the syncs of a
 /// loaded machine.
 const WINDOW: f64 = 5.0;
 
-/// FS_IOC_SHUTDOWN with the flag for "do not flush the log".
-const CUT: &str = "import fcntl, os, struct, sys; \
-    fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
+/// FS_IOC_SHUTDOWN with the flag for "do not flush the log"; prints the time before.
+const CUT: &str = "import fcntl, os, struct, sys, time; \
+    fd, flags = os.open(sys.argv[1], os.O_RDONLY), struct.pack('I', 2); \
+    print(time.monotonic(), flush=True); \
+    fcntl.ioctl(fd, 0x8004587d, flags)";
 
 /// A file system in an image, mounted.
 struct Image {
@@ -70,9 +72,10 @@ impl Image {
         });
     }
 
-    /// Cuts the power.
-    fn cut(&self) {
-        python(CUT, &[&self.point]);
+    /// Cuts the power, and tells when. An fsync that returns later may say that all went well where nothing
+    /// did: the kernel has thrown away the transaction it was to wait for. It is as if it had not returned.
+    fn cut(&self) -> f64 {
+        python(CUT, &[&self.point]).trim().parse().expect("a time")
     }
 }
 
@@ -161,8 +164,8 @@ fn is_mounted(point: &Path) -> bool {
 
 /// The least each journal has to be at: what fsync and commit said is durable, all that had returned where
 /// every call was to be durable.
-fn least(subjects: &mut [Subject], always: bool) -> Vec<Vec<usize>> {
-    let synced = read_journals(subjects);
+fn least(subjects: &mut [Subject], end: f64, always: bool) -> Vec<Vec<usize>> {
+    let synced = read_journals(subjects, end);
     if !always {
         return synced;
     }
@@ -199,8 +202,7 @@ fn power(kind: &str) {
         crowd.start_writers(&m, &dir, &subjects, seed * 1000 + round as u64, &more);
         wait_for_writers(&subjects);
         thread::sleep(Duration::from_millis(random.below(2500) as u64));
-        let cut = now();
-        image.cut();
+        let cut = image.cut();
         // Nothing hangs: the writers end, and the daemon answers.
         crowd.wait(Duration::from_secs(60), true);
         let status = m.strata(&["status"]);
@@ -214,7 +216,7 @@ fn power(kind: &str) {
         daemon = if round % 2 == 0 { Daemon::background(&m, &[]) } else { Daemon::foreground(&m) };
         let said = daemon.said(&m);
         assert!(said.contains("rebuilding its index"), "the index is to be doubted: {said}");
-        let least = least(&mut subjects, always);
+        let least = least(&mut subjects, cut, always);
         let mut lister = Lister::default();
         for (subject, least) in subjects.iter_mut().zip(&least) {
             let figures = subject.check(&m, &mut lister, least, cut, 10, &mut random);

@@ -8,8 +8,8 @@ The journal, outside the mount, has one JSON array a line:
                                 hash, null where it goes), the version it is to make (null: not told),
                                 and the hash of the file it closes
     ["a", number, time]         the change returned
-    ["d", number, time]         an fsync or commit returned that began at that time: it, and all that had
-                                returned before, is durable
+    ["d", number, time, time]   an fsync or commit returned that began at the one time and ended at the other:
+                                it, and all that had returned before it began, is durable
     ["r", version, digest]      a version was read, and this is what its tree was
 
 Each change makes content never seen before, so that a hash tells which change it comes from. Times are

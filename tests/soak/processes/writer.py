@@ -60,7 +60,7 @@ class Writer(Process):
         if always or self.random.random() < self.fsyncs:
             began = time.monotonic()
             os.fsync(fd)
-            self.log("d", self.number, began)
+            self.log("d", self.number, began, time.monotonic())
 
     # Each of these is one change.
 
@@ -132,7 +132,7 @@ class Writer(Process):
                 mapped[at:at + len(new)] = new
                 began = time.monotonic()
                 mapped.flush()
-                self.log("d", self.number, began)
+                self.log("d", self.number, began, time.monotonic())
             os.close(fd)
 
         self.change({path: digest(data)}, act, digest(data))
@@ -198,7 +198,7 @@ class Writer(Process):
         began = time.monotonic()
         os.fsync(fd)
         # Of the change that comes next nothing is durable.
-        self.log("d", self.number - 1, began)
+        self.log("d", self.number - 1, began, time.monotonic())
         os.close(fd)
 
     # What the commands do.
@@ -208,13 +208,13 @@ class Writer(Process):
             def act():
                 began = time.monotonic()
                 made = self.strata.json("commit", self.name, "-m", f"after {self.number}")
-                self.log("d", self.number, began)
+                self.log("d", self.number, began, time.monotonic())
                 self.expect(made["version"], self.version + 1)
 
             return self.change({}, act, "commit")
         began = time.monotonic()
         self.strata("commit", self.name)
-        self.log("d", self.number - 1, began)
+        self.log("d", self.number - 1, began, time.monotonic())
 
     def rollback(self):
         if self.policy == "settle" or self.pending and self.policy == "manual" or len(self.trees) < 3:
@@ -227,7 +227,7 @@ class Writer(Process):
         def act():
             began = time.monotonic()
             made = self.strata.json("rollback", self.name, f"v{to}")
-            self.log("d", self.number, began)
+            self.log("d", self.number, began, time.monotonic())
             self.expect((made["version"], made["restores"]), (self.version + 1, to))
 
         self.change(delta, act, "commit")
