@@ -6,6 +6,7 @@
 //! EIO, until the image is mounted again and its journal replayed.
 
 use std::fs::{self, File};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -24,6 +25,9 @@ use crate::{say, setting};
 /// Longest time for which what returned may be missing, in seconds: the contract's second, and the syncs of a
 /// loaded machine.
 const WINDOW: f64 = 5.0;
+
+/// Rounds after which a new image is made.
+const ROUNDS: usize = 10;
 
 /// FS_IOC_SHUTDOWN with the flag for "do not flush the log"; prints the time before.
 const CUT: &str = "import fcntl, os, struct, sys, time; \
@@ -174,22 +178,37 @@ fn least(subjects: &mut [Subject], end: f64, always: bool) -> Vec<Vec<usize>> {
 }
 
 fn power(kind: &str) {
-    let rounds: usize = setting("SOAK_CUTS", 2);
+    let rounds: usize = setting("SOAK_CUTS", 3);
     let seed: u64 = setting("SOAK_SEED", 1);
-    let home = Mount::unmounted_for(Duration::from_secs(300 + 60 * rounds as u64));
+    let (mut total, mut random) = (Figures::default(), Random::new(seed));
+    for first in (0..rounds).step_by(ROUNDS) {
+        let last = rounds.min(first + ROUNDS);
+        if let Err(why) = rounds_on_one_store(kind, first..last, &mut total, &mut random) {
+            return skipped(&format!("power loss on {kind}"), &why);
+        }
+    }
+    say(format!(
+        "power on {kind}: {rounds} rounds (seed {seed}); {} versions compared with the journals and {} with what \
+         they were; synced changes lost: 0; others that had returned and are gone: {}, the longest for {:.1} s",
+        total.compared, total.again, total.lost, total.lost_for
+    ));
+}
+
+fn rounds_on_one_store(
+    kind: &str,
+    rounds: Range<usize>,
+    total: &mut Figures,
+    random: &mut Random,
+) -> Result<(), String> {
+    let home = Mount::unmounted_for(Duration::from_secs(300 + 60 * rounds.len() as u64));
     let dir = home.outside();
-    let image = match Image::new(&dir, kind) {
-        Ok(image) => image,
-        Err(why) => return skipped(&format!("power::{kind}"), &why),
-    };
+    let image = Image::new(&dir, kind)?;
     let m = home.store_at(image.point.join("store"));
-    let mut random = Random::new(seed);
     let mut subjects = subjects(&dir);
-    let mut total = Figures::default();
     let mut daemon = Daemon::foreground(&m);
     subjects.iter().for_each(|subject| subject.make(&m));
     m.strata(&["commit", "one"]).ok();
-    for round in 0..rounds {
+    for round in rounds {
         // Every fifth time with --sync=always.
         let always = round % 5 == 4;
         if always {
@@ -197,9 +216,10 @@ fn power(kind: &str) {
             daemon = Daemon::background(&m, &["--sync=always"]);
         }
         let mut crowd = Crowd::default();
-        let fsyncs = [0.3, 0.02, 0.0, 0.1][round % 4];
+        // Every third time nobody has anything synced, so that the last moments are there to be lost.
+        let fsyncs = [0.3, 0.03, 0.0][round % 3];
         let more = json!({"may_go": true, "largest": 300_000, "fsyncs": fsyncs});
-        crowd.start_writers(&m, &dir, &subjects, seed * 1000 + round as u64, &more);
+        crowd.start_writers(&m, &dir, &subjects, random.number() >> 20, &more);
         wait_for_writers(&subjects);
         thread::sleep(Duration::from_millis(random.below(2500) as u64));
         let cut = image.cut();
@@ -219,7 +239,7 @@ fn power(kind: &str) {
         let least = least(&mut subjects, cut, always);
         let mut lister = Lister::default();
         for (subject, least) in subjects.iter_mut().zip(&least) {
-            let figures = subject.check(&m, &mut lister, least, cut, 10, &mut random);
+            let figures = subject.check(&m, &mut lister, least, cut, 10, random);
             assert!(
                 figures.lost_for < WINDOW,
                 "{}: changes of {} s are gone",
@@ -232,11 +252,7 @@ fn power(kind: &str) {
     }
     daemon.end(&m);
     image.unmount();
-    say(format!(
-        "power on {kind}: {rounds} rounds (seed {seed}); {} versions compared with the journals and {} with what \
-         they were; synced changes lost: 0; others that had returned and are gone: {}, the longest for {:.1} s",
-        total.compared, total.again, total.lost, total.lost_for
-    ));
+    Ok(())
 }
 
 /// After the power goes under many writers, the store is mounted without any repair; everything that

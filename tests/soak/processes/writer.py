@@ -284,10 +284,12 @@ class Writer(Process):
 
     def run(self):
         weights = {
-            self.put: 30, self.edit: 20, self.append: 12, self.map: 3, self.truncate: 4, self.rename: 10,
+            self.put: 30, self.edit: 20, self.append: 12, self.truncate: 4, self.rename: 10,
             self.replace: 5, self.unlink: 6, self.mkdir: 3, self.move_dir: 2, self.symlink: 2,
         }
-        if not CONFIG.get("prefix"):
+        if self.fsyncs:
+            weights[self.map] = 3
+        if self.fsyncs and not CONFIG.get("prefix"):
             weights |= {self.commit: 1 if self.policy != "manual" else 4, self.rollback: 1, self.look: 1}
             if CONFIG.get("batches"):
                 weights[self.batch] = 1
