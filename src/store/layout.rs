@@ -3,7 +3,8 @@
 //! ```text
 //! strata.json  {"format":1,"id":"<32 hexadecimal digits>"}
 //! lock         locked while open; holds the pid of the process that has it
-//! open         there while open: the machine's boot id, removed by a clean close
+//! open         there while open: the machine's boot id and the mount of the file system, removed by a
+//!              clean close
 //! synced       how far the log is known to be durable (see `pack`)
 //! packs/       the log (see `pack`)
 //! index/       rebuilt from the packs where it is missing or in doubt (see `index`)
@@ -16,7 +17,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{AtFlags, CWD, FlockOperation, StatxFlags, statx};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
@@ -193,30 +194,40 @@ impl Layout {
     /// Marks the store as open, durably, and says how the last session ended.
     pub fn begin_session(&self) -> Result<LastSession> {
         let path = self.marker();
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let last = match fs::read_to_string(&path) {
+        let uptime = self.uptime();
+        let last = match fs::read(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => LastSession::Closed,
-            Ok(text) if !boot.is_empty() && text == boot => return Ok(LastSession::Killed),
+            Ok(text) if uptime.as_ref().is_some_and(|uptime| text == uptime.as_bytes()) => {
+                return Ok(LastSession::Killed);
+            }
             Ok(_) => LastSession::PowerLoss,
             Err(e) => return Err(Error::io("read", &path, e)),
         };
         if last == LastSession::Closed {
-            self.write_marker(&boot)?;
+            self.write_marker(uptime.as_deref().unwrap_or_default())?;
         }
         Ok(last)
     }
 
-    /// Notes the present boot in the marker; to be called once an index that a power loss may have
-    /// torn is done with.
+    /// Notes the present boot and mount in the marker; to be called once an index that a power loss may
+    /// have torn is done with.
     pub fn renew_session(&self) -> Result<()> {
-        self.write_marker(&fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default())
+        self.write_marker(self.uptime().as_deref().unwrap_or_default())
     }
 
-    fn write_marker(&self, boot: &str) -> Result<()> {
+    /// What stays the same for as long as the system's cache of the store's files does: the machine's boot,
+    /// and the mount of the file system they are on, which a disk that was pulled out or failed, and came
+    /// back, has a new one of. `None` where that cannot be told.
+    fn uptime(&self) -> Option<String> {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(format!("{} {}\n", boot.trim_end(), mount_of(&self.root)?))
+    }
+
+    fn write_marker(&self, text: &str) -> Result<()> {
         let path = self.marker();
         let write = || {
             let mut file = private_file().create(true).truncate(true).open(&path)?;
-            file.write_all(boot.as_bytes())?;
+            file.write_all(text.as_bytes())?;
             file.sync_all()?;
             sync_dir(&self.root)
         };
@@ -277,10 +288,45 @@ pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// The number of the mount that `path` is on, which is never given out twice during a boot; from kernels
+/// before 6.8 one that can be.
+fn mount_of(path: &Path) -> Option<u64> {
+    const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+    [MNT_ID_UNIQUE, StatxFlags::MNT_ID].into_iter().find_map(|wanted| {
+        let stat = statx(CWD, path, AtFlags::empty(), wanted).ok()?;
+        (stat.stx_mask & wanted.bits() != 0).then_some(stat.stx_mnt_id)
+    })
+}
+
 fn random_id() -> Result<StoreId> {
     let path = Path::new("/dev/urandom");
     let mut id = [0; 16];
     let read = File::open(path).and_then(|mut f| f.read_exact(&mut id));
     read.map_err(|e| Error::io("read", path, e))?;
     Ok(StoreId(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A session that did not end counts as killed, with the system's cache kept, only while machine and
+    /// mount are the same: a disk can be pulled out, or its file system fail, while the machine runs on.
+    #[test]
+    fn another_boot_or_mount_counts_as_a_power_loss() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let layout = Layout::new(dir.path());
+        assert_eq!(layout.begin_session().unwrap(), LastSession::Closed);
+        assert_eq!(layout.begin_session().unwrap(), LastSession::Killed);
+        let marker = fs::read_to_string(layout.marker()).unwrap();
+        let (boot, mount) = marker.trim_end().split_once(' ').unwrap();
+        for other in [format!("{boot} {mount}1\n"), format!("x{marker}"), boot.into(), String::new()] {
+            fs::write(layout.marker(), other).unwrap();
+            assert_eq!(layout.begin_session().unwrap(), LastSession::PowerLoss);
+            layout.renew_session().unwrap();
+            assert_eq!(layout.begin_session().unwrap(), LastSession::Killed);
+        }
+        layout.end_session().unwrap();
+        assert_eq!(layout.begin_session().unwrap(), LastSession::Closed);
+    }
 }

@@ -242,7 +242,10 @@ fn open_index(
     };
     if power_loss && layout.index().exists() {
         // sled may have lost any part of its files without noticing.
-        log::warn!("the machine went down with {} open: rebuilding its index", layout.root().display());
+        log::warn!(
+            "the machine or its disk went down with {} open: rebuilding its index",
+            layout.root().display()
+        );
         remove_dir(&layout.index())?;
     }
     let is_new = !layout.index().exists();
