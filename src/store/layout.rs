@@ -3,7 +3,8 @@
 //! ```text
 //! strata.json  {"format":1,"id":"<32 hexadecimal digits>"}
 //! lock         locked while open; holds the pid of the process that has it
-//! open         the machine's boot id while open, "closed" after a clean close
+//! open         while open, the machine's boot id and the mount of the file system; "closed" after a
+//!              clean close
 //! synced       how far the log is known to be durable (see `pack`)
 //! packs/       the log (see `pack`)
 //! index/       rebuilt from the packs where it is missing or in doubt (see `index`)
@@ -16,13 +17,15 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{AtFlags, CWD, FlockOperation, StatxFlags, statx};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
 
 /// What the marker says of a store that was closed in order.
 const CLOSED: &str = "closed";
+/// Length of the marker before its newline: a boot id and the longest number.
+const MARKER: usize = 36 + 1 + 20;
 
 /// The format of stores written by this release, and the newest it reads.
 pub const FORMAT: u32 = 1;
@@ -235,24 +238,32 @@ impl Layout {
     /// Where it cannot be marked, of which nothing may be written to it.
     pub fn begin_session(&self) -> Result<LastSession> {
         let path = self.marker();
-        let boot = boot_id();
-        let last = match fs::read_to_string(&path) {
+        let uptime = self.uptime();
+        let last = match fs::read(&path).map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => LastSession::Closed,
             Err(e) => return Err(Error::io("read", &path, e)),
-            Ok(text) if text.trim() == CLOSED => LastSession::Closed,
-            Ok(text) if boot.as_deref() == Some(text.trim()) => return Ok(LastSession::Killed),
+            Ok(text) if text == CLOSED => LastSession::Closed,
+            Ok(text) if uptime.as_ref() == Some(&text) => return Ok(LastSession::Killed),
             Ok(_) => LastSession::PowerLoss,
         };
         if last == LastSession::Closed {
-            self.write_marker(&boot.unwrap_or_default(), true)?;
+            self.write_marker(&uptime.unwrap_or_default(), true)?;
         }
         Ok(last)
     }
 
-    /// Notes the present boot in the marker; to be called once an index that a power loss may have
-    /// torn is done with.
+    /// Notes the present boot and mount in the marker; to be called once an index that a power loss may
+    /// have torn is done with.
     pub fn renew_session(&self) -> Result<()> {
-        self.write_marker(&boot_id().unwrap_or_default(), true)
+        self.write_marker(&self.uptime().unwrap_or_default(), true)
+    }
+
+    /// What stays the same for as long as the system's cache of the store's files does: the machine's boot,
+    /// and the mount of the file system they are on, which a disk that was pulled out or failed, and came
+    /// back, has a new one of. `None` where that cannot be told.
+    fn uptime(&self) -> Option<String> {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(format!("{} {}", boot.trim_end(), mount_of(&self.root)?))
     }
 
     /// Marks the store as closed in order: all that was written is durable, the index too.
@@ -265,7 +276,7 @@ impl Layout {
         let path = self.marker();
         let write = || {
             let file = private_file().create(true).truncate(false).open(&path)?;
-            file.write_all_at(format!("{text:<36}\n").as_bytes(), 0)?;
+            file.write_all_at(format!("{text:<MARKER$}\n").as_bytes(), 0)?;
             if durably {
                 file.sync_all()?;
                 sync_dir(&self.root)?;
@@ -323,10 +334,14 @@ pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// The machine's boot id, if it tells.
-fn boot_id() -> Option<String> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(text.trim().to_owned()).filter(|id| !id.is_empty())
+/// The number of the mount that `path` is on, which is never given out twice during a boot; from kernels
+/// before 6.8 one that can be.
+fn mount_of(path: &Path) -> Option<u64> {
+    const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+    [MNT_ID_UNIQUE, StatxFlags::MNT_ID].into_iter().find_map(|wanted| {
+        let stat = statx(CWD, path, AtFlags::empty(), wanted).ok()?;
+        (stat.stx_mask & wanted.bits() != 0).then_some(stat.stx_mnt_id)
+    })
 }
 
 fn random_id() -> Result<StoreId> {
@@ -335,4 +350,31 @@ fn random_id() -> Result<StoreId> {
     let read = File::open(path).and_then(|mut f| f.read_exact(&mut id));
     read.map_err(|e| Error::io("read", path, e))?;
     Ok(StoreId(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A session that did not end counts as killed, with the system's cache kept, only while machine and
+    /// mount are the same: a disk can be pulled out, or its file system fail, while the machine runs on.
+    #[test]
+    fn another_boot_or_mount_counts_as_a_power_loss() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let layout = Layout::new(dir.path());
+        assert_eq!(layout.begin_session().unwrap(), LastSession::Closed);
+        assert_eq!(layout.begin_session().unwrap(), LastSession::Killed);
+        let marker = fs::read_to_string(layout.marker()).unwrap();
+        let (boot, mount) = marker.trim_end().split_once(' ').unwrap();
+        for other in
+            [format!("{boot} {mount}1\n"), format!("x{}", marker.trim_end()), boot.into(), String::new()]
+        {
+            fs::write(layout.marker(), other).unwrap();
+            assert_eq!(layout.begin_session().unwrap(), LastSession::PowerLoss);
+            layout.renew_session().unwrap();
+            assert_eq!(layout.begin_session().unwrap(), LastSession::Killed);
+        }
+        layout.end_session().unwrap();
+        assert_eq!(layout.begin_session().unwrap(), LastSession::Closed);
+    }
 }

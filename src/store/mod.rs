@@ -154,9 +154,9 @@ impl Store {
                 log.fail(&why);
                 None
             }
-            None => Some(
-                Followers::start(&log, &index).map_err(|e| Error::io("start a thread for", dir, e))?,
-            ),
+            None => {
+                Some(Followers::start(&log, &index).map_err(|e| Error::io("start a thread for", dir, e))?)
+            }
         };
         Ok(Store {
             layout,

@@ -324,8 +324,7 @@ pub struct Again {
 
 impl Replay for Again {
     fn replay(&self, from: LogPos, until: LogPos, into: &dyn Target) -> Result<()> {
-        let mut recovery =
-            Recovery::new(&self.layout, self.store, &self.packs, into, LogPos(u64::MAX));
+        let mut recovery = Recovery::new(&self.layout, self.store, &self.packs, into, LogPos(u64::MAX));
         let wanted = |number: &u32| (from.pack()..=until.pack()).contains(number);
         for number in self.packs.numbers()?.into_iter().filter(wanted) {
             let start = if number == from.pack() { from.offset() } else { 0 };

@@ -34,7 +34,9 @@ impl Ledger {
     pub fn allows(&self, op: &Op) -> bool {
         let paths = op.paths(&self.tree, &self.noted);
         let clear = |path: &String| {
-            self.doubts.keys().all(|doubt| path != doubt && !is_within(path, doubt) && !is_within(doubt, path))
+            self.doubts
+                .keys()
+                .all(|doubt| path != doubt && !is_within(path, doubt) && !is_within(doubt, path))
         };
         let there = match op {
             Op::Edit(path, ..) | Op::Rename(path, _) | Op::Unlink(path) => self.tree.contains_key(*path),
@@ -42,7 +44,8 @@ impl Ledger {
             _ => true,
         };
         let dataset = op.dataset();
-        let has_dataset = matches!(op, Op::Mkdir(path) if *path == dataset) || self.tree.contains_key(dataset);
+        let has_dataset =
+            matches!(op, Op::Mkdir(path) if *path == dataset) || self.tree.contains_key(dataset);
         there && has_dataset && paths.iter().all(clear) && clear(&dataset.to_owned())
     }
 

@@ -124,7 +124,10 @@ impl Round {
         self.rig.shim.disarm();
         let again = self.rig.up(&[]);
         if again.code != Some(0) {
-            self.wrong(format!("after a mount that failed ({}) so did the next: {}", ran.stderr, again.stderr));
+            self.wrong(format!(
+                "after a mount that failed ({}) so did the next: {}",
+                ran.stderr, again.stderr
+            ));
         }
         again.code == Some(0)
     }
@@ -132,7 +135,9 @@ impl Round {
     /// Whether every sync of the log must fail by now.
     fn cannot_sync(&self) -> bool {
         let hit = |f: &Fault| f.class == Class::Sync && self.rig.shim.fired() > 0 && f.error != libc::EINTR;
-        self.fault.as_ref().is_some_and(hit) && self.rig.shim.hit().contains("packs") && !self.out.mount_failed
+        self.fault.as_ref().is_some_and(hit)
+            && self.rig.shim.hit().contains("packs")
+            && !self.out.mount_failed
     }
 
     fn operation(&mut self, op: &Op) {
@@ -184,7 +189,8 @@ impl Round {
     /// What can be seen of it while the daemon lives.
     fn live(&mut self, end: End) {
         self.look();
-        let reads_may_fail = self.fault.is_some_and(|fault| fault.class == Class::Open && !self.is_invisible());
+        let reads_may_fail =
+            self.fault.is_some_and(|fault| fault.class == Class::Open && !self.is_invisible());
         if !reads_may_fail {
             self.check_tree("before the fault ends");
         }
@@ -332,7 +338,8 @@ fn rounds(name: &str, todo: Vec<(Fault, End)>) {
                     };
                     *seen.lock().expect("no panic").entry(what.into()).or_default() += 1;
                     if !out.wrong.is_empty() {
-                        let text = format!("{fault:?}, {end:?}, hit {}:\n  {}", out.hit, out.wrong.join("\n  "));
+                        let text =
+                            format!("{fault:?}, {end:?}, hit {}:\n  {}", out.hit, out.wrong.join("\n  "));
                         failures.lock().expect("no panic").push(text);
                     }
                 }
@@ -346,7 +353,8 @@ fn rounds(name: &str, todo: Vec<(Fault, End)>) {
 
 /// Says something that is seen whether or not output is captured.
 fn say(text: &str) {
-    let _ = std::fs::OpenOptions::new().append(true).open("/proc/self/fd/2").map(|mut f| writeln!(f, "{text}"));
+    let _ =
+        std::fs::OpenOptions::new().append(true).open("/proc/self/fd/2").map(|mut f| writeln!(f, "{text}"));
 }
 
 /// Points of a class to try, of `count` that there are.
