@@ -263,7 +263,7 @@ impl Opening<'_> {
         if self.session == LastSession::PowerLoss && dir.exists() {
             // sled may have lost any part of its files without noticing.
             let root = self.layout.root().display();
-            log::warn!("the machine went down with {root} open: rebuilding its index");
+            log::warn!("the machine or its disk went down with {root} open: rebuilding its index");
             fs::remove_dir_all(&dir).map_err(|e| Error::io("remove", &dir, e))?;
         }
         let open = || {
