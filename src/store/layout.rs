@@ -3,8 +3,8 @@
 //! ```text
 //! strata.json  {"format":1,"id":"<32 hexadecimal digits>"}
 //! lock         locked while open; holds the pid of the process that has it
-//! open         there while open: the machine's boot id and the mount of the file system, removed by a
-//!              clean close
+//! open         while open, the machine's boot id and the mount of the file system; "closed" after a clean
+//!              close
 //! synced       how far the log is known to be durable (see `pack`)
 //! packs/       the log (see `pack`)
 //! index/       rebuilt from the packs where it is missing or in doubt (see `index`)
@@ -14,13 +14,16 @@
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FlockOperation, StatxFlags, statx};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
+
+/// What the marker says of a store that was closed in order.
+const CLOSED: &str = "closed";
 
 /// The format of stores written by this release, and the newest it reads.
 pub const FORMAT: u32 = 1;
@@ -108,18 +111,18 @@ impl Layout {
         self.root.join("open")
     }
 
-    /// Makes the directories and identity of a new store.
+    /// Makes the directories and identity of a new store. What an attempt left that was broken off, by a
+    /// failing disk or failing power, is taken up.
     ///
     /// # Errors
-    /// [`Error::NotEmpty`] where there is something in the directory already.
+    /// [`Error::NotEmpty`] where there is something else in the directory already.
     pub fn create(&self) -> Result<StoreId> {
-        make_dir(&self.root, true)?;
-        let mut entries = fs::read_dir(&self.root).map_err(|e| Error::io("list", &self.root, e))?;
-        if entries.next().is_some() {
-            return Err(Error::NotEmpty(self.root.clone()));
-        }
+        self.make_root()?;
+        self.check_unused()?;
+        let _lock = self.lock()?;
+        self.check_unused()?;
         for dir in [self.packs(), self.scratch()] {
-            make_dir(&dir, false)?;
+            make_dir(&dir, true)?;
         }
         let id = random_id()?;
         // The identity comes last: a directory with one is a whole store.
@@ -127,7 +130,43 @@ impl Layout {
         Ok(id)
     }
 
+    /// Makes the store's directory, durably.
+    fn make_root(&self) -> Result<()> {
+        let missing = self.root.ancestors().take_while(|dir| !dir.exists()).count();
+        make_dir(&self.root, true)?;
+        for parent in self.root.ancestors().skip(1).take(missing.max(1)) {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            match sync_dir(parent) {
+                // Not ours to read. Whose it is made it durable long ago, if not our name in it.
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                    log::warn!("cannot sync {}: {e}", parent.display());
+                }
+                result => result.map_err(|e| Error::io("sync", parent, e))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is nothing in the directory but what [`Layout::create`] puts there before the identity.
+    fn check_unused(&self) -> Result<()> {
+        let is_empty = |dir: &Path| fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+        let entries = fs::read_dir(&self.root).map_err(|e| Error::io("list", &self.root, e))?;
+        for entry in entries {
+            let entry = entry.map_err(|e| Error::io("list", &self.root, e))?;
+            let left_over = match entry.file_name().to_str() {
+                Some("lock" | "strata.json.new") => true,
+                Some("packs" | "scratch") => is_empty(&entry.path()),
+                _ => false,
+            };
+            if !left_over {
+                return Err(Error::NotEmpty(self.root.clone()));
+            }
+        }
+        Ok(())
+    }
+
     fn write_identity(&self, id: StoreId) -> io::Result<()> {
+        sync_dir(&self.root)?;
         let text = serde_json::to_string(&Identity { format: FORMAT, id })?;
         let temp = self.root.join("strata.json.new");
         let mut file = private_file().create(true).truncate(true).open(&temp)?;
@@ -192,19 +231,21 @@ impl Layout {
     }
 
     /// Marks the store as open, durably, and says how the last session ended.
+    ///
+    /// # Errors
+    /// Where it cannot be marked, of which nothing may be written to it.
     pub fn begin_session(&self) -> Result<LastSession> {
         let path = self.marker();
         let uptime = self.uptime();
-        let last = match fs::read(&path) {
+        let last = match fs::read_to_string(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => LastSession::Closed,
-            Ok(text) if uptime.as_ref().is_some_and(|uptime| text == uptime.as_bytes()) => {
-                return Ok(LastSession::Killed);
-            }
-            Ok(_) => LastSession::PowerLoss,
             Err(e) => return Err(Error::io("read", &path, e)),
+            Ok(text) if text.trim() == CLOSED => LastSession::Closed,
+            Ok(text) if uptime.as_deref() == Some(text.trim()) => return Ok(LastSession::Killed),
+            Ok(_) => LastSession::PowerLoss,
         };
         if last == LastSession::Closed {
-            self.write_marker(uptime.as_deref().unwrap_or_default())?;
+            self.write_marker(&uptime.unwrap_or_default(), true)?;
         }
         Ok(last)
     }
@@ -212,7 +253,7 @@ impl Layout {
     /// Notes the present boot and mount in the marker; to be called once an index that a power loss may
     /// have torn is done with.
     pub fn renew_session(&self) -> Result<()> {
-        self.write_marker(self.uptime().as_deref().unwrap_or_default())
+        self.write_marker(&self.uptime().unwrap_or_default(), true)
     }
 
     /// What stays the same for as long as the system's cache of the store's files does: the machine's boot,
@@ -220,24 +261,27 @@ impl Layout {
     /// back, has a new one of. `None` where that cannot be told.
     fn uptime(&self) -> Option<String> {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        Some(format!("{} {}\n", boot.trim_end(), mount_of(&self.root)?))
-    }
-
-    fn write_marker(&self, text: &str) -> Result<()> {
-        let path = self.marker();
-        let write = || {
-            let mut file = private_file().create(true).truncate(true).open(&path)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            sync_dir(&self.root)
-        };
-        write().map_err(|e| Error::io("write", &path, e))
+        Some(format!("{} {}", boot.trim(), mount_of(&self.root)?))
     }
 
     /// Marks the store as closed in order: all that was written is durable, the index too.
     pub fn end_session(&self) -> Result<()> {
+        self.write_marker(CLOSED, false)
+    }
+
+    /// Overwrites the marker. It is always as long, so that a full disk has room for it.
+    fn write_marker(&self, text: &str, durably: bool) -> Result<()> {
         let path = self.marker();
-        fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))
+        let write = || {
+            let file = private_file().create(true).truncate(false).open(&path)?;
+            file.write_all_at(format!("{text:<60}\n").as_bytes(), 0)?;
+            if durably {
+                file.sync_all()?;
+                sync_dir(&self.root)?;
+            }
+            Ok(())
+        };
+        write().map_err(|e| Error::io("write", &path, e))
     }
 
     /// Empties the scratch directory, making it if it is gone.

@@ -39,15 +39,16 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use self::index::{Followers, Index};
-use self::layout::{LastSession, Layout, sync_dir};
+use self::index::{Followers, Index, Replay};
+use self::layout::{LastSession, Layout};
 use self::media::{Disk, Media};
 use self::pack::{Log, LogPos, Packs, SyncedNote};
-use self::recovery::{Recovered, Recovery};
+use self::recovery::{Again, Recovered, Recovery};
 
 pub use content::{b3sum, for_each_block, next_data, next_hole, read_at, sha256};
 pub use error::{Error, Result};
 pub use history::{HashKind, HashMatch};
+pub use index::catches_panics;
 pub use index::change::VersionMeta;
 pub use layout::{FORMAT, StoreId};
 pub use manifest::{Objects, content_id};
@@ -127,21 +128,36 @@ impl Store {
         let lock = layout.lock()?;
         layout.clear_scratch()?;
         if rebuild {
-            set_aside(&layout)?;
+            index::put_aside(&layout.index())?;
         }
-        let session = layout.begin_session()?;
+        let (session, unmarked) = match layout.begin_session() {
+            Ok(last) => (last, None),
+            Err(e @ Error::NoSpace(_)) => (LastSession::Closed, Some(e.to_string())),
+            Err(e) => return Err(e),
+        };
         let packs = Arc::new(Packs::new(layout.packs()));
         let (note, synced) = SyncedNote::open(&layout.synced())?;
         let end = recovery::prepare(&layout, id, &packs, &*media, synced)?;
-        let (index, recovered) = open_index(&layout, id, &packs, session, synced, end)?;
-        if session == LastSession::PowerLoss {
-            layout.renew_session()?;
+        let opening = Opening { layout: &layout, id, packs: &packs, session, synced, end };
+        let (index, recovered) = if unmarked.is_some() { opening.in_memory() } else { opening.index() }?;
+        if session == LastSession::PowerLoss
+            && let Err(e) = layout.renew_session()
+        {
+            // Opened after the next crash, it would be looked at as after a power loss: slower, not worse.
+            log::warn!("{e}");
         }
         let Recovered { tail, sealed_bytes, damaged } = recovered;
         let log = Arc::new(Log::new(layout.clone(), id, packs.clone(), media, note, tail, sealed_bytes));
         let index = Arc::new(index);
-        let followers =
-            Followers::start(&log, &index).map_err(|e| Error::io("start a thread for", dir, e))?;
+        let followers = match unmarked {
+            Some(why) => {
+                log.fail(&why);
+                None
+            }
+            None => {
+                Some(Followers::start(&log, &index).map_err(|e| Error::io("start a thread for", dir, e))?)
+            }
+        };
         Ok(Store {
             layout,
             id,
@@ -152,7 +168,7 @@ impl Store {
             verified: read::Verified::default(),
             plenty: checks::Plenty::default(),
             damaged: Mutex::new(damaged),
-            followers: Some(followers),
+            followers,
             _lock: lock,
         })
     }
@@ -180,9 +196,15 @@ impl Store {
         self.log.sync().map(drop)
     }
 
-    /// Whether a sync failed, so that nothing more is written.
+    /// Whether nothing more is written.
     pub fn is_read_only(&self) -> bool {
-        self.log.is_read_only()
+        self.read_only().is_some()
+    }
+
+    /// Why nothing more is written, if so: after a failed sync, and where the disk was too full for a store
+    /// to be opened otherwise.
+    pub fn read_only(&self) -> Option<&str> {
+        self.log.read_only()
     }
 
     /// The store's sizes.
@@ -222,62 +244,73 @@ impl Drop for Store {
     }
 }
 
-/// Opens the index and brings it up to the log; one that fails is put aside and rebuilt.
-fn open_index(
-    layout: &Layout,
+/// What is known of a store when its index is opened.
+struct Opening<'a> {
+    layout: &'a Layout,
     id: StoreId,
-    packs: &Packs,
+    packs: &'a Arc<Packs>,
     session: LastSession,
     synced: LogPos,
+    /// The end of the log.
     end: LogPos,
-) -> Result<(Index, Recovered)> {
-    let power_loss = session == LastSession::PowerLoss;
-    let attempt = |index: Index, from: LogPos| -> Result<(Index, Recovered)> {
-        if from > end {
+}
+
+impl Opening<'_> {
+    /// Opens the index and brings it up to the log; one that fails is put aside and rebuilt. Where no disk
+    /// takes it, it is kept in memory.
+    fn index(&self) -> Result<(Index, Recovered)> {
+        let dir = self.layout.index();
+        if self.session == LastSession::PowerLoss && dir.exists() {
+            // sled may have lost any part of its files without noticing.
+            let root = self.layout.root().display();
+            log::warn!("the machine or its disk went down with {root} open: rebuilding its index");
+            fs::remove_dir_all(&dir).map_err(|e| Error::io("remove", &dir, e))?;
+        }
+        let open = || {
+            let (index, from) = Index::open(&dir, self.id, self.replay())?;
+            self.recover(index, from)
+        };
+        let mut opened = None;
+        if dir.exists() {
+            opened = self.unless_failed(open(), "rebuilding it")?;
+        }
+        if opened.is_none() {
+            opened = self.unless_failed(index::put_aside(&dir).and_then(|()| open()), "doing without")?;
+        }
+        opened.map_or_else(|| self.in_memory(), Ok)
+    }
+
+    /// An index that is not written, of all that the log says.
+    fn in_memory(&self) -> Result<(Index, Recovered)> {
+        let index = Index::in_memory(&self.layout.index(), self.id, self.replay());
+        self.recover(index, LogPos::default())
+    }
+
+    fn recover(&self, index: Index, from: LogPos) -> Result<(Index, Recovered)> {
+        if from > self.end {
             return Err(Error::Index("it knows more than the packs hold".into()));
         }
-        let trusted = if power_loss { synced } else { LogPos(u64::MAX) };
-        let recovered = Recovery::new(layout, id, packs, &index, trusted).run(from)?;
+        let power_loss = self.session == LastSession::PowerLoss;
+        let trusted = if power_loss { self.synced } else { LogPos(u64::MAX) };
+        let recovered = Recovery::new(self.layout, self.id, self.packs, &index, trusted).run(from)?;
         Ok((index, recovered))
-    };
-    if power_loss && layout.index().exists() {
-        // sled may have lost any part of its files without noticing.
-        log::warn!(
-            "the machine or its disk went down with {} open: rebuilding its index",
-            layout.root().display()
-        );
-        remove_dir(&layout.index())?;
     }
-    let is_new = !layout.index().exists();
-    match Index::open(&layout.index(), id).and_then(|(index, from)| attempt(index, from)) {
-        Err(e @ (Error::Index(_) | Error::Decode { .. })) if !is_new => {
-            log::error!("{e}; rebuilding the index of {}", layout.root().display());
-            set_aside(layout)?;
-            Index::open(&layout.index(), id).and_then(|(index, from)| attempt(index, from))
+
+    /// `None`, having said so, where it is the index that failed.
+    fn unless_failed<T>(&self, result: Result<T>, what: &str) -> Result<Option<T>> {
+        match result {
+            Err(e @ (Error::Index(_) | Error::Decode { .. })) => {
+                log::error!("{e}; {what} in {}", self.layout.root().display());
+                Ok(None)
+            }
+            result => result.map(Some),
         }
-        result => result,
     }
-}
 
-/// Moves the index to `index.bad-<n>`, removing older ones.
-fn set_aside(layout: &Layout) -> Result<()> {
-    let (root, index) = (layout.root(), layout.index());
-    if !index.exists() {
-        return Ok(());
+    fn replay(&self) -> Arc<dyn Replay> {
+        let Opening { layout, id, packs, .. } = *self;
+        Arc::new(Again { layout: layout.clone(), store: id, packs: packs.clone() })
     }
-    let names = fs::read_dir(root).map_err(|e| Error::io("list", root, e))?;
-    let number = |name: &str| name.strip_prefix("index.bad-")?.parse::<u32>().ok();
-    let old: Vec<u32> =
-        names.filter_map(|e| e.ok()).filter_map(|e| number(e.file_name().to_str()?)).collect();
-    let aside = |n: u32| root.join(format!("index.bad-{n}"));
-    let next = old.iter().max().map_or(1, |n| n.saturating_add(1));
-    fs::rename(&index, aside(next)).map_err(|e| Error::io("move aside", &index, e))?;
-    sync_dir(root).map_err(|e| Error::io("sync", root, e))?;
-    old.into_iter().try_for_each(|n| remove_dir(&aside(n)))
-}
-
-fn remove_dir(path: &Path) -> Result<()> {
-    fs::remove_dir_all(path).map_err(|e| Error::io("remove", path, e))
 }
 
 /// Bytes of the files in a directory, as far as they can be seen.

@@ -15,8 +15,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::error::{Error, Result};
-use super::index::change::{Change, LogRecord, VersionMeta, decode};
-use super::index::{Index, keys};
+use super::index::change::{LogRecord, VersionMeta, decode};
+use super::index::{Replay, Target, keys};
 use super::layout::{Layout, StoreId, private_file, sync_dir};
 use super::media::Media;
 use super::pack::{
@@ -40,7 +40,7 @@ pub struct Recovery<'a> {
     layout: &'a Layout,
     store: StoreId,
     packs: &'a Packs,
-    index: &'a Index,
+    index: &'a dyn Target,
     /// Up to here bad bytes before good ones are damage, beyond it they are a torn write.
     trusted: LogPos,
     heads: HashMap<DatasetId, (VersionNo, Option<VersionId>)>,
@@ -78,7 +78,7 @@ impl<'a> Recovery<'a> {
         layout: &'a Layout,
         store: StoreId,
         packs: &'a Packs,
-        index: &'a Index,
+        index: &'a dyn Target,
         trusted: LogPos,
     ) -> Self {
         let (heads, damaged) = (HashMap::new(), HashSet::new());
@@ -307,18 +307,39 @@ impl<'a> Recovery<'a> {
     }
 
     fn publish(&mut self, record: &LogRecord, pos: Pos) -> Result<()> {
-        let changes: Vec<Change> = record.changes(pos);
-        self.index.publish(changes, pos.end());
-        if self.index.is_full() {
-            // The log is durable: that is what `prepare` is for.
-            self.index.apply(|| Ok(pos.end()))?;
+        self.index.take(record.changes(pos), pos.end())
+    }
+}
+
+/// Reads the log of an open store again, for an index that failed.
+#[derive(Debug)]
+pub struct Again {
+    /// The store's places.
+    pub layout: Layout,
+    /// The store.
+    pub store: StoreId,
+    /// Its packs.
+    pub packs: Arc<Packs>,
+}
+
+impl Replay for Again {
+    fn replay(&self, from: LogPos, until: LogPos, into: &dyn Target) -> Result<()> {
+        let mut recovery = Recovery::new(&self.layout, self.store, &self.packs, into, LogPos(u64::MAX));
+        let wanted = |number: &u32| (from.pack()..=until.pack()).contains(number);
+        for number in self.packs.numbers()?.into_iter().filter(wanted) {
+            let start = if number == from.pack() { from.offset() } else { 0 };
+            if number < until.pack() {
+                recovery.sealed_pack(number, start)?;
+            } else {
+                recovery.scan(number, start, u64::from(until.offset()), false)?;
+            }
         }
         Ok(())
     }
 }
 
 /// Number of the last version the index has of a dataset.
-pub fn last_version(index: &Index, ds: DatasetId) -> Result<VersionNo> {
+pub fn last_version(index: &dyn Target, ds: DatasetId) -> Result<VersionNo> {
     let last = index.last(&keys::versions(ds))?;
     Ok(last.and_then(|key| keys::tail8(&key)).map_or(VersionNo::EMPTY, VersionNo))
 }

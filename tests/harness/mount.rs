@@ -138,6 +138,11 @@ impl Mount {
         self.signal(Signal::KILL);
     }
 
+    /// Takes a daemon that was started otherwise for the mount's own.
+    pub fn adopt(&self, pid: i32) {
+        self.pid.store(pid, Ordering::SeqCst);
+    }
+
     /// The daemon's process, where one was started.
     pub fn daemon(&self) -> Option<Pid> {
         Pid::from_raw(self.pid.load(Ordering::SeqCst))

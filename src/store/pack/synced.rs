@@ -12,13 +12,13 @@ use super::LogPos;
 use crate::store::error::{Error, Result};
 use crate::store::layout::private_file;
 
-/// The note, open for writing.
+/// The note, open for writing if it could be made.
 #[derive(Debug)]
-pub struct SyncedNote(File);
+pub struct SyncedNote(Option<File>);
 
 impl SyncedNote {
     /// Opens the note in `path`, making it if it is not there, and gives what it says: the start of
-    /// the log where it says nothing.
+    /// the log where it says nothing. On a full disk there may be none.
     pub fn open(path: &Path) -> Result<(SyncedNote, LogPos)> {
         let open = || -> io::Result<_> {
             let file = private_file().read(true).create(true).open(path)?;
@@ -30,13 +30,17 @@ impl SyncedNote {
             }
             Ok((file, decode(bytes).unwrap_or_default()))
         };
-        let (file, synced) = open().map_err(|e| Error::io("open", path, e))?;
-        Ok((SyncedNote(file), synced))
+        match open().map_err(|e| Error::io("open", path, e)) {
+            Ok((file, synced)) => Ok((SyncedNote(Some(file)), synced)),
+            Err(Error::NoSpace(_)) => Ok((SyncedNote(None), LogPos::default())),
+            Err(e) => Err(e),
+        }
     }
 
     /// Notes that the log is durable up to `end`.
     pub fn write(&self, end: LogPos) {
-        if let Err(e) = self.0.write_all_at(&encode(end), 0) {
+        let Some(file) = &self.0 else { return };
+        if let Err(e) = file.write_all_at(&encode(end), 0) {
             log::warn!("cannot note how far the log is durable: {e}; recovery would take longer");
         }
     }
