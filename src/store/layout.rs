@@ -3,8 +3,8 @@
 //! ```text
 //! strata.json  {"format":1,"id":"<32 hexadecimal digits>"}
 //! lock         locked while open; holds the pid of the process that has it
-//! open         while open, the machine's boot id and the mount of the file system; "closed" after a
-//!              clean close
+//! open         while open, the machine's boot id and the mount of the file system; "closed" after a clean
+//!              close
 //! synced       how far the log is known to be durable (see `pack`)
 //! packs/       the log (see `pack`)
 //! index/       rebuilt from the packs where it is missing or in doubt (see `index`)
@@ -24,8 +24,6 @@ use super::error::{Error, Result};
 
 /// What the marker says of a store that was closed in order.
 const CLOSED: &str = "closed";
-/// Length of the marker before its newline: a boot id and the longest number.
-const MARKER: usize = 36 + 1 + 20;
 
 /// The format of stores written by this release, and the newest it reads.
 pub const FORMAT: u32 = 1;
@@ -239,11 +237,11 @@ impl Layout {
     pub fn begin_session(&self) -> Result<LastSession> {
         let path = self.marker();
         let uptime = self.uptime();
-        let last = match fs::read(&path).map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()) {
+        let last = match fs::read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => LastSession::Closed,
             Err(e) => return Err(Error::io("read", &path, e)),
-            Ok(text) if text == CLOSED => LastSession::Closed,
-            Ok(text) if uptime.as_ref() == Some(&text) => return Ok(LastSession::Killed),
+            Ok(text) if text.trim() == CLOSED => LastSession::Closed,
+            Ok(text) if uptime.as_deref() == Some(text.trim()) => return Ok(LastSession::Killed),
             Ok(_) => LastSession::PowerLoss,
         };
         if last == LastSession::Closed {
@@ -263,7 +261,7 @@ impl Layout {
     /// back, has a new one of. `None` where that cannot be told.
     fn uptime(&self) -> Option<String> {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        Some(format!("{} {}", boot.trim_end(), mount_of(&self.root)?))
+        Some(format!("{} {}", boot.trim(), mount_of(&self.root)?))
     }
 
     /// Marks the store as closed in order: all that was written is durable, the index too.
@@ -276,7 +274,7 @@ impl Layout {
         let path = self.marker();
         let write = || {
             let file = private_file().create(true).truncate(false).open(&path)?;
-            file.write_all_at(format!("{text:<MARKER$}\n").as_bytes(), 0)?;
+            file.write_all_at(format!("{text:<60}\n").as_bytes(), 0)?;
             if durably {
                 file.sync_all()?;
                 sync_dir(&self.root)?;
@@ -366,9 +364,7 @@ mod tests {
         assert_eq!(layout.begin_session().unwrap(), LastSession::Killed);
         let marker = fs::read_to_string(layout.marker()).unwrap();
         let (boot, mount) = marker.trim_end().split_once(' ').unwrap();
-        for other in
-            [format!("{boot} {mount}1\n"), format!("x{}", marker.trim_end()), boot.into(), String::new()]
-        {
+        for other in [format!("{boot} {mount}1\n"), format!("x{marker}"), boot.into(), String::new()] {
             fs::write(layout.marker(), other).unwrap();
             assert_eq!(layout.begin_session().unwrap(), LastSession::PowerLoss);
             layout.renew_session().unwrap();

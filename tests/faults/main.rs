@@ -2,7 +2,6 @@
 //! and the C library (see `shim.c`), so that every file of a store is concerned: the log, the index and
 //! the rest.
 
-#[allow(dead_code)]
 #[path = "../harness/mod.rs"]
 mod harness;
 
