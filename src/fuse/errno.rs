@@ -36,7 +36,7 @@ fn store_errno(error: &store::Error) -> i32 {
     match error {
         store::Error::Io { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
         store::Error::NoSpace(_) => libc::ENOSPC,
-        store::Error::ReadOnly(_) => libc::EROFS,
+        store::Error::ReadOnly { .. } => libc::EROFS,
         store::Error::Corrupt(_)
         | store::Error::Decode { .. }
         | store::Error::Damaged { .. }

@@ -7,6 +7,8 @@ mod adapter;
 mod errno;
 mod mount;
 mod pool;
+#[cfg(test)]
+mod tests;
 
 pub use errno::errno;
 pub use mount::{Mount, MountOptions, mount, unmount};

@@ -53,6 +53,16 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// The directory in which this changes a name, if it does.
+    pub fn names_in(&self) -> Option<Ino> {
+        match self {
+            Op::Link { dir, .. } | Op::Unlink { dir, .. } => Some(*dir),
+            Op::Inode { .. } => None,
+        }
+    }
+}
+
 /// A version of a dataset. Its [`VersionId`] is the hash of its encoded bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionRecord {

@@ -51,9 +51,14 @@ pub enum Error {
     /// The index failed; it can be rebuilt.
     #[error("index failed: {0} (`strata fsck --rebuild-index` makes it anew)")]
     Index(String),
-    /// A sync failed before: nothing is written until the store is opened anew.
-    #[error("the store in {} is read-only since a sync to its disk failed", .0.display())]
-    ReadOnly(PathBuf),
+    /// Something happened after which nothing is written until the store is opened anew: what it was.
+    #[error("the store in {} takes no more writes until it is opened anew: {why}", path.display())]
+    ReadOnly {
+        /// The store.
+        path: PathBuf,
+        /// What happened.
+        why: String,
+    },
     /// The directory holds no store.
     #[error("{} is not a store: `strata init` makes one in an empty directory", .0.display())]
     NotAStore(PathBuf),
@@ -64,7 +69,8 @@ pub enum Error {
     #[error("refused: {0}")]
     Refused(String),
     /// The store was written by a later release.
-    #[error("the store in {} has format {found}, this release reads up to {supported}: use a newer strata", path.display())]
+    #[error("the store in {} has format {found}, this release reads up to {supported}: use a newer strata \
+             (or, where none ever had it, `strata fsck`)", path.display())]
     NewerFormat {
         /// The store.
         path: PathBuf,

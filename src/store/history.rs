@@ -34,7 +34,7 @@ pub struct HashMatch {
 impl Store {
     /// Number of a dataset's last version (0 where it has none).
     pub fn last_version(&self, ds: DatasetId) -> Result<VersionNo> {
-        last_version(&self.index, ds)
+        last_version(&*self.index, ds)
     }
 
     /// Numbers of a dataset's versions from `first` on, ascending, at most `limit`. Those whose records

@@ -101,6 +101,11 @@ impl Identity {
     /// [`Error::NotAStore`] where there is no store, [`Error::NewerFormat`] where it is too new,
     /// [`Error::Damaged`] where `strata fsck` is to look at it.
     pub fn read(layout: &Layout) -> Result<Identity> {
+        Identity::read_or_tell(layout).map_err(|(error, _)| error)
+    }
+
+    /// As [`Identity::read`]; with the error, whether a newer format is only what damage made of this one.
+    pub(super) fn read_or_tell(layout: &Layout) -> Result<Identity, (Error, bool)> {
         let path = layout.identity();
         let damaged = |what: String| Error::Damaged {
             what: format!("{}: {what}", path.display()),
@@ -109,27 +114,28 @@ impl Identity {
         let text = match plain::read(&path, SIZE_MAX) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound && has_packs(layout) => {
-                return Err(damaged("it is missing".into()));
+                return Err((damaged("it is missing".into()), false));
             }
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Err(Error::NotAStore(layout.root().to_owned()));
+                return Err((Error::NotAStore(layout.root().to_owned()), false));
             }
-            Err(e) if e.kind() == io::ErrorKind::InvalidData => return Err(damaged(e.to_string())),
-            Err(e) => return Err(Error::io("read", &path, e)),
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => return Err((damaged(e.to_string()), false)),
+            Err(e) => return Err((Error::io("read", &path, e), false)),
         };
-        let value: Value = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
+        let value: Value = serde_json::from_slice(&text).map_err(|e| (damaged(e.to_string()), false))?;
         // A newer format may have other fields, but it has these.
         let format = value.get("format").and_then(Value::as_u64).unwrap_or(0);
         let identity: Result<Identity, _> = serde_json::from_value(value);
         let is_whole = identity.as_ref().is_ok_and(|i| i.check.as_ref().is_none_or(|c| *c == i.checksum()));
         match (identity, format) {
-            (Ok(_), _) if !is_whole => Err(damaged("its check does not match what it says".into())),
-            (_, found) if found > u64::from(FORMAT) => {
+            (identity, found) if found > u64::from(FORMAT) => {
                 let found = u32::try_from(found).unwrap_or(u32::MAX);
-                Err(Error::NewerFormat { path: layout.root().to_owned(), found, supported: FORMAT })
+                let error = Error::NewerFormat { path: layout.root().to_owned(), found, supported: FORMAT };
+                Err((error, identity.is_ok() && !is_whole))
             }
-            (Err(e), _) => Err(damaged(e.to_string())),
-            (Ok(_), 0) => Err(damaged("no store has format 0".into())),
+            (Ok(_), _) if !is_whole => Err((damaged("its check does not match what it says".into()), false)),
+            (Err(e), _) => Err((damaged(e.to_string()), false)),
+            (Ok(_), 0) => Err((damaged("no store has format 0".into()), false)),
             (Ok(identity), _) => Ok(identity),
         }
     }
@@ -138,6 +144,8 @@ impl Identity {
     pub fn write(&self, layout: &Layout) -> Result<()> {
         let path = layout.identity();
         let write = || {
+            // What a whole store has beside it is durable first.
+            sync_dir(layout.root())?;
             let text = serde_json::to_string(self)?;
             let temp = path.with_extension("json.new");
             // One left behind by a process that died; or else it is not ours to write through.

@@ -3,7 +3,8 @@
 //! ```text
 //! strata.json  which store this is (see `identity`)
 //! lock         locked while open; holds the pid of the process that has it
-//! open         there while open: the machine's boot id, removed by a clean close
+//! open         while open, the machine's boot id and the mount of the file system; "closed" after a clean
+//!              close
 //! synced       how far the log is known to be durable (see `pack`)
 //! packs/       the log (see `pack`)
 //! index/       rebuilt from the packs where it is missing or in doubt (see `index`)
@@ -13,10 +14,10 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{AtFlags, CWD, FlockOperation, StatxFlags, statx};
 
 use super::error::{Error, Result};
 use super::identity::{Identity, StoreId};
@@ -25,6 +26,8 @@ use super::plain;
 
 /// Most bytes of the small files.
 const SMALL: u64 = 4096;
+/// What the marker says of a store that was closed in order.
+const CLOSED: &str = "closed";
 
 /// Where the parts of a store are.
 #[derive(Clone, Debug)]
@@ -77,24 +80,59 @@ impl Layout {
         self.root.join("open")
     }
 
-    /// Makes the directories and identity of a new store.
+    /// Makes the directories and identity of a new store. What an attempt left that was broken off, by a
+    /// failing disk or failing power, is taken up.
     ///
     /// # Errors
-    /// [`Error::NotEmpty`] where there is something in the directory already.
+    /// [`Error::NotEmpty`] where there is something else in the directory already.
     pub fn create(&self) -> Result<StoreId> {
-        make_dir(&self.root, true)?;
-        let mut entries = fs::read_dir(&self.root).map_err(|e| Error::io("list", &self.root, e))?;
-        if entries.next().is_some() {
-            return Err(Error::NotEmpty(self.root.clone()));
-        }
+        self.make_root()?;
+        self.check_unused()?;
+        let _lock = self.lock()?;
+        self.check_unused()?;
         for dir in [self.packs(), self.scratch()] {
-            make_dir(&dir, false)?;
+            make_dir(&dir, true)?;
         }
         SyncedNote::create(&self.synced())?;
         let id = StoreId::random()?;
         // The identity comes last: a directory with one is a whole store.
         Identity::new(id, Vec::new()).write(self)?;
         Ok(id)
+    }
+
+    /// Makes the store's directory, durably.
+    fn make_root(&self) -> Result<()> {
+        let missing = self.root.ancestors().take_while(|dir| !dir.exists()).count();
+        make_dir(&self.root, true)?;
+        for parent in self.root.ancestors().skip(1).take(missing.max(1)) {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            match sync_dir(parent) {
+                // Not ours to read. Whose it is made it durable long ago, if not our name in it.
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                    log::warn!("cannot sync {}: {e}", parent.display());
+                }
+                result => result.map_err(|e| Error::io("sync", parent, e))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is nothing in the directory but what [`Layout::create`] puts there before the identity.
+    fn check_unused(&self) -> Result<()> {
+        let is_empty = |dir: &Path| fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+        let entries = fs::read_dir(&self.root).map_err(|e| Error::io("list", &self.root, e))?;
+        for entry in entries {
+            let entry = entry.map_err(|e| Error::io("list", &self.root, e))?;
+            let left_over = match entry.file_name().to_str() {
+                Some("lock" | "synced" | "strata.json.new") => true,
+                Some("packs" | "scratch") => is_empty(&entry.path()),
+                _ => false,
+            };
+            if !left_over {
+                return Err(Error::NotEmpty(self.root.clone()));
+            }
+        }
+        Ok(())
     }
 
     /// Checks that the directories of the store are such, and its own.
@@ -138,37 +176,62 @@ impl Layout {
     /// How the last session ended.
     pub fn last_session(&self) -> Result<LastSession> {
         let path = self.marker();
-        match plain::read(&path, SMALL) {
+        match plain::read(&path, SMALL).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(LastSession::Closed),
-            Ok(text) if !text.is_empty() && text == boot_id() => Ok(LastSession::Killed),
-            Ok(_) => Ok(LastSession::PowerLoss),
             Err(e) if e.kind() == io::ErrorKind::InvalidData => Ok(LastSession::PowerLoss),
             Err(e) => Err(Error::io("read", &path, e)),
+            Ok(text) if text.trim() == CLOSED => Ok(LastSession::Closed),
+            Ok(text) if self.uptime().as_deref() == Some(text.trim()) => Ok(LastSession::Killed),
+            Ok(_) => Ok(LastSession::PowerLoss),
         }
     }
 
-    /// Marks the store as open, durably, where the last session ended like this.
-    pub fn begin_session(&self, last: LastSession) -> Result<()> {
-        if last == LastSession::Closed { self.renew_session() } else { Ok(()) }
+    /// Marks the store as open, durably, and says how the last session ended.
+    ///
+    /// # Errors
+    /// Where it cannot be marked, of which nothing may be written to it.
+    pub fn begin_session(&self) -> Result<LastSession> {
+        let last = self.last_session()?;
+        if last == LastSession::Closed {
+            self.renew_session()?;
+        }
+        Ok(last)
     }
 
-    /// Notes the present boot in the marker; to be called once an index that a power loss may have
-    /// torn is done with.
+    /// Notes the present boot and mount in the marker; to be called once an index that a power loss may
+    /// have torn is done with.
     pub fn renew_session(&self) -> Result<()> {
-        let path = self.marker();
-        let write = || {
-            let mut file = plain::open(&path, private_file().create(true).truncate(true))?;
-            file.write_all(&boot_id())?;
-            file.sync_all()?;
-            sync_dir(&self.root)
-        };
-        write().map_err(|e| Error::io("write", &path, e))
+        self.write_marker(&self.uptime().unwrap_or_default(), true)
+    }
+
+    /// What stays the same for as long as the system's cache of the store's files does: the machine's boot,
+    /// and the mount of the file system they are on, which a disk that was pulled out or failed, and came
+    /// back, has a new one of. `None` where that cannot be told.
+    fn uptime(&self) -> Option<String> {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(format!("{} {}", boot.trim(), mount_of(&self.root)?))
     }
 
     /// Marks the store as closed in order: all that was written is durable, the index too.
     pub fn end_session(&self) -> Result<()> {
+        self.write_marker(CLOSED, false)
+    }
+
+    /// Overwrites the marker. It is always as long, so that a full disk has room for it.
+    fn write_marker(&self, text: &str, durably: bool) -> Result<()> {
         let path = self.marker();
-        fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))
+        let write = || {
+            let file = plain::open(&path, private_file().create(true).truncate(false))?;
+            let text = format!("{text:<60}\n");
+            file.write_all_at(text.as_bytes(), 0)?;
+            file.set_len(text.len() as u64)?;
+            if durably {
+                file.sync_all()?;
+                sync_dir(&self.root)?;
+            }
+            Ok(())
+        };
+        write().map_err(|e| Error::io("write", &path, e))
     }
 
     /// Empties the scratch directory, making it if it is gone.
@@ -226,7 +289,37 @@ pub(super) fn make_private(dir: &Path) -> io::Result<()> {
     fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
 }
 
-/// What tells this run of the system from others.
-fn boot_id() -> Vec<u8> {
-    fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+/// The number of the mount that `path` is on, which is never given out twice during a boot; from kernels
+/// before 6.8 one that can be.
+fn mount_of(path: &Path) -> Option<u64> {
+    const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+    [MNT_ID_UNIQUE, StatxFlags::MNT_ID].into_iter().find_map(|wanted| {
+        let stat = statx(CWD, path, AtFlags::empty(), wanted).ok()?;
+        (stat.stx_mask & wanted.bits() != 0).then_some(stat.stx_mnt_id)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A session that did not end counts as killed, with the system's cache kept, only while machine and
+    /// mount are the same: a disk can be pulled out, or its file system fail, while the machine runs on.
+    #[test]
+    fn another_boot_or_mount_counts_as_a_power_loss() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let layout = Layout::new(dir.path());
+        assert_eq!(layout.begin_session().unwrap(), LastSession::Closed);
+        assert_eq!(layout.begin_session().unwrap(), LastSession::Killed);
+        let marker = fs::read_to_string(layout.marker()).unwrap();
+        let (boot, mount) = marker.trim_end().split_once(' ').unwrap();
+        for other in [format!("{boot} {mount}1\n"), format!("x{marker}"), boot.into(), String::new()] {
+            fs::write(layout.marker(), other).unwrap();
+            assert_eq!(layout.begin_session().unwrap(), LastSession::PowerLoss);
+            layout.renew_session().unwrap();
+            assert_eq!(layout.begin_session().unwrap(), LastSession::Killed);
+        }
+        layout.end_session().unwrap();
+        assert_eq!(layout.begin_session().unwrap(), LastSession::Closed);
+    }
 }

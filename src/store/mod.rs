@@ -49,7 +49,7 @@ use self::index::{Followers, Index};
 use self::layout::{LastSession, Layout};
 use self::media::{Disk, Media};
 use self::pack::{Log, Packs, SyncedNote};
-use self::rebuild::open_index;
+use self::rebuild::Opening;
 use self::recovery::Recovered;
 
 pub use content::{b3sum, for_each_block, next_data, next_hole, read_at, sha256};
@@ -57,6 +57,7 @@ pub use error::{Error, Result};
 pub use fsck::{FsckOptions, Outcome, Problem, fsck};
 pub use history::{HashKind, HashMatch};
 pub use identity::{FORMAT, StoreId};
+pub use index::catches_panics;
 pub use index::change::VersionMeta;
 pub use manifest::{Objects, content_id};
 pub use media::Room;
@@ -147,21 +148,36 @@ impl Store {
     fn open_locked(layout: Layout, identity: Identity, lock: File, media: Arc<dyn Media>) -> Result<Store> {
         let id = identity.id;
         let packs = Arc::new(Packs::new(layout.packs(), id));
-        let session = layout.last_session()?;
-        intact::check(&layout, &identity, &packs, session)?;
+        intact::check(&layout, &identity, &packs, layout.last_session()?)?;
         layout.clear_scratch()?;
-        layout.begin_session(session)?;
+        let (session, unmarked) = match layout.begin_session() {
+            Ok(last) => (last, None),
+            Err(e @ Error::NoSpace(_)) => (LastSession::Closed, Some(e.to_string())),
+            Err(e) => return Err(e),
+        };
         let (note, synced) = SyncedNote::open(&layout.synced())?;
         let end = recovery::prepare(&layout, id, &packs, &*media, synced.unwrap_or_default())?;
-        let (index, recovered) = open_index(&layout, id, &packs, session, synced, end)?;
-        if session == LastSession::PowerLoss {
-            layout.renew_session()?;
+        let opening = Opening { layout: &layout, id, packs: &packs, session, synced, end };
+        let (index, recovered) = if unmarked.is_some() { opening.in_memory() } else { opening.index() }?;
+        if session == LastSession::PowerLoss
+            && let Err(e) = layout.renew_session()
+        {
+            // Opened after the next crash, it would be looked at as after a power loss: slower, not worse.
+            log::warn!("{e}");
         }
         let Recovered { tail, sealed_bytes, damaged } = recovered;
         let log = Arc::new(Log::new(layout.clone(), id, packs.clone(), media, note, tail, sealed_bytes));
         let index = Arc::new(index);
-        let followers =
-            Followers::start(&log, &index).map_err(|e| Error::io("start a thread for", layout.root(), e))?;
+        let followers = match unmarked {
+            Some(why) => {
+                log.fail(&why);
+                None
+            }
+            None => {
+                let started = Followers::start(&log, &index);
+                Some(started.map_err(|e| Error::io("start a thread for", layout.root(), e))?)
+            }
+        };
         Ok(Store {
             layout,
             id,
@@ -173,7 +189,7 @@ impl Store {
             plenty: checks::Plenty::default(),
             lost: identity.lost,
             damaged: Mutex::new(damaged),
-            followers: Some(followers),
+            followers,
             _lock: lock,
         })
     }
@@ -201,9 +217,15 @@ impl Store {
         self.log.sync().map(drop)
     }
 
-    /// Whether a sync failed, so that nothing more is written.
+    /// Whether nothing more is written.
     pub fn is_read_only(&self) -> bool {
-        self.log.is_read_only()
+        self.read_only().is_some()
+    }
+
+    /// Why nothing more is written, if so: after a failed sync, and where the disk was too full for a store
+    /// to be opened otherwise.
+    pub fn read_only(&self) -> Option<&str> {
+        self.log.read_only()
     }
 
     /// The store's sizes.

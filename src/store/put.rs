@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::Store;
 use super::error::{Error, Result};
-use super::index::change::{dataset_change, object_change, pending_change, version_changes};
+use super::index::change::{dataset_change, object_change, pending_changes, version_changes};
 use super::objects::{ObjectStore, ReadPart};
 use super::pack::{NewRecord, RecordKind};
 use super::recovery::last_version;
@@ -74,7 +74,7 @@ impl Store {
     }
 
     fn put_objects(&self, claim: Claim, records: &[NewRecord<'_>]) -> Result<()> {
-        self.index.wait_for_room()?;
+        self.wait_for_index()?;
         self.log.append(claim, records, |placed, end| {
             let changes = records.iter().zip(placed).map(|(r, pos)| object_change(&r.hash, *pos));
             self.index.publish(changes, end);
@@ -91,7 +91,7 @@ impl Store {
     /// # Errors
     /// [`Error::Refused`] where it does not follow the dataset's last version.
     pub fn append_version(&self, record: &VersionRecord) -> Result<VersionId> {
-        self.index.wait_for_room()?;
+        self.wait_for_index()?;
         let mut heads = self.heads.lock();
         let (last, last_id) = match heads.get(&record.dataset) {
             Some(head) => *head,
@@ -129,7 +129,7 @@ impl Store {
     }
 
     fn load_head(&self, ds: DatasetId) -> Result<(VersionNo, VersionId)> {
-        match last_version(&self.index, ds)? {
+        match last_version(&*self.index, ds)? {
             VersionNo::EMPTY => Ok((VersionNo::EMPTY, VersionId::ROOT)),
             last => {
                 let found = self.version_id(ds, last)?;
@@ -144,7 +144,7 @@ impl Store {
         let payload = codec::encode(record);
         let hash = RecordKind::Dataset.hash(&payload);
         let new = NewRecord { kind: RecordKind::Dataset, hash, payload: &payload };
-        self.index.wait_for_room()?;
+        self.wait_for_index()?;
         self.log.append(Claim::Record, &[new], |_, end| self.index.publish([dataset_change(record)], end))?;
         Ok(())
     }
@@ -154,9 +154,9 @@ impl Store {
         let payload = codec::encode(record);
         let hash = RecordKind::Pending.hash(&payload);
         let new = NewRecord { kind: RecordKind::Pending, hash, payload: &payload };
-        self.index.wait_for_room()?;
+        self.wait_for_index()?;
         self.log.append(Claim::Record, &[new], |placed, end| {
-            self.index.publish(placed.iter().map(|pos| pending_change(record, *pos)), end);
+            self.index.publish(placed.iter().flat_map(|pos| pending_changes(record, *pos)), end);
         })?;
         Ok(())
     }

@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use super::error::{Error, Result, chain};
 use super::identity::StoreId;
-use super::index::change::{Change, LogRecord, VersionMeta, decode, gap_change};
-use super::index::{Index, keys};
+use super::index::change::{LogRecord, VersionMeta, decode, gap_change};
+use super::index::{Replay, Target, keys};
 use super::layout::{Layout, private_file, sync_dir};
 use super::media::Media;
 use super::pack::{
@@ -46,7 +46,7 @@ pub struct Recovery<'a> {
     layout: &'a Layout,
     store: StoreId,
     packs: &'a Packs,
-    index: &'a Index,
+    index: &'a dyn Target,
     /// Up to here bad bytes before good ones are damage, beyond it they are a torn write.
     trusted: LogPos,
     /// Up to here the log is known to have been durable.
@@ -88,7 +88,7 @@ impl<'a> Recovery<'a> {
         layout: &'a Layout,
         store: StoreId,
         packs: &'a Packs,
-        index: &'a Index,
+        index: &'a dyn Target,
         trusted: LogPos,
         synced: LogPos,
     ) -> Self {
@@ -332,7 +332,7 @@ impl<'a> Recovery<'a> {
         }
         let (last, _) = self.head(ds)?;
         if number > last {
-            self.note_gap(ds, last, number);
+            self.note_gap(ds, last, number)?;
             self.heads.insert(ds, (number, None));
         }
         Ok(true)
@@ -346,13 +346,13 @@ impl<'a> Recovery<'a> {
     }
 
     /// Notes that the records between two versions of a dataset are lost, if there were any.
-    fn note_gap(&self, ds: DatasetId, last: VersionNo, number: VersionNo) {
+    fn note_gap(&self, ds: DatasetId, last: VersionNo, number: VersionNo) -> Result<()> {
         if number == last.next() {
-            return;
+            return Ok(());
         }
         let before = VersionNo(number.0 - 1);
         log::error!("dataset {}: {} to {before} are lost", ds.0, last.next());
-        self.index.publish([gap_change(ds, last.next(), before)], LogPos::default());
+        self.index.take(vec![gap_change(ds, last.next(), before)], LogPos::default())
     }
 
     /// Whether a version goes into the index. One that leaves a gap does (what is left of a history is
@@ -372,7 +372,7 @@ impl<'a> Recovery<'a> {
         if number.0 - last.0 > GAP_MAX {
             return Ok(false);
         }
-        self.note_gap(ds, last, number);
+        self.note_gap(ds, last, number)?;
         if number == last.next() && last_id.is_some_and(|last_id| last_id != record.previous) {
             log::error!("dataset {}: {number} does not follow from {last}: its previous id is another", ds.0);
         }
@@ -381,18 +381,40 @@ impl<'a> Recovery<'a> {
     }
 
     fn publish(&mut self, record: &LogRecord, pos: Pos) -> Result<()> {
-        let changes: Vec<Change> = record.changes(pos);
-        self.index.publish(changes, pos.end());
-        if self.index.is_full() {
-            // The log is durable: that is what `prepare` is for.
-            self.index.apply(|| Ok(pos.end()))?;
+        self.index.take(record.changes(pos), pos.end())
+    }
+}
+
+/// Reads the log of an open store again, for an index that failed.
+#[derive(Debug)]
+pub struct Again {
+    /// The store's places.
+    pub layout: Layout,
+    /// The store.
+    pub store: StoreId,
+    /// Its packs.
+    pub packs: Arc<Packs>,
+}
+
+impl Replay for Again {
+    fn replay(&self, from: LogPos, until: LogPos, into: &dyn Target) -> Result<()> {
+        let trusted = LogPos(u64::MAX);
+        let mut recovery = Recovery::new(&self.layout, self.store, &self.packs, into, trusted, until);
+        let wanted = |number: &u32| (from.pack()..=until.pack()).contains(number);
+        for number in self.packs.numbers()?.into_iter().filter(wanted) {
+            let start = if number == from.pack() { from.offset() } else { 0 };
+            if number < until.pack() {
+                recovery.sealed_pack(number, start)?;
+            } else {
+                recovery.scan(number, start, u64::from(until.offset()), false)?;
+            }
         }
         Ok(())
     }
 }
 
 /// Number of the last version the index has of a dataset.
-pub fn last_version(index: &Index, ds: DatasetId) -> Result<VersionNo> {
+pub fn last_version(index: &dyn Target, ds: DatasetId) -> Result<VersionNo> {
     let last = index.last(&keys::versions(ds))?;
     Ok(last.and_then(|key| keys::tail8(&key)).map_or(VersionNo::EMPTY, VersionNo))
 }

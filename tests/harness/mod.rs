@@ -1,12 +1,15 @@
-//! What the end-to-end tests share: mounts that are always taken down, commands that never hang,
+//! What the test programs share: mounts that are always taken down, commands that never hang,
 //! seeded data.
+
+// Each test program uses its part of it.
+#![allow(dead_code, unused_imports)]
 
 pub mod command;
 pub mod data;
 pub mod dataset;
 pub mod mount;
 
-pub use command::{as_root, python, run, shell, tool};
+pub use command::{Ran, as_root, python, run, shell, tool};
 pub use data::{Facts, Random, age, assert_same_facts, assert_same_tree, facts, noise, sample_tree};
 pub use dataset::Dataset;
 pub use mount::{Mount, binary};
@@ -26,6 +29,13 @@ pub fn poll(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "waited 30 s in vain until {what}");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Says that a test could not be run, past the test runner, which keeps what a passing test prints to
+/// itself.
+pub fn skipped(what: &str, why: &str) {
+    use std::io::Write;
+    let _ = io::stderr().lock().write_all(format!("SKIPPED {what}: {why}\n").as_bytes());
 }
 
 /// Asserts that a call was refused with this error.

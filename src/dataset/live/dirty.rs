@@ -213,10 +213,11 @@ impl Live {
     /// themselves: setting attributes to what they are, or writing what was there, makes no version.
     pub fn drop_unchanged(&self, ops: &mut Vec<Op>) -> Result<()> {
         let mut kept = Vec::with_capacity(ops.len());
+        let names_changed_in: BTreeSet<Ino> = ops.iter().filter_map(Op::names_in).collect();
         for op in ops.drain(..) {
             if let Op::Inode { ino, inode } = &op {
                 let stored = self.store.inode(self.dataset, *ino, &self.head.view)?;
-                let timed = self.dirty.timed.contains(ino);
+                let timed = self.dirty.timed.contains(ino) || names_changed_in.contains(ino);
                 if stored.is_some_and(|(_, stored)| same_but_for_times(&stored, inode, timed)) {
                     continue;
                 }

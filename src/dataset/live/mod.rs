@@ -412,6 +412,8 @@ impl Live {
                         None => drop(self.nodes.insert(ino, Box::new(Node::new(inode)))),
                     }
                     self.note_inode(ino, true)?;
+                    // Whether its time was asked for is not recorded: what was kept once stays.
+                    self.note_mtime(ino, true);
                 }
             }
         }

@@ -16,10 +16,10 @@ use crate::store::identity::StoreId;
 use crate::store::index::change::{
     StoredInode, VersionMeta, decode, decode_checked, decode_inode, decode_pos,
 };
-use crate::store::index::{Index, Range, keys};
+use crate::store::index::{Index, Range, keys, put_aside};
 use crate::store::layout::{LastSession, sync_dir};
 use crate::store::pack::{LogPos, Packs};
-use crate::store::rebuild::{aside, remove_dir, set_aside};
+use crate::store::rebuild::{aside, remove_dir};
 use crate::store::recovery::Recovery;
 
 /// An index that was found.
@@ -49,7 +49,7 @@ struct Difference {
 impl Fsck<'_> {
     /// Opens what indexes there are; those that do not open are of no use.
     pub(super) fn open_sources(&mut self, store: StoreId) -> Result<()> {
-        let mut open = |dir: PathBuf, present| match dir.exists().then(|| Index::open(&dir, store)) {
+        let mut open = |dir: PathBuf, present| match dir.exists().then(|| Index::open_as_is(&dir, store)) {
             Some(Ok((index, from))) => self.sources.push(Source { index, from, present }),
             Some(Err(e)) if present => self.index_error = Some(e.to_string()),
             _ => {}
@@ -120,7 +120,7 @@ impl Fsck<'_> {
         if self.options.dry_run || !replace {
             remove_dir(&dir)?;
         } else {
-            set_aside(&self.layout)?;
+            put_aside(&self.layout.index())?;
             let to = self.layout.index();
             fs::rename(&dir, &to).map_err(|e| Error::io("rename", &dir, e))?;
             sync_dir(self.layout.root()).map_err(|e| Error::io("sync", self.layout.root(), e))?;
@@ -144,7 +144,7 @@ impl Fsck<'_> {
         end: LogPos,
         dir: &std::path::Path,
     ) -> Result<Option<String>> {
-        let (fresh, _) = Index::open(dir, store)?;
+        let (fresh, _) = Index::open_as_is(dir, store)?;
         let replay = |index: &Index, from: LogPos| {
             let recovery = Recovery::new(&self.layout, store, packs, index, LogPos(u64::MAX), LogPos(0));
             recovery.lenient().replay(from)

@@ -101,8 +101,8 @@ struct Fsck<'a> {
 /// or too little is left to tell what store this is.
 pub fn fsck(dir: &Path, options: FsckOptions, report: &mut dyn FnMut(Problem) -> Result<()>) -> Result<u64> {
     let layout = Layout::new(dir);
-    match Identity::read(&layout) {
-        Err(error @ (Error::NotAStore(_) | Error::NewerFormat { .. })) => return Err(error),
+    match Identity::read_or_tell(&layout) {
+        Err((error @ (Error::NotAStore(_) | Error::NewerFormat { .. }), false)) => return Err(error),
         _ => {}
     }
     layout.check_dirs()?;

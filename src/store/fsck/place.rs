@@ -26,11 +26,14 @@ impl Fsck<'_> {
         let mut counts: HashMap<StoreId, usize> = HashMap::new();
         headers.values().flatten().for_each(|(id, _)| *counts.entry(*id).or_default() += 1);
         let most = counts.iter().max_by_key(|(id, count)| (**count, **id)).map(|(id, _)| *id);
-        let (what, found) = match Identity::read(&self.layout) {
+        let (what, found) = match Identity::read_or_tell(&self.layout) {
             Ok(identity) if most.is_none() || counts.contains_key(&identity.id) => return Ok(identity),
             Ok(identity) => (format!("it says store {}, of which there is no pack", identity.id), most),
-            Err(Error::Damaged { what, .. }) => (what, most),
-            Err(error) => return Err(error),
+            Err((Error::Damaged { what, .. }, _)) => (what, most),
+            Err((Error::NewerFormat { found, .. }, true)) => {
+                (format!("it says format {found}, against its own check"), most)
+            }
+            Err((error, _)) => return Err(error),
         };
         let path = self.layout.identity();
         let Some(id) = found else {

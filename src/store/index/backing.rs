@@ -2,25 +2,21 @@
 //!
 //! - It may panic on damaged files: every call is caught, and a failure is an [`Error::Index`].
 //! - Its `flush` is no fsync: that is [`Backing::sync`].
-//! - After an I/O error it refuses everything until it is opened anew:
-//!   [`Backing::reopen_if_failed`].
-//! - It reads most of its files only when they are needed. When it then finds damage, a mark is left, so
-//!   that the index is rebuilt when it is next opened.
+//! - After an I/O error it refuses everything until it is opened anew, which is for
+//!   [`Healer`](super::heal) to do.
 //! - It follows symbolic links, so there must be none among its files.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use parking_lot::RwLock;
-
 use super::memtable::{Generation, Value};
-use crate::store::error::{Error, Result};
-use crate::store::layout::{make_dir, make_private, private_file, sync_dir};
+use crate::store::error::{Error, Result, chain};
+use crate::store::layout::{make_dir, make_private, sync_dir};
 use crate::store::plain;
 
 /// Cache of sled, in bytes; the process grows by up to six times this.
@@ -29,9 +25,6 @@ const CACHE: u64 = 24 << 20;
 /// How sled says that its files are locked. The store's own lock keeps other processes away, but a sled of
 /// this one that was closed just now lets go only when its threads have ended.
 const LOCKED: &str = "could not acquire lock";
-/// The mark of an index that was found damaged, in its directory.
-const SUSPECT: &str = "suspect";
-
 /// How often, and after how long, such a lock is tried again.
 const LOCK_TRIES: u32 = 500;
 const LOCK_WAIT: Duration = Duration::from_millis(10);
@@ -43,68 +36,25 @@ pub type Entries = Vec<(Box<[u8]>, Value)>;
 #[derive(Debug)]
 pub struct Backing {
     dir: PathBuf,
-    db: RwLock<Option<sled::Db>>,
-    failed: AtomicBool,
+    /// There until it is dropped.
+    db: Option<sled::Db>,
 }
 
 impl Backing {
     /// Opens the index in `dir`, making it if it is not there.
     pub fn open(dir: &Path) -> Result<Backing> {
-        let io = |e| Error::io("open", dir, e);
+        let io = |e| failed(dir, "open", &e);
         if plain::is_dir(dir).map_err(io)? {
             make_private(dir).map_err(io)?;
             if !plain::is_plain_tree(dir).map_err(io)? {
                 return Err(Error::Index("there is something else than files in its directory".into()));
             }
-            if dir.join(SUSPECT).exists() {
-                return Err(Error::Index("it was found damaged".into()));
-            }
         } else {
-            make_dir(dir, false)?;
+            make_dir(dir, false).map_err(|e| Error::Index(chain(&e)))?;
         }
-        let backing = Backing { dir: dir.to_owned(), db: RwLock::new(None), failed: AtomicBool::new(false) };
-        let db = backing.open_sled()?;
-        backing.sync_files().map_err(|e| Error::io("sync", dir, e))?;
-        *backing.db.write() = Some(db);
+        let backing = Backing { dir: dir.to_owned(), db: Some(open_sled(dir)?) };
+        backing.sync_files().map_err(|e| failed(dir, "sync", &e))?;
         Ok(backing)
-    }
-
-    fn open_sled(&self) -> Result<sled::Db> {
-        let config = sled::Config::new()
-            .path(&self.dir)
-            .cache_capacity(CACHE)
-            .flush_every_ms(None)
-            .mode(sled::Mode::HighThroughput);
-        let mut tries = LOCK_TRIES;
-        loop {
-            let opened = guard("open", || match config.open() {
-                Err(sled::Error::Io(e)) if tries > 0 && e.to_string().contains(LOCKED) => Ok(None),
-                result => result.map(Some),
-            })?;
-            if let Some(db) = opened {
-                return Ok(db);
-            }
-            tries -= 1;
-            thread::sleep(LOCK_WAIT);
-        }
-    }
-
-    /// Closes and opens sled again if a call of it failed.
-    pub fn reopen_if_failed(&self) -> Result<()> {
-        if !self.failed.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let mut slot = self.db.write();
-        // The old one has to be gone before the new one can lock its files; it may fail in going.
-        let old = slot.take();
-        guard("close", || {
-            drop(old);
-            Ok(())
-        })?;
-        *slot = Some(self.open_sled()?);
-        self.failed.store(false, Ordering::Release);
-        log::warn!("the index in {} was opened anew", self.dir.display());
-        Ok(())
     }
 
     /// The value of `key`.
@@ -145,10 +95,12 @@ impl Backing {
     }
 
     /// Makes all that was flushed durable.
+    ///
+    /// # Errors
+    /// What it holds is in doubt then.
     pub fn sync(&self) -> Result<()> {
         let path = self.dir.join("db");
-        let synced = File::open(&path).and_then(|f| f.sync_data());
-        synced.map_err(|e| Error::io("sync", &path, e))
+        File::open(&path).and_then(|f| f.sync_data()).map_err(|e| failed(&self.dir, "sync", &e))
     }
 
     /// Makes the files of a new index durable, names and all.
@@ -166,62 +118,68 @@ impl Backing {
     }
 
     fn call<T>(&self, what: &str, f: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T> {
-        let slot = self.db.read();
-        let db = slot.as_ref().ok_or_else(|| Error::Index(format!("cannot {what}: it is closed")))?;
-        let result = guard(what, || f(db));
-        if let Err(failure) = &result {
-            self.failed.store(true, Ordering::Release);
-            if failure.damage {
-                self.mark_suspect();
-            }
-        }
-        Ok(result?)
+        let db = self.db.as_ref().ok_or_else(|| Error::Index(format!("cannot {what}: it is closed")))?;
+        guard(what, || f(db))
     }
+}
 
-    fn mark_suspect(&self) {
-        let path = self.dir.join(SUSPECT);
-        match private_file().create_new(true).open(&path).and_then(|_| sync_dir(&self.dir)) {
-            Ok(()) => log::error!("{}: damaged, to be rebuilt when it is next opened", self.dir.display()),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => log::error!("cannot make {}: {e}", path.display()),
+impl Drop for Backing {
+    fn drop(&mut self) {
+        // It writes in going, and panics where it cannot.
+        let db = self.db.take();
+        if let Err(e) = guard("close", || Ok(drop(db))) {
+            log::warn!("{e}");
         }
     }
 }
 
-/// A failed call of sled.
-struct Failure {
-    error: Error,
-    /// Whether its files are damaged.
-    damage: bool,
+fn open_sled(dir: &Path) -> Result<sled::Db> {
+    let config = sled::Config::new()
+        .path(dir)
+        .cache_capacity(CACHE)
+        .flush_every_ms(None)
+        .mode(sled::Mode::HighThroughput);
+    let mut tries = LOCK_TRIES;
+    loop {
+        let opened = guard("open", || match config.open() {
+            Err(sled::Error::Io(e)) if tries > 0 && e.to_string().contains(LOCKED) => Ok(None),
+            result => result.map(Some),
+        })?;
+        if let Some(db) = opened {
+            return Ok(db);
+        }
+        tries -= 1;
+        thread::sleep(LOCK_WAIT);
+    }
 }
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Error {
-        failure.error
-    }
+/// A failed call on the files of the index in `dir`.
+pub fn failed(dir: &Path, what: &str, error: &io::Error) -> Error {
+    Error::Index(format!("cannot {what} {}: {error}", dir.display()))
+}
+
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is where a panic becomes an error: nobody need be told of it otherwise.
+pub fn catches_panics() -> bool {
+    GUARDED.get()
 }
 
 /// Runs a call of sled; a panic is an error like others.
-fn guard<T>(what: &str, f: impl FnOnce() -> sled::Result<T>) -> Result<T, Failure> {
-    let failed = |why: &dyn std::fmt::Display, damage| {
-        Err(Failure { error: Error::Index(format!("cannot {what}: {why}")), damage })
-    };
-    match catch_unwind(AssertUnwindSafe(f)) {
+fn guard<T>(what: &str, f: impl FnOnce() -> sled::Result<T>) -> Result<T> {
+    let outer = GUARDED.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(f));
+    GUARDED.set(outer);
+    match result {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(e)) => failed(&e, is_damage(&e)),
+        Ok(Err(e)) => Err(Error::Index(format!("cannot {what}: {e}"))),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
-            failed(&format_args!("it panicked: {text}"), true)
+            Err(Error::Index(format!("cannot {what}: it panicked: {text}")))
         }
-    }
-}
-
-/// Whether an error of sled tells of damaged files, and not of a failing or full disk.
-fn is_damage(error: &sled::Error) -> bool {
-    match error {
-        sled::Error::Io(e) => e.kind() == io::ErrorKind::UnexpectedEof,
-        _ => true,
     }
 }
 
@@ -231,24 +189,20 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error_with_its_reason() {
-        let error = guard::<()>("read", || panic!("page {}", 7)).err().unwrap().error.to_string();
+        let error = guard::<()>("read", || panic!("page {}", 7)).unwrap_err().to_string();
         assert!(error.contains("cannot read: it panicked: page 7"), "{error}");
+        assert!(!catches_panics());
     }
 
     #[test]
-    fn a_failed_one_is_opened_anew_and_has_what_was_flushed() {
+    fn one_that_is_opened_again_has_what_was_flushed() {
         let dir = tempfile::TempDir::new().unwrap();
-        let backing = Backing::open(&dir.path().join("index")).unwrap();
+        let path = dir.path().join("index");
+        let backing = Backing::open(&path).unwrap();
         backing.put(b"k", b"v").unwrap();
         backing.flush().unwrap();
-        let failed: Result<()> = backing.call("read", |_| Err(sled::Error::ReportableBug("x".into())));
-        assert!(failed.is_err());
-        assert!(backing.failed.load(Ordering::Acquire));
-        backing.reopen_if_failed().unwrap();
-        assert!(!backing.failed.load(Ordering::Acquire));
-        assert_eq!(backing.get(b"k").unwrap().as_deref(), Some(&b"v"[..]));
         drop(backing);
-        let error = Backing::open(&dir.path().join("index")).unwrap_err().to_string();
-        assert!(error.contains("found damaged"), "{error}");
+        let backing = Backing::open(&path).unwrap();
+        assert_eq!(backing.get(b"k").unwrap().as_deref(), Some(&b"v"[..]));
     }
 }

@@ -90,11 +90,7 @@ impl LogRecord {
             LogRecord::Version(id, record) => version_changes(*id, record, pos, u64::MAX),
             LogRecord::Salvaged(s) => version_changes(s.id, &s.record, pos, s.pending_from),
             LogRecord::Dataset(record) => vec![dataset_change(record)],
-            LogRecord::Pending(record) => {
-                let discard = record.discard.then_some(Change::ClearPending(record.dataset, u64::MAX));
-                let put = (!record.ops.is_empty()).then(|| pending_change(record, pos));
-                discard.into_iter().chain(put).collect()
-            }
+            LogRecord::Pending(record) => pending_changes(record, pos),
         }
     }
 }
@@ -109,9 +105,12 @@ pub fn dataset_change(record: &DatasetRecord) -> Change {
     Change::Put(keys::dataset(record.id), codec::encode(record))
 }
 
-/// The change a pending record makes.
-pub fn pending_change(record: &PendingRecord, pos: Pos) -> Change {
-    Change::Put(keys::pending(record.dataset, record.sequence), pos.to_bytes().to_vec())
+/// The changes a pending record makes.
+pub fn pending_changes(record: &PendingRecord, pos: Pos) -> Vec<Change> {
+    let key = keys::pending(record.dataset, record.sequence);
+    let discard = record.discard.then_some(Change::ClearPending(record.dataset, u64::MAX));
+    let put = (!record.ops.is_empty()).then(|| Change::Put(key, pos.to_bytes().to_vec()));
+    discard.into_iter().chain(put).collect()
 }
 
 /// Notes that the records of the versions `first` to `last` were missing when those after them came.

@@ -136,6 +136,16 @@ impl Memtable {
         }
     }
 
+    /// All frozen generations, newest first.
+    pub fn into_frozen(self) -> VecDeque<Frozen> {
+        self.frozen
+    }
+
+    /// Takes up generations, newest first, that are older than all there are.
+    pub fn add_older(&mut self, older: VecDeque<Frozen>) {
+        self.frozen.extend(older);
+    }
+
     /// The frozen generation to apply next.
     pub fn oldest(&self) -> Option<Frozen> {
         self.frozen.back().cloned()

@@ -14,6 +14,8 @@ mod log;
 mod scan;
 mod synced;
 
+use std::sync::OnceLock;
+
 pub use files::{Packs, pack_number, read_pack_header};
 pub use footer::{FooterEntry, encode_footer, read_footer};
 pub use header::{
@@ -27,6 +29,16 @@ pub use synced::SyncedNote;
 /// A pack is sealed once it has this many bytes: 64 MiB, and less in tests of the store alone, which make
 /// many stores of several packs.
 pub const SEAL_SIZE: u32 = if cfg!(test) { 2 << 20 } else { 64 << 20 };
+
+/// The same, or fewer bytes where `STRATA_PACK_BYTES` says so: packs of any size can be read, and tests
+/// need not fill large ones.
+pub fn seal_size() -> u32 {
+    static SIZE: OnceLock<u32> = OnceLock::new();
+    *SIZE.get_or_init(|| {
+        let wanted = std::env::var("STRATA_PACK_BYTES").ok().and_then(|text| text.parse().ok());
+        wanted.map_or(SEAL_SIZE, |wanted: u32| wanted.clamp(4096, SEAL_SIZE))
+    })
+}
 
 /// The only codec so far: payloads are stored as they are.
 pub const CODEC_RAW: u8 = 0;

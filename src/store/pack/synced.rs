@@ -14,15 +14,15 @@ use crate::store::error::{Error, Result};
 use crate::store::layout::private_file;
 use crate::store::plain;
 
-/// The note, open for writing.
+/// The note, open for writing if it could be made.
 #[derive(Debug)]
-pub struct SyncedNote(File);
+pub struct SyncedNote(Option<File>);
 
 impl SyncedNote {
     /// Makes a note that says the start of the log, durably but for its name.
     pub fn create(path: &Path) -> Result<()> {
         let make = || {
-            let file = private_file().create_new(true).open(path)?;
+            let file = plain::open(path, private_file().create(true))?;
             file.write_all_at(&encode(LogPos::default()), 0)?;
             file.sync_all()
         };
@@ -30,7 +30,7 @@ impl SyncedNote {
     }
 
     /// Opens the note in `path`, making it if it is not there, and gives what it says; `None` where it
-    /// says nothing that makes sense, and may have said anything.
+    /// says nothing that makes sense, and may have said anything. On a full disk there may be none.
     pub fn open(path: &Path) -> Result<(SyncedNote, Option<LogPos>)> {
         let open = || -> io::Result<_> {
             let file = plain::open(path, private_file().read(true).create(true))?;
@@ -41,8 +41,11 @@ impl SyncedNote {
                 Err(e) => Err(e),
             }
         };
-        let (file, synced) = open().map_err(|e| Error::io("open", path, e))?;
-        Ok((SyncedNote(file), synced))
+        match open().map_err(|e| Error::io("open", path, e)) {
+            Ok((file, synced)) => Ok((SyncedNote(Some(file)), synced)),
+            Err(Error::NoSpace(_)) => Ok((SyncedNote(None), None)),
+            Err(e) => Err(e),
+        }
     }
 
     /// What the note in `path` says, without making one.
@@ -56,7 +59,8 @@ impl SyncedNote {
 
     /// Notes that the log is durable up to `end`.
     pub fn write(&self, end: LogPos) {
-        if let Err(e) = self.0.write_all_at(&encode(end), 0) {
+        let Some(file) = &self.0 else { return };
+        if let Err(e) = file.write_all_at(&encode(end), 0) {
             log::warn!("cannot note how far the log is durable: {e}; recovery would take longer");
         }
     }

@@ -132,9 +132,9 @@ fn after_a_failed_sync_nothing_is_written_until_the_store_is_opened_anew() {
     assert!(store.sync().is_err());
     assert!(store.is_read_only());
     media.fail_sync.store(false, SeqCst);
-    assert!(matches!(store.put_chunks(&[b"more"]), Err(Error::ReadOnly(_))));
-    assert!(matches!(store.sync(), Err(Error::ReadOnly(_))));
-    assert!(matches!(store.append_dataset(&dataset(DS, "d")), Err(Error::ReadOnly(_))));
+    assert!(matches!(store.put_chunks(&[b"more"]), Err(Error::ReadOnly { .. })));
+    assert!(matches!(store.sync(), Err(Error::ReadOnly { .. })));
+    assert!(matches!(store.append_dataset(&dataset(DS, "d")), Err(Error::ReadOnly { .. })));
     assert_eq!(read(&store, before).unwrap(), b"before");
     assert_eq!(read(&store, after).unwrap(), b"after");
     assert!(store.close().is_err());

@@ -16,7 +16,7 @@ use super::*;
 use crate::model::name::Name;
 use crate::model::{
     Author, Body, ChunkRef, Content, DatasetId, DatasetName, DatasetRecord, Dirent, Ino, Inode, Kind, Op,
-    Policy, Span, Timestamp, TreeHash, VersionId, VersionNo, VersionRecord, View,
+    PendingRecord, Policy, Span, Timestamp, TreeHash, VersionId, VersionNo, VersionRecord, View,
 };
 
 const DS: DatasetId = DatasetId(1);
