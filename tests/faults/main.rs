@@ -8,6 +8,7 @@ mod harness;
 mod index;
 mod ledger;
 mod nth;
+mod readonly;
 mod rig;
 mod script;
 mod shim;
