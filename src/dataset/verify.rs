@@ -14,6 +14,7 @@ mod replay;
 mod tests;
 
 use crate::model::{Body, Content, Ino, Name, Op, TreeHash, VersionId, VersionNo, VersionRecord};
+use crate::store::Error as StoreError;
 
 use super::dataset::Dataset;
 use super::error::{Error, Result};
@@ -45,8 +46,9 @@ pub struct Finding {
 /// an error. Gives the number of versions.
 ///
 /// # Errors
-/// Only those of `report`: what cannot be read is a finding.
-pub fn verify_dataset<E>(
+/// Those of `report`, and where the index fails: that says nothing of the data. What cannot be read is a
+/// finding.
+pub fn verify_dataset<E: From<Error>>(
     dataset: &Dataset,
     known: Known<'_>,
     report: &mut dyn FnMut(Finding) -> Result<(), E>,
@@ -83,10 +85,11 @@ struct Verifier<'a, E> {
     reported: u64,
 }
 
-impl<E> Verifier<'_, E> {
+impl<E: From<Error>> Verifier<'_, E> {
     fn version(&mut self, number: VersionNo) -> Result<(), E> {
         let (id, record) = match self.dataset.version(number) {
             Ok(found) => found,
+            Err(error @ Error::Store(StoreError::Index(_))) => return Err(error.into()),
             Err(error) => {
                 self.lost = true;
                 return self.found(number, format!("the record cannot be read: {}", chain(&error)));
@@ -98,6 +101,7 @@ impl<E> Verifier<'_, E> {
         self.previous = id;
         let wrong = match self.tree(number, &record) {
             Ok(wrong) => wrong,
+            Err(error @ Error::Store(StoreError::Index(_))) => return Err(error.into()),
             Err(error) => {
                 self.lost = true;
                 vec![format!("its tree cannot be read: {}", chain(&error))]
@@ -177,6 +181,9 @@ impl<E> Verifier<'_, E> {
         content: &Content,
         bad: Bad,
     ) -> Result<(), E> {
+        if bad.index_failed {
+            return Err(Error::Store(StoreError::Index(bad.what)).into());
+        }
         self.reported += 1;
         if self.reported > REPORT_MAX {
             return Ok(());
@@ -201,6 +208,7 @@ impl<E> Verifier<'_, E> {
     fn pending(&mut self) -> Result<(), E> {
         match self.dataset.store.pending(self.dataset.id()) {
             Ok(pending) => pending.iter().try_for_each(|(_, ops)| self.contents(None, ops)),
+            Err(error @ StoreError::Index(_)) => Err(Error::Store(error).into()),
             Err(error) => {
                 let what = format!("changes that no version holds yet cannot be read: {}", chain(&error));
                 (self.report)(Finding { what, place: None, version: None, path: None, newest: None })
