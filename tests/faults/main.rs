@@ -5,6 +5,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod full;
 mod index;
 mod ledger;
 mod nth;
