@@ -39,19 +39,19 @@ impl Disk {
     /// Takes every byte there is.
     fn fill(&self) {
         let mut ballast = File::options().create(true).append(true).open(self.ballast()).expect("open");
-        let free = rustix::fs::statvfs(&self.at).map(|s| s.f_bavail * s.f_frsize).expect("statvfs");
-        // Most of it at once, the rest byte by byte.
-        let bulk = free.saturating_sub(256 << 10);
-        rustix::fs::fallocate(&ballast, FallocateFlags::empty(), 0, bulk).expect("allocate");
-        let mut size = 64 << 10;
-        while size > 0 {
-            if ballast.write_all(&vec![1; size]).is_err() {
-                size /= 2;
+        let free = || rustix::fs::statvfs(&self.at).map(|s| s.f_bavail * s.f_frsize).expect("statvfs");
+        // Most of it at once, the rest byte by byte; the daemon may take some or give some back meanwhile.
+        let _ = rustix::fs::fallocate(&ballast, FallocateFlags::empty(), 0, free().saturating_sub(1 << 20));
+        poll("the disk is full", || {
+            let mut size = 1 << 20;
+            while size > 0 {
+                if ballast.write_all(&vec![1; size]).is_err() {
+                    size /= 2;
+                }
             }
-        }
-        let _ = ballast.sync_all();
-        let stat = rustix::fs::statvfs(&self.at).expect("statvfs");
-        assert_eq!(stat.f_bavail, 0, "the disk is full");
+            let _ = ballast.sync_all();
+            free() == 0
+        });
     }
 
     fn empty(&self) {
@@ -77,15 +77,19 @@ fn write(root: &Path, n: u64) -> std::io::Result<()> {
     fs::write(root.join(format!("f{n}")), content(n))
 }
 
-/// All `files` files can be read, live and in the version each was made in, by path and by command.
-fn check(m: &Mount, files: u64) {
+/// All `files` files can be read, live and in the version each was made in, by path and by command, and
+/// there are so many versions.
+fn check(m: &Mount, files: u64, versions: u64) {
     let root = m.point().join("d");
     for n in 1..=files {
         let name = format!("f{n}");
         assert!(fs::read(root.join(&name)).expect("read a live file") == content(n), "{name}");
-        assert!(fs::read(root.join(format!("@v{n}/{name}"))).expect("read a version") == content(n), "{name}");
+        assert!(
+            fs::read(root.join(format!("@v{n}/{name}"))).expect("read a version") == content(n),
+            "{name}"
+        );
     }
-    assert_eq!(m.existing("d").versions(), files);
+    assert_eq!(m.existing("d").versions(), versions);
     assert_eq!(m.strata(&["cat", &format!("d@v{files}/f1")]).stdout, content(1));
     m.strata(&["verify"]).ok();
     m.status();
@@ -102,18 +106,22 @@ fn somebody_else_fills_the_disk() {
         m.up(&[]);
         let root = m.dataset("d").root().to_owned();
         (1..=40).for_each(|n| write(&root, n).expect("write"));
+        // So many names that the index needs more room for them than it has.
+        let many = "mkdir many && cd many && seq 2000 | xargs touch";
+        run(m.command(&["batch", "--", "sh", "-euc", many]).current_dir(&root)).ok();
         disk.fill();
         let no_space = |result: std::io::Result<()>| {
             assert_eq!(result.expect_err("there is no space").raw_os_error(), Some(libc::ENOSPC));
         };
         // Longer than the index takes to notice, and to try again.
         for _ in 0..3 {
-            check(&m, 40);
+            check(&m, 40, 41);
+            assert_eq!(fs::read_dir(root.join("@v41/many")).expect("list").count(), 2000);
             no_space(write(&root, 41));
             no_space(fs::remove_file(root.join("f1")));
             std::thread::sleep(std::time::Duration::from_millis(1300));
         }
-        check(&m, 40);
+        check(&m, 40, 41);
         disk.empty();
         poll("writing works again", || write(&root, 41).is_ok());
         m.strata(&["commit", "d"]).ok();
@@ -153,7 +161,7 @@ fn a_store_on_a_full_disk_can_be_mounted() {
             disk.fill();
             let ran = m.try_up(&[]);
             assert_eq!(ran.code, Some(0), "{kind}, {left}: {}", ran.stderr);
-            check(&m, 30);
+            check(&m, 30, 30);
             let refused = write(&root, 31).expect_err("there is no space").raw_os_error();
             let read_only = m.status()["read_only"] == true;
             let wanted = if read_only { libc::EROFS } else { libc::ENOSPC };
