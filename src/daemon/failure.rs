@@ -74,6 +74,12 @@ impl From<dataset::Error> for Failure {
 
 impl From<store::Error> for Failure {
     fn from(error: store::Error) -> Failure {
-        Failure::new(chain(&error))
+        let failure = Failure::new(chain(&error));
+        match error {
+            store::Error::ReadOnly { .. } => {
+                failure.hint("once its disk is in order, unmount the store and mount it again")
+            }
+            _ => failure,
+        }
     }
 }

@@ -126,6 +126,8 @@ pub struct Status {
     pub shows: Option<String>,
     /// Whether it takes no writes.
     pub read_only: bool,
+    /// What happened after which the store takes none, whoever asks, until it is mounted anew.
+    pub read_only_because: Option<String>,
     /// The datasets, by name.
     pub datasets: Vec<DatasetInfo>,
     /// Names of the datasets whose directory was removed; their history is kept.

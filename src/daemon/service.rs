@@ -139,13 +139,8 @@ impl Service {
     /// A dataset whose history is looked at.
     fn sealed(&self, name: &DatasetName) -> Result<Arc<Dataset>, Failure> {
         let dataset = self.repo.dataset(name.as_str())?;
-        self.seal(&dataset)?;
+        dataset.seal_to_look()?;
         Ok(dataset)
-    }
-
-    /// Seals, where the store takes writes; where it does not, there is nothing to seal.
-    fn seal(&self, dataset: &Dataset) -> Result<(), Failure> {
-        if self.repo.store().is_read_only() { Ok(()) } else { Ok(dataset.seal()?) }
     }
 
     /// A dataset that is to be changed.

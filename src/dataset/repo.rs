@@ -217,8 +217,10 @@ impl Repo {
         if self.store.is_read_only() {
             return Ok(());
         }
-        self.datasets().iter().try_for_each(|dataset| dataset.seal())?;
-        Ok(self.store.sync()?)
+        // Where one cannot be sealed, the others are all the same.
+        let sealed = self.datasets().iter().map(|dataset| dataset.seal()).fold(Ok(()), Result::and);
+        self.store.sync()?;
+        sealed
     }
 }
 

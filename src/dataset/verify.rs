@@ -14,7 +14,7 @@ mod replay;
 mod tests;
 
 use crate::model::{Body, Content, Ino, Name, Op, TreeHash, VersionId, VersionNo, VersionRecord};
-use crate::store::{self, error::chain};
+use crate::store::{Error as StoreError, error::chain};
 
 use super::dataset::Dataset;
 use super::error::{Error, Result};
@@ -48,8 +48,9 @@ pub struct Finding {
 /// an error. Gives the number of versions.
 ///
 /// # Errors
-/// Only those of `report`: what cannot be read is a finding.
-pub fn verify_dataset<E>(
+/// Those of `report`, and where the index fails: that says nothing of the data. What cannot be read is a
+/// finding.
+pub fn verify_dataset<E: From<Error>>(
     dataset: &Dataset,
     known: Known<'_>,
     report: &mut dyn FnMut(Finding) -> Result<(), E>,
@@ -84,7 +85,7 @@ struct Verifier<'a, E> {
     reported: u64,
 }
 
-impl<E> Verifier<'_, E> {
+impl<E: From<Error>> Verifier<'_, E> {
     /// Checks the versions there are, and that there are all; gives their number.
     fn versions(&mut self, newest: VersionNo) -> Result<u64, E> {
         let mut next = VersionNo(1);
@@ -92,6 +93,7 @@ impl<E> Verifier<'_, E> {
         while next <= newest {
             let page = match self.dataset.store.version_numbers(self.dataset.id(), next, PAGE) {
                 Ok(page) => page,
+                Err(error @ StoreError::Index(_)) => return Err(Error::Store(error).into()),
                 Err(error) => {
                     self.found(next, format!("the versions cannot be listed: {}", chain(&error)))?;
                     break;
@@ -135,6 +137,7 @@ impl<E> Verifier<'_, E> {
         let snapshot = Replay::load(&self.newest).and_then(|mut tree| tree.snapshot());
         let what = match (snapshot, self.replay.snapshot()) {
             (Ok(indexed), Ok(recorded)) if indexed == recorded => return Ok(()),
+            (Err(error @ Error::Store(StoreError::Index(_))), _) => return Err(error.into()),
             (Ok(indexed), _) => {
                 format!("the index has the tree {indexed}, which is not what the records give")
             }
@@ -146,6 +149,7 @@ impl<E> Verifier<'_, E> {
     fn version(&mut self, number: VersionNo) -> Result<(), E> {
         let (id, record) = match self.dataset.version(number) {
             Ok(found) => found,
+            Err(error @ Error::Store(StoreError::Index(_))) => return Err(error.into()),
             Err(error) => {
                 self.lost = true;
                 return self.found(number, format!("the record cannot be read: {}", chain(&error)));
@@ -157,6 +161,7 @@ impl<E> Verifier<'_, E> {
         self.previous = id;
         let wrong = match self.tree(number, &record) {
             Ok(wrong) => wrong,
+            Err(error @ Error::Store(StoreError::Index(_))) => return Err(error.into()),
             Err(error) => {
                 self.lost = true;
                 vec![format!("its tree cannot be read: {}", chain(&error))]
@@ -238,6 +243,9 @@ impl<E> Verifier<'_, E> {
         content: &Content,
         bad: Bad,
     ) -> Result<(), E> {
+        if bad.index_failed {
+            return Err(Error::Store(StoreError::Index(bad.what)).into());
+        }
         self.reported += 1;
         if self.reported > REPORT_MAX {
             return Ok(());
@@ -265,11 +273,12 @@ impl<E> Verifier<'_, E> {
                 Ok(ops) => self.contents(None, ops),
                 Err(error) => self.bad_pending(error),
             }),
+            Err(error @ StoreError::Index(_)) => Err(Error::Store(error).into()),
             Err(error) => self.bad_pending(&error),
         }
     }
 
-    fn bad_pending(&mut self, error: &store::Error) -> Result<(), E> {
+    fn bad_pending(&mut self, error: &StoreError) -> Result<(), E> {
         let what = format!("changes that no version holds yet cannot be read: {}", chain(error));
         (self.report)(Finding { what, place: None, version: None, path: None, newest: None })
     }

@@ -41,12 +41,12 @@ impl FileSystem {
             }
             Node::History(id, dir) => {
                 let dataset = self.dataset(id)?;
-                dataset.seal()?;
+                dataset.seal_to_look()?;
                 Handle::Versions(self.history_versions(&dataset, dir)?)
             }
             Node::File(id, path) => {
                 let dataset = self.dataset(id)?;
-                dataset.seal()?;
+                dataset.seal_to_look()?;
                 Handle::Versions(self.file_versions(&dataset, &path)?)
             }
             _ => Handle::Dir,

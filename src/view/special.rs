@@ -30,7 +30,7 @@ impl FileSystem {
         name: &Name,
     ) -> Result<Node> {
         // Somebody looks at the history: it must not lag behind the live tree.
-        dataset.seal()?;
+        dataset.seal_to_look()?;
         let id = dataset.id();
         match at {
             AtName::Version(spec) => {
@@ -142,7 +142,7 @@ impl FileSystem {
     /// The text of `@history/log.jsonl`: a line for each version listed beside it, oldest first.
     pub(super) fn log_text(&self, id: DatasetId, dir: Ino) -> Result<Arc<Vec<u8>>> {
         let dataset = self.dataset(id)?;
-        dataset.seal()?;
+        dataset.seal_to_look()?;
         let mut kept = self.log_text.lock();
         let (start, mut text) = match kept.take() {
             Some(log) if log.dataset == id && log.dir == dir => (log.newest, log.text),

@@ -102,7 +102,7 @@ impl FileSystem {
         let text = match (name, node) {
             (b"version" | b"snapshot", Node::Live(id, Ino::ROOT)) => {
                 let dataset = self.dataset(*id)?;
-                dataset.seal()?;
+                dataset.seal_to_look()?;
                 self.version_xattr(name, node, dataset.newest())?
             }
             (b"version" | b"snapshot", Node::FrozenDir(_, version, Ino::ROOT)) => {

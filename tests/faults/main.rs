@@ -5,10 +5,17 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod disk;
+mod full;
 mod index;
 mod ledger;
 mod nth;
+mod opened;
+mod power;
+mod readonly;
+mod recording;
 mod rig;
 mod script;
 mod shim;
 mod trace;
+mod variants;

@@ -1,7 +1,6 @@
 //! The n-th call of a kind fails, for every n that a script makes.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -13,7 +12,7 @@ use crate::harness::command::{Ran, run};
 use crate::harness::{noise, poll};
 
 use super::ledger::Ledger;
-use super::rig::Rig;
+use super::rig::{Rig, say};
 use super::script::{Op, read_tree};
 use super::shim::{Class, Fault};
 
@@ -349,12 +348,6 @@ fn rounds(name: &str, todo: Vec<(Fault, End)>) {
     say(&format!("{name}: {} rounds: {:?}", todo.len(), seen.into_inner().expect("no panic")));
     let failures = failures.into_inner().expect("no panic");
     assert!(failures.is_empty(), "{} rounds went wrong:\n{}", failures.len(), failures.join("\n"));
-}
-
-/// Says something that is seen whether or not output is captured.
-fn say(text: &str) {
-    let _ =
-        std::fs::OpenOptions::new().append(true).open("/proc/self/fd/2").map(|mut f| writeln!(f, "{text}"));
 }
 
 /// Points of a class to try, of `count` that there are.

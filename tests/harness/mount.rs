@@ -178,8 +178,9 @@ impl Mount {
         Dataset::new(self, name, self.point.join(name))
     }
 
+    /// Waits for the daemon's end.
     #[track_caller]
-    fn gone(&self) {
+    pub fn gone(&self) {
         if let Some(pid) = self.daemon() {
             poll("the daemon ends", || is_gone(pid));
             self.pid.store(0, Ordering::SeqCst);

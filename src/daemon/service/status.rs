@@ -36,6 +36,7 @@ impl Service {
             mountpoint: host.map(|host| host.mountpoint().display().to_string()),
             shows: host.and_then(Host::shows),
             read_only: store.is_read_only() || host.is_some_and(|host| host.is_read_only()),
+            read_only_because: store.read_only().map(str::to_owned),
             logical_bytes: datasets
                 .iter()
                 .try_fold(0_u64, |sum, d| Some(sum.saturating_add(d.logical_bytes?))),
@@ -47,7 +48,7 @@ impl Service {
     }
 
     pub(super) fn dataset_info(&self, dataset: &Dataset) -> Result<DatasetInfo, Failure> {
-        self.seal(dataset)?;
+        dataset.seal_to_look()?;
         let newest = dataset.newest();
         let time = if newest > VersionNo::EMPTY { Some(dataset.version_time(newest)?) } else { None };
         Ok(DatasetInfo {

@@ -166,7 +166,10 @@ impl Index {
     pub fn apply(&self, sync: impl Fn() -> Result<LogPos>) -> Result<()> {
         let mut applied = self.applied.lock();
         self.mem.write().freeze();
-        let result = self.leave_memory(&mut applied).and_then(|()| self.apply_all(&mut applied, &sync));
+        let result = self
+            .check_room()
+            .and_then(|()| self.leave_memory(&mut applied))
+            .and_then(|()| self.apply_all(&mut applied, &sync));
         self.failing.store(result.is_err(), Ordering::Release);
         self.wake_waiting();
         match &result {
@@ -175,6 +178,23 @@ impl Index {
             Err(_) => {}
         }
         result
+    }
+
+    /// Refuses where what is in memory would hardly find room on the disk: trying costs a sled.
+    fn check_room(&self) -> Result<()> {
+        let mem = self.mem.read();
+        if !mem.has_frozen() {
+            return Ok(());
+        }
+        let root = self.dir.parent().unwrap_or(&self.dir);
+        let needed = (mem.bytes().min(2 << 20) + (1 << 20)) as u64;
+        drop(mem);
+        match rustix::fs::statvfs(root) {
+            Ok(stat) if stat.f_bavail.saturating_mul(stat.f_frsize) < needed => {
+                Err(Error::NoSpace(root.to_owned()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn apply_all(&self, applied: &mut Applied, sync: impl Fn() -> Result<LogPos>) -> Result<()> {
