@@ -26,6 +26,8 @@ pub struct OpenFile {
     writer: AtomicU32,
     /// Open handles that may be written through.
     writing_handles: AtomicU32,
+    /// Open handles that programs run from.
+    executing_handles: AtomicU32,
 }
 
 impl OpenFile {
@@ -39,6 +41,7 @@ impl OpenFile {
             blank: AtomicBool::new(false),
             writer: AtomicU32::new(0),
             writing_handles: AtomicU32::new(0),
+            executing_handles: AtomicU32::new(0),
         }
     }
 
@@ -83,6 +86,21 @@ impl OpenFile {
     /// Whether some handle may be written through.
     pub fn is_being_written(&self) -> bool {
         self.writing_handles.load(Ordering::Acquire) > 0
+    }
+
+    /// Counts a handle that a program runs from.
+    pub fn begin_executing(&self) {
+        self.executing_handles.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Counts a handle of [`OpenFile::begin_executing`] as gone.
+    pub fn end_executing(&self) {
+        self.executing_handles.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether a program runs from it.
+    pub fn is_executing(&self) -> bool {
+        self.executing_handles.load(Ordering::Acquire) > 0
     }
 
     /// Lets a time of change that was set by request stand against earlier writes.

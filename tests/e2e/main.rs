@@ -17,6 +17,7 @@ mod history;
 mod manual;
 mod mirror;
 mod names;
+mod opened;
 mod paths;
 mod pinned;
 mod policies;
