@@ -87,7 +87,7 @@ impl Dataset {
         let view = View::of(number, &rollbacks);
         let history = RwLock::new(Published { newest: number, rollbacks: Arc::new(rollbacks.clone()) });
         let head = Head { number, id: version_id, snapshot, time, rollbacks, view };
-        let mut live = Live::new(store.clone(), id, head, record.root.clone())?;
+        let mut live = Live::new(store.clone(), objects.clone(), id, head, record.root.clone())?;
         let mut sequence = 0;
         for (number, ops) in store.pending(id)? {
             live.replay(ops)?;
@@ -235,6 +235,7 @@ impl Dataset {
         let (content, written) = edit.settle(&self.objects)?;
         let mut state = self.lock();
         self.put_content(&mut state, by, ino, content, written, file.is_blank())?;
+        edit.forget_added();
         drop(state);
         self.make_durable()
     }

@@ -124,8 +124,8 @@ fn file_attr(node: NodeId, attr: &Attr) -> FileAttr {
     FileAttr {
         ino: INodeNo(node.0),
         size: attr.size,
-        // Never 0 for a file with bytes: copy programs take that for a hole and read nothing.
-        blocks: attr.size.div_ceil(512),
+        // Fewer than the size has where there are holes, and no fewer elsewhere: copy programs go by that.
+        blocks: attr.data.div_ceil(512),
         atime: attr.atime.into(),
         mtime: attr.mtime.into(),
         ctime: attr.ctime.into(),
@@ -652,6 +652,7 @@ impl Filesystem for Adapter {
 const NOTHING: Attr = Attr {
     kind: Kind::File,
     size: 0,
+    data: 0,
     mode: 0,
     uid: 0,
     gid: 0,

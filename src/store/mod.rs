@@ -50,7 +50,7 @@ pub use error::{Error, Result};
 pub use history::{HashKind, HashMatch};
 pub use index::change::VersionMeta;
 pub use layout::{FORMAT, StoreId};
-pub use manifest::{Objects, content_id};
+pub use manifest::{Objects, content_id, data_size};
 pub use media::Room;
 pub use objects::{ObjectStore, ReadPart};
 pub use pack::{Payload, Pos, RecordHeader, RecordKind};

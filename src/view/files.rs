@@ -212,7 +212,9 @@ impl FileSystem {
             }
             let offset = if append && !cached { working.size() } else { offset };
             check_end(offset, data.len() as u64)?;
-            Ok(working.write_at(dataset.objects(), offset, data)?)
+            working.write_at(dataset.objects(), offset, data)?;
+            edit.note_added(data.len() as u64);
+            Ok(())
         })
     }
 
@@ -308,7 +310,9 @@ impl FileSystem {
         check_end(to, len)?;
         self.edit(to_fh, |dataset, ino, file, _| {
             self.drop_privileges(by, dataset, ino)?;
-            file.edit().write().splice_from(objects, to, &source, from, len)?;
+            let mut edit = file.edit();
+            edit.write().splice_from(objects, to, &source, from, len)?;
+            edit.note_added(len);
             Ok(len)
         })
     }

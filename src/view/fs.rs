@@ -220,9 +220,11 @@ impl FileSystem {
             Node::Top => Ok(self.top_attr()),
             Node::Live(id, ino) => self.dataset(*id)?.read(|live| live.attr(*ino)),
             Node::FrozenDir(id, version, ino) => {
-                Ok(Attr::from(&self.dataset(*id)?.frozen(*version).inode(*ino)?.1))
+                Ok(Attr::new(self.repo.objects(), &self.dataset(*id)?.frozen(*version).inode(*ino)?.1))
             }
-            Node::Frozen(id, recorded, ino) => Ok(Attr::from(&*self.frozen_inode(*id, *recorded, *ino)?)),
+            Node::Frozen(id, recorded, ino) => {
+                Ok(Attr::new(self.repo.objects(), &*self.frozen_inode(*id, *recorded, *ino)?))
+            }
             special => self.special_attr(special),
         }
     }
@@ -232,6 +234,7 @@ impl FileSystem {
         Attr {
             kind: Kind::Dir,
             size: 0,
+            data: 0,
             mode: 0o755,
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),

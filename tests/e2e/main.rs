@@ -23,6 +23,7 @@ mod pinned;
 mod policies;
 mod rollback;
 mod snapshots;
+mod sparse;
 mod tools;
 mod versions;
 mod xattrs;

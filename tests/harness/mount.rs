@@ -49,12 +49,17 @@ impl Mount {
 
     /// A place for a store and an empty mountpoint; nothing is mounted or made.
     pub fn unmounted() -> Mount {
+        Mount::unmounted_for(TEST_LIMIT)
+    }
+
+    /// As [`Mount::unmounted`], for a test that may take this long.
+    pub fn unmounted_for(limit: Duration) -> Mount {
         assert!(Path::new("/dev/fuse").exists(), "/dev/fuse is missing: the end-to-end tests cannot run");
         let root = TempDir::with_prefix("strata-e2e-").expect("make a temporary directory");
         let (store, point) = (root.path().join("store"), root.path().join("mnt"));
         fs::create_dir(&point).expect("make the mountpoint");
         let pid = Arc::new(AtomicI32::new(0));
-        let _watchdog = watch(pid.clone());
+        let _watchdog = watch(pid.clone(), limit);
         Mount { root, store, point, pid, _watchdog }
     }
 
@@ -208,11 +213,11 @@ fn detach(point: &Path) {
 }
 
 /// Kills the process in `pid` once the test's time is over, unless the sender is dropped before.
-fn watch(pid: Arc<AtomicI32>) -> Sender<()> {
+fn watch(pid: Arc<AtomicI32>, limit: Duration) -> Sender<()> {
     let (alive, over) = mpsc::channel();
     thread::spawn(move || {
-        if over.recv_timeout(TEST_LIMIT) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("the test took over {TEST_LIMIT:?}: killing its daemon");
+        if over.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("the test took over {limit:?}: killing its daemon");
             if let Some(pid) = Pid::from_raw(pid.load(Ordering::SeqCst)) {
                 let _ = kill_process(pid, Signal::KILL);
             }

@@ -26,7 +26,7 @@ use crate::model::{
     Body, Content, DatasetId, Ino, Inode, Kind, Name, NameKey, Op, Place, Timestamp, TreeHash, VersionId,
     VersionNo, View,
 };
-use crate::store::Store;
+use crate::store::{Objects, Store};
 
 use super::error::{Error, Result};
 use super::open_file::OpenFile;
@@ -114,6 +114,7 @@ impl Entries {
 pub struct Live {
     dataset: DatasetId,
     store: Arc<Store>,
+    objects: Arc<Objects>,
     /// The root directory as long as no version has recorded it.
     initial_root: Inode,
     nodes: HashMap<Ino, Box<Node>>,
@@ -135,11 +136,18 @@ pub struct Live {
 
 impl Live {
     /// The live tree as `head` has it; `root` is the root directory if no version has one.
-    pub fn new(store: Arc<Store>, dataset: DatasetId, head: Head, root: Inode) -> Result<Live> {
+    pub fn new(
+        store: Arc<Store>,
+        objects: Arc<Objects>,
+        dataset: DatasetId,
+        head: Head,
+        root: Inode,
+    ) -> Result<Live> {
         let next_ino = store.max_ino(dataset)?.0.max(Ino::ROOT.0) + 1;
         Ok(Live {
             dataset,
             store,
+            objects,
             initial_root: root,
             nodes: HashMap::new(),
             trim_at: NODES_MAX,
