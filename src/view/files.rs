@@ -145,7 +145,7 @@ impl FileSystem {
     /// Takes set-id bits from a file that somebody other than the superuser changes.
     fn drop_privileges(&self, by: Caller, dataset: &Dataset, ino: Ino) -> Result<()> {
         if by.uid != 0 {
-            dataset.adjust(by, |live| live.clear_set_id(ino))?;
+            dataset.adjust(by, |live| live.clear_set_id(by, ino))?;
         }
         Ok(())
     }
@@ -203,7 +203,7 @@ impl FileSystem {
     ) -> Result<()> {
         self.edit(fh, |dataset, ino, file, append| {
             if drop_privileges {
-                dataset.adjust(by, |live| live.clear_set_id(ino))?;
+                dataset.adjust(by, |live| live.clear_set_id(by, ino))?;
             }
             let mut edit = file.edit();
             let working = edit.write();

@@ -21,6 +21,7 @@ mod opened;
 mod paths;
 mod pinned;
 mod policies;
+mod privileges;
 mod rollback;
 mod snapshots;
 mod sparse;

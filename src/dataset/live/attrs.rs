@@ -4,6 +4,7 @@ use crate::model::inode::Xattrs;
 use crate::model::{Body, Content, Ino, Inode, Kind, Timestamp, codec};
 use crate::store::{Error as StoreError, ObjectStore, Objects, ReadPart, data_size};
 
+use super::super::author::Caller;
 use super::super::error::{Error, Result};
 use super::Live;
 
@@ -150,9 +151,12 @@ impl Live {
 
     /// Takes the set-id bits from a file that somebody without the right to keep them writes to.
     /// Says whether there were any.
-    pub fn clear_set_id(&mut self, ino: Ino) -> Result<bool> {
+    pub fn clear_set_id(&mut self, by: Caller, ino: Ino) -> Result<bool> {
         let inode = &mut self.node(ino)?.inode;
-        let mode = without_set_id(inode.mode);
+        let mut mode = without_set_id(inode.mode);
+        if mode & S_ISGID != 0 && !by.is_in_group(inode.gid) {
+            mode &= !S_ISGID;
+        }
         if inode.kind() != Kind::File || mode == inode.mode {
             return Ok(false);
         }
