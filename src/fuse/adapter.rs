@@ -167,9 +167,19 @@ fn reply_attr(what: &str, reply: ReplyAttr, node: NodeId, result: Result<(Attr, 
 
 fn time(time: TimeOrNow) -> Timestamp {
     match time {
-        TimeOrNow::SpecificTime(time) => time.into(),
+        TimeOrNow::SpecificTime(time) => match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(_) => time.into(),
+            Err(before) => before_epoch(before.duration()),
+        },
         TimeOrNow::Now => Timestamp::now(),
     }
+}
+
+/// A time before 1970, as fuser 0.18.0 gives it: with the seconds as they are to be counted back, but the
+/// nanoseconds as they are to be counted on from there.
+fn before_epoch(given: Duration) -> Timestamp {
+    let nanos = i128::from(given.subsec_nanos()) - i128::from(given.as_secs()) * 1_000_000_000;
+    Timestamp(i64::try_from(nanos).unwrap_or(i64::MIN))
 }
 
 fn node(ino: INodeNo) -> NodeId {

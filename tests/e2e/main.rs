@@ -25,6 +25,7 @@ mod privileges;
 mod rollback;
 mod snapshots;
 mod sparse;
+mod times;
 mod tools;
 mod versions;
 mod xattrs;
