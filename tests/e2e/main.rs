@@ -10,6 +10,7 @@ mod attributes;
 mod cli;
 mod crash;
 mod damage;
+mod deep;
 mod errors;
 mod files;
 mod frozen;
