@@ -6,11 +6,14 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod appends;
 mod attributes;
 mod cli;
 mod crash;
+mod crowds;
 mod damage;
 mod deep;
+mod direct;
 mod errors;
 mod files;
 mod frozen;
