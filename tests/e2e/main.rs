@@ -30,6 +30,5 @@ mod rollback;
 mod snapshots;
 mod sparse;
 mod times;
-mod tools;
 mod versions;
 mod xattrs;
