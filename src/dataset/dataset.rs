@@ -99,7 +99,8 @@ impl Dataset {
         let view = View::of(number, &rollbacks);
         let history = RwLock::new(Published { newest: number, rollbacks: Arc::new(rollbacks.clone()) });
         let head = Head { number, id: version_id, snapshot, time, rollbacks, view };
-        let mut live = Live::new(store.clone(), id, head, record.root.clone(), lost.clone())?;
+        let root = record.root.clone();
+        let mut live = Live::new(store.clone(), objects.clone(), id, head, root, lost.clone())?;
         let mut sequence = 0;
         for (number, ops) in store.pending(id)? {
             sequence = number;
@@ -280,6 +281,7 @@ impl Dataset {
         let (content, written) = edit.settle(&self.objects)?;
         let mut state = self.lock();
         self.put_content(&mut state, by, ino, content, written, file.is_blank())?;
+        edit.forget_added();
         drop(state);
         self.make_durable()
     }

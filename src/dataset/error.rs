@@ -44,6 +44,9 @@ pub enum Error {
     /// Versions are immutable.
     #[error("{0} is part of a version: versions never change")]
     Immutable(String),
+    /// The program runs.
+    #[error("the program is running")]
+    Running,
     /// The extended attribute does not exist.
     #[error("no such extended attribute")]
     NoXattr,

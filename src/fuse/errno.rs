@@ -19,6 +19,7 @@ pub fn errno(error: &Error) -> i32 {
         Error::NotPermitted(_) => libc::EPERM,
         Error::CrossDataset(_) => libc::EXDEV,
         Error::Immutable(_) => libc::EROFS,
+        Error::Running => libc::ETXTBSY,
         Error::NoXattr => libc::ENODATA,
         // What ext4 says when an inode's attributes outgrow their room.
         Error::XattrTooLarge(_) => libc::ENOSPC,

@@ -59,7 +59,7 @@ pub use history::{HashKind, HashMatch};
 pub use identity::{FORMAT, StoreId};
 pub use index::catches_panics;
 pub use index::change::VersionMeta;
-pub use manifest::{Objects, content_id};
+pub use manifest::{Objects, content_id, data_size};
 pub use media::Room;
 pub use objects::{ObjectStore, ReadPart};
 pub use pack::{Payload, Pos, RecordHeader, RecordKind};

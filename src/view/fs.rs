@@ -229,11 +229,13 @@ impl FileSystem {
             Node::Top => Ok(self.top_attr()),
             Node::Live(id, ino) => self.dataset(*id)?.read(|live| live.attr(*ino)),
             Node::FrozenDir(id, version, ino) => {
-                Ok(Attr::from(&self.dataset(*id)?.frozen(*version).inode(*ino)?.1))
+                Ok(Attr::new(self.repo.objects(), &self.dataset(*id)?.frozen(*version).inode(*ino)?.1))
             }
-            Node::Frozen(id, recorded, ino) => Ok(Attr::from(&*self.frozen_inode(*id, *recorded, *ino)?)),
+            Node::Frozen(id, recorded, ino) => {
+                Ok(Attr::new(self.repo.objects(), &*self.frozen_inode(*id, *recorded, *ino)?))
+            }
             Node::Lost(id, version, ino, kind) => match self.dataset(*id)?.frozen(*version).inode(*ino) {
-                Ok((_, inode)) => Ok(Attr::from(&inode)),
+                Ok((_, inode)) => Ok(Attr::new(self.repo.objects(), &inode)),
                 Err(_) => Ok(unknown(*kind)),
             },
             special => self.special_attr(special),
@@ -245,6 +247,7 @@ impl FileSystem {
         Attr {
             kind: Kind::Dir,
             size: 0,
+            data: 0,
             mode: 0o755,
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
@@ -285,7 +288,20 @@ pub(super) fn lost(version: VersionNo) -> Error {
 /// The attributes of something of which only the kind is known.
 pub(super) fn unknown(kind: Kind) -> Attr {
     let time = Timestamp(0);
-    Attr { kind, size: 0, mode: 0, uid: 0, gid: 0, nlink: 1, rdev: 0, atime: time, mtime: time, ctime: time }
+    let (nlink, rdev) = (1, 0);
+    Attr {
+        kind,
+        size: 0,
+        data: 0,
+        mode: 0,
+        uid: 0,
+        gid: 0,
+        nlink,
+        rdev,
+        atime: time,
+        mtime: time,
+        ctime: time,
+    }
 }
 
 pub(super) fn not_found(name: &Name) -> Error {

@@ -205,7 +205,19 @@ impl FileSystem {
         };
         let (nlink, rdev) = (if kind == Kind::Dir { 2 } else { 1 }, 0);
         let (uid, gid) = (root.uid, root.gid);
-        Ok(Attr { kind, size, mode, uid, gid, nlink, rdev, atime: time, mtime: time, ctime: time })
+        Ok(Attr {
+            kind,
+            size,
+            data: size,
+            mode,
+            uid,
+            gid,
+            nlink,
+            rdev,
+            atime: time,
+            mtime: time,
+            ctime: time,
+        })
     }
 }
 

@@ -99,7 +99,11 @@ impl PowerLoss {
 }
 
 /// Opens disks' contents until there are no more.
-fn open_all(jobs: &Mutex<Receiver<Job>>, recording: &Recording, outcomes: &Mutex<HashMap<[u8; 32], Outcome>>) {
+fn open_all(
+    jobs: &Mutex<Receiver<Job>>,
+    recording: &Recording,
+    outcomes: &Mutex<HashMap<[u8; 32], Outcome>>,
+) {
     let dir = TempDir::with_prefix_in("strata-power-", memory()).expect("make a directory");
     loop {
         let job = jobs.lock().expect("no panic").recv();
@@ -128,7 +132,11 @@ fn goes_on(store: &std::path::Path, before: &Opened) -> Result<(), String> {
     after.datasets.remove("after");
     // What waited for a cut may have been cut.
     let same = after.datasets == before.datasets && after.log.starts_with(&before.log);
-    if same && after.log.len() > before.log.len() { Ok(()) } else { Err("is another once it was written on".into()) }
+    if same && after.log.len() > before.log.len() {
+        Ok(())
+    } else {
+        Err("is another once it was written on".into())
+    }
 }
 
 /// What a store that was opened shows of the script.

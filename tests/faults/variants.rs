@@ -92,7 +92,8 @@ impl Variant {
                             names
                         }
                     };
-                    let below = |name: &str| if path.is_empty() { name.into() } else { format!("{path}/{name}") };
+                    let below =
+                        |name: &str| if path.is_empty() { name.into() } else { format!("{path}/{name}") };
                     todo.extend(names.iter().map(|(name, id)| (below(name), *id)));
                     None
                 }

@@ -26,7 +26,7 @@ use crate::model::{
     Body, Content, DatasetId, Ino, Inode, Kind, Name, NameKey, Op, Place, Span, Timestamp, TreeHash,
     VersionId, VersionNo, View,
 };
-use crate::store::Store;
+use crate::store::{Objects, Store};
 
 use super::climb::Climb;
 use super::error::{Error, Result};
@@ -119,6 +119,7 @@ impl Entries {
 pub struct Live {
     dataset: DatasetId,
     store: Arc<Store>,
+    objects: Arc<Objects>,
     /// The root directory as long as no version has recorded it.
     initial_root: Inode,
     /// Versions whose records are lost.
@@ -144,6 +145,7 @@ impl Live {
     /// The live tree as `head` has it; `root` is the root directory if no version has one.
     pub fn new(
         store: Arc<Store>,
+        objects: Arc<Objects>,
         dataset: DatasetId,
         head: Head,
         root: Inode,
@@ -153,6 +155,7 @@ impl Live {
         Ok(Live {
             dataset,
             store,
+            objects,
             initial_root: root,
             lost,
             nodes: HashMap::new(),
