@@ -225,9 +225,8 @@ fn states(deeds: &[Deed]) -> BTreeMap<&'static str, Vec<(Option<usize>, Option<S
             }
             _ => {}
         }
-        let of = |(path, node): (&String, &Node)| {
-            is_within(path, dataset).then(|| (path.clone(), node.clone()))
-        };
+        let of =
+            |(path, node): (&String, &Node)| is_within(path, dataset).then(|| (path.clone(), node.clone()));
         let policy = policies.get(dataset).copied().unwrap_or(Policy::EveryWrite);
         let state = State { tree: tree.iter().filter_map(of).collect(), policy };
         states.entry(dataset).or_insert_with(|| vec![(None, None)]).push((Some(n), Some(state)));

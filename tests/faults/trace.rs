@@ -7,17 +7,42 @@ pub const MARK: u32 = 11;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A file or directory was opened, with these flags.
-    Open { handle: u32, flags: i32, path: String },
-    Write { handle: u32, at: u64, bytes: Vec<u8> },
-    Size { handle: u32, size: u64 },
+    Open {
+        handle: u32,
+        flags: i32,
+        path: String,
+    },
+    Write {
+        handle: u32,
+        at: u64,
+        bytes: Vec<u8>,
+    },
+    Size {
+        handle: u32,
+        size: u64,
+    },
     /// A sync began; what was written from here on may not be in it.
-    Sync { handle: u32 },
+    Sync {
+        handle: u32,
+    },
     /// It ended, with this errno, or well.
-    Synced { handle: u32, error: i32 },
-    Rename { from: String, to: String },
-    Unlink { path: String },
-    Mkdir { path: String },
-    Rmdir { path: String },
+    Synced {
+        handle: u32,
+        error: i32,
+    },
+    Rename {
+        from: String,
+        to: String,
+    },
+    Unlink {
+        path: String,
+    },
+    Mkdir {
+        path: String,
+    },
+    Rmdir {
+        path: String,
+    },
     /// The test says this.
     Mark(String),
 }
