@@ -150,13 +150,21 @@ impl Store {
         let packs = Arc::new(Packs::new(layout.packs(), id));
         intact::check(&layout, &identity, &packs, layout.last_session()?)?;
         layout.clear_scratch()?;
-        let (session, unmarked) = match layout.begin_session() {
+        let (session, mut unmarked) = match layout.begin_session() {
             Ok(last) => (last, None),
             Err(e @ Error::NoSpace(_)) => (LastSession::Closed, Some(e.to_string())),
             Err(e) => return Err(e),
         };
         let (note, synced) = SyncedNote::open(&layout.synced())?;
-        let end = recovery::prepare(&layout, id, &packs, &*media, synced.unwrap_or_default())?;
+        let durable = synced.unwrap_or_default();
+        let prepare = |cached| recovery::prepare(&layout, id, &packs, &*media, durable, cached);
+        let end = match prepare(session == LastSession::Killed) {
+            Err(e @ Error::NoSpace(_)) => {
+                unmarked = Some(e.to_string());
+                prepare(false)?
+            }
+            end => end?,
+        };
         let opening = Opening { layout: &layout, id, packs: &packs, session, synced, end };
         let (index, recovered) = if unmarked.is_some() { opening.in_memory() } else { opening.index() }?;
         if session == LastSession::PowerLoss

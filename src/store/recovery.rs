@@ -12,7 +12,9 @@
 //!   and the good records kept.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::error::{Error, Result, chain};
@@ -58,13 +60,15 @@ pub struct Recovery<'a> {
 }
 
 /// Makes the packs of a store durable as they are, of which those up to `synced` are already, and
-/// gives the end of the log. Makes the first pack if there is none.
+/// gives the end of the log. Makes the first pack if there is none. `cached`: what a process before this one
+/// wrote may be in the system's cache alone, see [`write_again`].
 pub fn prepare(
     layout: &Layout,
     store: StoreId,
     packs: &Packs,
     media: &dyn Media,
     synced: LogPos,
+    cached: bool,
 ) -> Result<LogPos> {
     if packs.numbers()?.is_empty() {
         create_pack(&layout.packs(), store, 1)?;
@@ -74,12 +78,35 @@ pub fn prepare(
         let path = packs.path(number);
         let io = |e| Error::io("sync", &path, e);
         let file = packs.reopen(number)?;
+        if cached {
+            let from = if number == synced.pack() { synced.offset() } else { 0 };
+            write_again(&path, u64::from(from))?;
+        }
         media.sync(&file).map_err(io)?;
         let len = file.metadata().map_err(io)?.len();
         end = LogPos::new(number, u32::try_from(len).unwrap_or(u32::MAX));
     }
     sync_dir(&layout.packs()).map_err(|e| Error::io("sync", &layout.packs(), e))?;
     Ok(end)
+}
+
+/// Writes the bytes of a pack from `from` on as they are. A sync that failed is told of once, to the process
+/// that is gone by now: the system may take the bytes for written, and the next sync for done.
+fn write_again(path: &Path, from: u64) -> Result<()> {
+    let again = || -> io::Result<()> {
+        let file = plain::open(path, private_file().read(true))?;
+        let len = file.metadata()?.len();
+        let mut block = vec![0; 1 << 20];
+        let mut at = from;
+        while at < len {
+            let block = &mut block[..(len - at).min(1 << 20) as usize];
+            file.read_exact_at(block, at)?;
+            file.write_all_at(block, at)?;
+            at += block.len() as u64;
+        }
+        Ok(())
+    };
+    again().map_err(|e| Error::io("write again", path, e))
 }
 
 impl<'a> Recovery<'a> {

@@ -1,6 +1,9 @@
 //! A model of a disk on which power may fail: what of each file and directory is durable, and what was
 //! done since to it.
 //!
+//! After a sync of a file that failed, what it was to write is in the system's cache and nowhere else: no
+//! later sync makes it durable, unless the page is written to again.
+//!
 //! Only fsync(2) and fdatasync(2) make anything durable: of a file, its bytes and size; of a directory,
 //! the names in it. A name is durable by a sync of its directory alone, not by one of what it names.
 
@@ -28,6 +31,8 @@ pub enum DirOp {
     Rename(String, String, Id),
 }
 
+const PAGE: usize = 4096;
+
 /// Names in a directory.
 pub type Names = BTreeMap<String, Id>;
 
@@ -36,6 +41,8 @@ pub type Names = BTreeMap<String, Id>;
 pub struct FileState {
     pub durable: Vec<u8>,
     pub ops: Vec<FileOp>,
+    /// What the system has of it, where that is more than both.
+    pub cached: Option<Vec<u8>>,
 }
 
 /// A directory: as it is durably, and what was done since.
@@ -93,11 +100,29 @@ impl DirOp {
 }
 
 impl FileState {
-    /// The file with all that was done to it.
-    pub fn now(&self) -> Vec<u8> {
+    /// The file with all that was done to it, as far as it may ever be durable.
+    pub fn written(&self) -> Vec<u8> {
         let mut bytes = self.durable.clone();
         self.ops.iter().for_each(|op| apply(op, &mut bytes));
         bytes
+    }
+
+    /// The file as it is read while the machine lives.
+    pub fn now(&self) -> Vec<u8> {
+        self.cached.clone().unwrap_or_else(|| self.written())
+    }
+
+    fn take(&mut self, mut op: FileOp) {
+        if let Some(cached) = &mut self.cached {
+            apply(&op, cached);
+            if let FileOp::Write(at, new) = &mut op {
+                // The whole page is to be written then.
+                let range = range_of(*at, new);
+                let pages = range.start / PAGE * PAGE..(range.end.div_ceil(PAGE) * PAGE).min(cached.len());
+                (*at, *new) = (pages.start as u64, cached[pages].to_vec());
+            }
+        }
+        self.ops.push(op);
     }
 }
 
@@ -120,7 +145,7 @@ impl Disk {
     /// Adds what is durable in a directory from the start: a file's bytes, or a directory for `None`.
     pub fn put(&mut self, path: &str, bytes: Option<Vec<u8>>) {
         let object = match bytes {
-            Some(durable) => Object::File(FileState { durable, ops: vec![] }),
+            Some(durable) => Object::File(FileState { durable, ..FileState::default() }),
             None => Object::Dir(DirState::default()),
         };
         let id = self.add(object);
@@ -133,9 +158,9 @@ impl Disk {
         match event {
             Event::Open { handle, flags, path } => return self.open(*handle, *flags, path),
             Event::Write { handle, at, bytes } => {
-                self.file(self.handles[handle]).ops.push(FileOp::Write(*at, bytes.clone()));
+                self.file(self.handles[handle]).take(FileOp::Write(*at, bytes.clone()));
             }
-            Event::Size { handle, size } => self.file(self.handles[handle]).ops.push(FileOp::Size(*size)),
+            Event::Size { handle, size } => self.file(self.handles[handle]).take(FileOp::Size(*size)),
             Event::Sync { handle } => {
                 let id = self.handles[handle];
                 let waiting = match &self.objects[id] {
@@ -184,14 +209,13 @@ impl Disk {
         };
         self.handles.insert(handle, id);
         if !new && flags & libc::O_TRUNC != 0 {
-            self.file(id).ops.push(FileOp::Size(0));
+            self.file(id).take(FileOp::Size(0));
             return true;
         }
         new
     }
 
     fn synced(&mut self, handle: u32, error: i32) -> bool {
-        assert_eq!(error, 0, "recorded scripts run on a sound disk");
         let id = self.handles[&handle];
         let until = self.syncs.remove(&handle).expect("a sync that ends began");
         let done = self.done.entry(id).or_default();
@@ -199,10 +223,29 @@ impl Disk {
         let count = until.saturating_sub(*done);
         *done += count;
         match &mut self.objects[id] {
+            Object::File(file) if error != 0 => {
+                file.cached = Some(file.now());
+                file.ops.drain(..count);
+            }
             Object::File(file) => file.ops.drain(..count).for_each(|op| apply(&op, &mut file.durable)),
+            Object::Dir(_) if error != 0 => *done -= count,
             Object::Dir(dir) => dir.ops.drain(..count).for_each(|op| op.apply(&mut dir.durable)),
         }
         count > 0
+    }
+
+    /// The disk as the next process finds it: the one before is gone.
+    pub fn left(mut self) -> Disk {
+        self.handles.clear();
+        self.syncs.clear();
+        self
+    }
+
+    /// Takes back the second half of the last write to a file.
+    pub fn tear(&mut self, id: Id) {
+        if let Some(FileOp::Write(_, new)) = self.file(id).ops.last_mut() {
+            new.truncate(new.len() / 2);
+        }
     }
 
     /// The file an event wrote to, if it is a write.

@@ -1,22 +1,27 @@
 //! Power fails at every point of a script.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
-use std::sync::Mutex;
+use std::io::Write;
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 
 use stratafs::dataset::Repo;
 use stratafs::model::DatasetName;
 use tempfile::TempDir;
 
+use crate::harness::command::run;
+use crate::harness::noise;
+
 use super::disk::{Disk, Id};
 use super::opened::{Opened, open};
 use super::recording::{Recording, State, script};
-use super::rig::{memory, say};
+use super::rig::{Rig, memory, say};
 use super::script::{Node, Op, is_within};
-use super::trace::Event;
-use super::variants::{Snapshot, Variant, hash, write};
+use super::shim::{Class, Fault};
+use super::trace::{Event, events};
+use super::variants::{Snapshot, Variant, hash, write as write_snapshot};
 
 /// What a disk's content came to when it was opened.
 type Outcome = Result<Seen, String>;
@@ -32,48 +37,67 @@ struct Job {
     count: usize,
 }
 
-/// Where and how power failed, and what was then on the disk.
+/// How it came that a store is opened.
 struct Failure {
-    point: usize,
+    /// Where in the trace.
+    at: usize,
     variant: Variant,
+    /// What was then on the disk.
     hash: [u8; 32],
 }
 
-fn variants(point: usize) -> Vec<Variant> {
+/// A script that was recorded once, for all tests.
+fn recording() -> &'static Recording {
+    static RECORDED: OnceLock<Recording> = OnceLock::new();
+    RECORDED.get_or_init(|| Recording::of(script()))
+}
+
+/// What is held against what is found.
+struct Reference<'a> {
+    recording: &'a Recording,
+    /// All records there can be, in order.
+    log: &'a [[u8; 32]],
+    /// Where in the recorded script all this is, unless it is the script itself, and whether power had
+    /// failed already.
+    within: Option<(usize, bool)>,
+}
+
+fn variants(at: usize, few: bool) -> Vec<Variant> {
     use Variant::*;
-    let some = std::env::var("POWER_VARIANTS").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
+    let some = std::env::var("POWER_VARIANTS").ok().and_then(|n| n.parse().ok());
+    let some = some.unwrap_or(if few { 2 } else { 12 });
     let seed = std::env::var("POWER_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let mut all = vec![Synced, All, LastTorn, IndexLost, LogLost, LogOnly, Killed, KilledTorn];
-    all.extend((0..some).map(|n: u64| Some(seed << 40 | (point as u64) << 12 | n)));
+    all.extend((0..some).map(|n: u64| Some(seed << 40 | (at as u64) << 12 | n)));
     all
 }
 
-/// Goes through a trace, and gives each content the disk may have had to be opened; which where.
+/// Goes through a trace, and gives each content the disk may have had to be opened; says which where, and
+/// at how many points.
 fn fail_everywhere(
-    disk: &mut Disk,
+    mut disk: Disk,
     events: &[Event],
-    power: &PowerLoss,
+    few: bool,
     mut job: impl FnMut(Job),
 ) -> (Vec<Failure>, usize) {
-    let (mut failures, mut known, mut points) = (vec![], HashMap::new(), 0);
-    for (point, event) in events.iter().enumerate() {
+    let power = PowerLoss::new();
+    let (mut failures, mut known, mut points) = (vec![], HashSet::new(), 0);
+    for (at, event) in events.iter().enumerate() {
         if !disk.take(event) {
             continue;
         }
         points += 1;
         let last: Option<Id> = disk.written(event);
-        for variant in variants(point) {
+        for variant in variants(at, few) {
             if last.is_none() && matches!(variant, Variant::LastTorn | Variant::KilledTorn) {
                 continue;
             }
-            let mut snapshot = variant.of(disk, last);
-            if variant.power_failed() {
-                power.change(&mut snapshot);
-            }
+            let snapshot = power.found(variant, &disk, last);
             let hash = hash(&snapshot);
-            failures.push(Failure { point, variant, hash });
-            let count = known.len();
-            known.entry(hash).or_insert_with(|| job(Job { hash, snapshot, count }));
+            failures.push(Failure { at, variant, hash });
+            if known.insert(hash) {
+                job(Job { hash, snapshot, count: known.len() });
+            }
         }
     }
     (failures, points)
@@ -90,27 +114,32 @@ impl PowerLoss {
         PowerLoss { boot: boot.trim().as_bytes().to_vec() }
     }
 
-    fn change(&self, snapshot: &mut Snapshot) {
-        let Some(Some(marker)) = snapshot.get_mut("store/open") else { return };
-        if marker.starts_with(&self.boot) {
+    /// What is found on the disk.
+    fn found(&self, variant: Variant, disk: &Disk, last: Option<Id>) -> Snapshot {
+        let mut snapshot = variant.of(disk, last);
+        if variant.power_failed()
+            && let Some(Some(marker)) = snapshot.get_mut("store/open")
+            && marker.starts_with(&self.boot)
+        {
             marker[..self.boot.len()].fill(b'0');
         }
+        snapshot
     }
 }
 
 /// Opens disks' contents until there are no more.
 fn open_all(
     jobs: &Mutex<Receiver<Job>>,
-    recording: &Recording,
+    reference: &Reference<'_>,
     outcomes: &Mutex<HashMap<[u8; 32], Outcome>>,
 ) {
     let dir = TempDir::with_prefix_in("strata-power-", memory()).expect("make a directory");
     loop {
         let job = jobs.lock().expect("no panic").recv();
         let Ok(Job { hash, snapshot, count }) = job else { return };
-        write(&snapshot, dir.path());
+        write_snapshot(&snapshot, dir.path());
         let store = dir.path().join("store");
-        let mut outcome = open(&store).and_then(|opened| seen(recording, &opened).map(|seen| (seen, opened)));
+        let mut outcome = open(&store).and_then(|opened| seen(reference, &opened).map(|seen| (seen, opened)));
         // It can be written on; that takes a while, so not each time.
         if let (0, Ok((_, opened))) = (count % 8, &outcome)
             && let Err(error) = goes_on(&store, opened)
@@ -140,9 +169,10 @@ fn goes_on(store: &std::path::Path, before: &Opened) -> Result<(), String> {
 }
 
 /// What a store that was opened shows of the script.
-fn seen(recording: &Recording, opened: &Opened) -> Outcome {
-    if !recording.end.log.starts_with(&opened.log) {
-        let common = recording.end.log.iter().zip(&opened.log).take_while(|(a, b)| a == b).count();
+fn seen(reference: &Reference<'_>, opened: &Opened) -> Outcome {
+    let recording = reference.recording;
+    if !reference.log.starts_with(&opened.log) {
+        let common = reference.log.iter().zip(&opened.log).take_while(|(a, b)| a == b).count();
         return Err(format!("of {} records only the first {common} are a prefix", opened.log.len()));
     }
     if let Some(name) = opened.datasets.keys().find(|name| !recording.states.contains_key(name.as_str())) {
@@ -180,21 +210,22 @@ fn half_way(state: &State, op: &Op) -> Option<State> {
     is_within(path, op.dataset()).then_some(half)
 }
 
-/// What of the script is not there though it must be, or cannot be there yet.
-fn judge(recording: &Recording, failure: &Failure, seen: &Seen) -> Option<String> {
-    let done = |n: usize| recording.deeds[n].done <= failure.point;
+/// What of the script is not there though it must be, or cannot be there yet. `at`: how far the script
+/// had come; `power`: whether power failed.
+fn judge(recording: &Recording, at: usize, power: bool, seen: &Seen) -> Option<String> {
+    let done = |n: usize| recording.deeds[n].done <= at;
     let syncs = |op: &Option<Op>| op.as_ref().is_none_or(Op::syncs);
     // The last moment at which everything acknowledged before was made durable.
-    let acknowledged = recording.deeds.iter().filter(|deed| syncs(&deed.op) && deed.done <= failure.point);
+    let acknowledged = recording.deeds.iter().filter(|deed| syncs(&deed.op) && deed.done <= at);
     let durable = acknowledged.map(|deed| deed.begun).max().unwrap_or(0);
     let must = |n: usize| {
         let deed = &recording.deeds[n];
-        done(n) && (!failure.variant.power_failed() || deed.done < durable || syncs(&deed.op))
+        done(n) && (!power || deed.done < durable || syncs(&deed.op))
     };
     for (dataset, states) in &recording.states {
         let deed_of = |n: usize| states[n].0;
         let least = (0..states.len()).filter(|n| deed_of(*n).is_some_and(must)).max().unwrap_or(0);
-        let begun = |n: &usize| deed_of(*n).is_none_or(|deed| recording.deeds[deed].begun <= failure.point);
+        let begun = |n: &usize| deed_of(*n).is_none_or(|deed| recording.deeds[deed].begun <= at);
         let most = (0..states.len()).filter(begun).max().unwrap_or(0);
         let fits = &seen[dataset];
         let fit = |(n, half): &(usize, bool)| (least..=most).contains(n) && (!half || *n < most);
@@ -205,40 +236,62 @@ fn judge(recording: &Recording, failure: &Failure, seen: &Seen) -> Option<String
     None
 }
 
-/// Fails power everywhere in a trace and judges what is then there.
-fn check(name: &str, mut disk: Disk, events: &[Event], recording: &Recording, at: Option<usize>) {
+/// What came of failing everywhere.
+#[derive(Default)]
+struct Tally {
+    points: usize,
+    failures: usize,
+    disks: usize,
+    wrong: Vec<String>,
+}
+
+impl Tally {
+    fn add(&mut self, other: Tally) {
+        self.points += other.points;
+        self.failures += other.failures;
+        self.disks += other.disks;
+        self.wrong.extend(other.wrong);
+    }
+
+    fn report(&self, name: &str) {
+        let Tally { points, failures, disks, wrong } = self;
+        say(&format!(
+            "{name}: {points} points, {failures} failures, {disks} different disks, {} wrong",
+            wrong.len()
+        ));
+        let shown: Vec<_> = wrong.iter().take(20).collect();
+        assert!(wrong.is_empty(), "{} of {failures} are wrong, among them {shown:#?}", wrong.len());
+    }
+}
+
+/// Fails everywhere in a trace and judges what is then there.
+fn check(disk: Disk, events: &[Event], reference: &Reference<'_>) -> Tally {
     let outcomes = Mutex::new(HashMap::new());
     let (sender, jobs) = sync_channel(8);
     let jobs = Mutex::new(jobs);
-    let power = PowerLoss::new();
     let (failures, points) = thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| open_all(&jobs, recording, &outcomes));
+            scope.spawn(|| open_all(&jobs, reference, &outcomes));
         }
         let sender = sender;
-        fail_everywhere(&mut disk, events, &power, |job| sender.send(job).expect("somebody opens it"))
+        let few = reference.within.is_some();
+        fail_everywhere(disk, events, few, |job| sender.send(job).expect("somebody opens it"))
     });
     let outcomes = outcomes.into_inner().expect("no panic");
     let mut wrong = vec![];
-    for failure in &failures {
-        let judged = Failure { point: at.unwrap_or(failure.point), ..*failure };
-        let said = match &outcomes[&failure.hash] {
-            Ok(seen) => judge(recording, &judged, seen),
+    for Failure { at, variant, hash } in &failures {
+        let (script_at, failed) = reference.within.unwrap_or((*at, false));
+        let said = match &outcomes[hash] {
+            Ok(seen) => judge(reference.recording, script_at, failed || variant.power_failed(), seen),
             Err(error) => Some(error.clone()),
         };
         if let Some(said) = said {
-            let event: String = format!("{:?}", events[failure.point]).chars().take(80).collect();
-            wrong.push(format!("{:?} at {} ({event}): {said}", failure.variant, failure.point));
+            let event: String = format!("{:?}", events[*at]).chars().take(80).collect();
+            let within = reference.within.map_or(String::new(), |(at, _)| format!(" within {at}"));
+            wrong.push(format!("{variant:?} at {at}{within} ({event}): {said}"));
         }
     }
-    say(&format!(
-        "{name}: {points} points, {} failures, {} different disks, {} wrong",
-        failures.len(),
-        outcomes.len(),
-        wrong.len()
-    ));
-    let shown: Vec<_> = wrong.iter().take(20).collect();
-    assert!(wrong.is_empty(), "{} of {} are wrong, among them {shown:#?}", wrong.len(), failures.len());
+    Tally { points, failures: failures.len(), disks: outcomes.len(), wrong }
 }
 
 /// Wherever in a script power fails, and whatever part of what was not synced the disk then has (pages
@@ -248,6 +301,100 @@ fn check(name: &str, mut disk: Disk, events: &[Event], recording: &Recording, at
 /// daemon dies: there everything acknowledged is there.
 #[test]
 fn power_may_fail_at_any_point() {
-    let recording = Recording::of(script());
-    check("power", Disk::new(), &recording.events, &recording, None);
+    let recording = recording();
+    let reference = Reference { recording, log: &recording.end.log, within: None };
+    check(Disk::new(), &recording.events, &reference).report("power");
+}
+
+/// The same while a store is opened that power failed on, or whose daemon was killed.
+#[test]
+fn power_may_fail_again_while_the_store_is_opened() {
+    /// How many points of the script are looked at.
+    const POINTS: usize = 10;
+    let recording = recording();
+    let (mut disk, power, mut tally) = (Disk::new(), PowerLoss::new(), Tally::default());
+    let writes = recording.events.iter().filter(|event| matches!(event, Event::Write { .. })).count();
+    let mut nth = 0_usize;
+    for (at, event) in recording.events.iter().enumerate() {
+        disk.take(event);
+        let Some(last) = disk.written(event) else { continue };
+        nth += 1;
+        if !nth.is_multiple_of(writes / POINTS) {
+            continue;
+        }
+        // A different one each time.
+        let seed = at as u64;
+        let kinds =
+            [Variant::KilledTorn, Variant::Some(seed), Variant::Killed, Variant::LastTorn, Variant::All];
+        let variant = kinds[nth / (writes / POINTS) % kinds.len()];
+        let snapshot = power.found(variant, &disk, Some(last));
+        let found = if variant.power_failed() {
+            let mut found = Disk::new();
+            snapshot.iter().for_each(|(path, bytes)| found.put(path, bytes.clone()));
+            found
+        } else {
+            let mut left = disk.clone().left();
+            if variant == Variant::KilledTorn {
+                left.tear(last);
+            }
+            left
+        };
+        let rig = Rig::holding(&snapshot);
+        if !rig.mount.store().join("strata.json").exists() {
+            continue;
+        }
+        let mut verify = rig.command(&["verify"]);
+        rig.shim.on(&mut verify, false);
+        run(&mut verify).ok();
+        let events = events(&rig.shim.trace());
+        let log = open(rig.mount.store()).expect("it opens").log;
+        let reference = Reference { recording, log: &log, within: Some((at, variant.power_failed())) };
+        tally.add(check(found, &events, &reference));
+    }
+    tally.report("power within recovery");
+}
+
+/// Bytes whose sync failed may be in the system's cache alone, and a later sync says nothing of them. When
+/// the store is opened again they are written again: what is acknowledged as durable from then on is, and
+/// all before it.
+#[test]
+fn what_a_failed_sync_lost_is_written_again() {
+    let rig = Rig::new(true);
+    rig.up(&[]).ok();
+    let root = rig.mount.point().join("d");
+    let write = |name: &str, sync: bool| {
+        let mut file = fs::File::create(root.join(name))?;
+        file.write_all(&noise(name.len() as u64, 6000))?;
+        if sync { file.sync_all() } else { Ok(()) }
+    };
+    fs::create_dir(&root).expect("mkdir");
+    write("a", true).expect("a sound disk");
+    write("bb", false).expect("closing needs no sync");
+    rig.shim.only("store/packs");
+    rig.shim.arm(Fault { class: Class::Sync, from: 1, until: 1, error: libc::EIO });
+    write("ccc", true).expect_err("the sync fails");
+    rig.shim.disarm();
+    rig.mount.down();
+    rig.up(&[]).ok();
+    assert!(fs::read(root.join("bb")).is_ok_and(|bytes| bytes == noise(2, 6000)));
+    write("dddd", true).expect("the disk is sound again");
+    rig.shim.mark("acknowledged");
+    rig.mount.kill();
+    let mut disk = Disk::new();
+    let events = events(&rig.shim.trace());
+    for event in events.iter().take_while(|event| !matches!(event, Event::Mark(_))) {
+        disk.take(event);
+    }
+    let power = PowerLoss::new();
+    let dir = TempDir::with_prefix_in("strata-power-", memory()).expect("make a directory");
+    let variants = [Variant::Synced, Variant::All, Variant::Killed, Variant::IndexLost];
+    for variant in variants.into_iter().chain((0..20).map(Variant::Some)) {
+        write_snapshot(&power.found(variant, &disk, None), dir.path());
+        let opened = open(&dir.path().join("store")).unwrap_or_else(|e| panic!("{variant:?}: {e}"));
+        let tree = &opened.datasets["d"].tree;
+        for name in ["a", "bb", "dddd"] {
+            let wanted = Node::File(noise(name.len() as u64, 6000));
+            assert!(tree.get(&format!("d/{name}")) == Some(&wanted), "{variant:?}: {name}");
+        }
+    }
 }

@@ -18,6 +18,7 @@ use crate::harness::Mount;
 use crate::harness::command::{PATIENCE, Ran, run};
 
 use super::shim::Shim;
+use super::variants::Snapshot;
 
 /// Packs of so few bytes that a short script fills some.
 const PACK_BYTES: &str = "200000";
@@ -40,6 +41,14 @@ impl Rig {
         let disk = dir.path().join("disk");
         fs::create_dir(&disk).expect("make a directory");
         Rig::on(&disk, dir, traced)
+    }
+
+    /// A store as it was found on a disk, in memory; traced.
+    pub fn holding(snapshot: &Snapshot) -> Rig {
+        let dir = TempDir::with_prefix_in("strata-faults-", memory()).expect("make a directory");
+        let disk = dir.path().join("disk");
+        super::variants::write(snapshot, &disk);
+        Rig::on(&disk, dir, true)
     }
 
     /// The same on the file system of `disk`, an empty directory.

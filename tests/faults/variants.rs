@@ -78,6 +78,7 @@ impl Variant {
                 Object::File(file) if torn == Some(id) => Some(all_but_half(file)),
                 Object::File(file) => Some(match kept {
                     Kept::Synced => file.durable.clone(),
+                    Kept::All if self.power_failed() => file.written(),
                     Kept::All => file.now(),
                     Kept::Part => part(file, &mut random),
                 }),
@@ -109,7 +110,8 @@ impl Variant {
 /// The file without the second half of the last write to it.
 fn all_but_half(file: &FileState) -> Vec<u8> {
     let Some((FileOp::Write(at, new), before)) = file.ops.split_last() else { return file.now() };
-    let mut bytes = FileState { durable: file.durable.clone(), ops: before.to_vec() }.now();
+    let before = FileState { durable: file.durable.clone(), ops: before.to_vec(), cached: None };
+    let mut bytes = before.written();
     apply(&FileOp::Write(*at, new[..new.len() / 2].to_vec()), &mut bytes);
     bytes
 }
