@@ -168,15 +168,17 @@ fn who_maps_and_writes_at_once_is_served() {
     let m = Mount::new();
     let d = m.dataset("d");
     (0..4).for_each(|n| d.write(&format!("m{n}"), noise(n, 2 << 20)));
+    // Each close by a thread of its own: whose process that is, is looked up anew.
     let program = "import mmap, os, sys, threading, time; d, s = sys.argv[1], float(sys.argv[2]); end = time.time() + s\n\
         def maps(n):\n\
         \x20   while time.time() < end:\n\
-        \x20       f = os.open(f'{d}/m{n}', os.O_RDWR); m = mmap.mmap(f, 2 << 20); m[::4096] = bytes([n]) * 512\n\
-        \x20       m.flush(4096 * n, 8192); sum(m[::4096]); m.close(); os.close(f)\n\
+        \x20       f = os.open(f'{d}/m{n}', os.O_RDWR); m = mmap.mmap(f, 2 << 20); m[::4096] = os.urandom(512)\n\
+        \x20       m.close(); os.close(f)\n\
+        def write(n):\n\
+        \x20   open(f'{d}/w{n}', 'wb').write(os.urandom(9)); open(f'{d}/m{n}', 'rb').read(100_000)\n\
         def writes(n):\n\
-        \x20   t = 0\n\
         \x20   while time.time() < end:\n\
-        \x20       t += 1; open(f'{d}/w{n}', 'w').write(f'{t}'); open(f'{d}/m{n}', 'rb').read(100_000)\n\
+        \x20       t = threading.Thread(target=write, args=(n,)); t.start(); t.join()\n\
         ts = [threading.Thread(target=t, args=(n,)) for n in range(4) for t in (maps, writes)]\n\
         [t.start() for t in ts]; [t.join() for t in ts]";
     thread::scope(|scope| {

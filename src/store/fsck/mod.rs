@@ -101,9 +101,10 @@ struct Fsck<'a> {
 /// or too little is left to tell what store this is.
 pub fn fsck(dir: &Path, options: FsckOptions, report: &mut dyn FnMut(Problem) -> Result<()>) -> Result<u64> {
     let layout = Layout::new(dir);
-    match Identity::read_or_tell(&layout) {
-        Err((error @ (Error::NotAStore(_) | Error::NewerFormat { .. }), false)) => return Err(error),
-        _ => {}
+    if let Err((error @ (Error::NotAStore(_) | Error::NewerFormat { .. }), false)) =
+        Identity::read_or_tell(&layout)
+    {
+        return Err(error);
     }
     layout.check_dirs()?;
     let lock = layout.lock()?;

@@ -199,11 +199,11 @@ impl Planner<'_> {
             let place = Place { store: self.store, pack: other, offset };
             let file = self.packs.open_any(other)?;
             let len = file.metadata().map_err(io)?.len();
-            if let Some((header, Some(copy))) = read_record(&file, len, place).map_err(io)? {
-                if copy.len() == entry.header.stored as usize {
-                    let source = format!("its copy at byte {offset} of {other:08}.pack");
-                    return Ok(Some((header.kind, copy, source)));
-                }
+            if let Some((header, Some(copy))) = read_record(&file, len, place).map_err(io)?
+                && copy.len() == entry.header.stored as usize
+            {
+                let source = format!("its copy at byte {offset} of {other:08}.pack");
+                return Ok(Some((header.kind, copy, source)));
             }
         }
         if whole && mend_payload(kind, &mut payload, &hash, &mut self.budget) {

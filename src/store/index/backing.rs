@@ -127,7 +127,11 @@ impl Drop for Backing {
     fn drop(&mut self) {
         // It writes in going, and panics where it cannot.
         let db = self.db.take();
-        if let Err(e) = guard("close", || Ok(drop(db))) {
+        let close = || {
+            drop(db);
+            Ok(())
+        };
+        if let Err(e) = guard("close", close) {
             log::warn!("{e}");
         }
     }
