@@ -43,13 +43,6 @@ pub struct Fault {
     pub error: i32,
 }
 
-impl Fault {
-    /// Every call of the class, from now on.
-    pub fn all(class: Class, error: i32) -> Fault {
-        Fault { class, from: 1, until: u32::MAX, error }
-    }
-}
-
 // Places in `struct control`.
 const PID: u64 = 0;
 const CLASS: u64 = 4;
