@@ -9,7 +9,7 @@ use std::time::Duration;
 use stratafs::model::Policy;
 
 use crate::harness::command::run;
-use crate::harness::{noise, poll};
+use crate::harness::{Random, noise, poll};
 
 use super::opened::{Opened, Settings, open};
 use super::rig::Rig;
@@ -101,6 +101,9 @@ pub fn script() -> Vec<Step> {
         Do(Write("d/after", noise(15, 5000), false)),
         Do(Write("m/r", noise(16, 5000), true)),
     ];
+    let scale = std::env::var("POWER_SCALE").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    steps.push(Do(Mkdir("r")));
+    steps.extend(mixed("r", 7, 25 * scale).into_iter().map(Do));
     let crowd = ["w1", "w2", "w3"].into_iter().zip(0..).map(|(ds, n)| {
         let name = |file: &str| -> &'static str { Box::leak(format!("{ds}/{file}").into_boxed_str()) };
         vec![
@@ -130,6 +133,43 @@ pub fn script() -> Vec<Step> {
         Unmount,
     ]);
     steps
+}
+
+/// As many operations in a dataset, of all sorts, by seed.
+fn mixed(dataset: &str, seed: u64, count: usize) -> Vec<Op> {
+    let mut random = Random::new(seed);
+    let names: Vec<&'static str> =
+        (0..6).map(|n| &*Box::leak(format!("{dataset}/{n}").into_boxed_str())).collect();
+    let (mut sizes, mut ops) = (BTreeMap::new(), vec![]);
+    while ops.len() < count {
+        let (name, other) = (names[random.below(6)], names[random.below(6)]);
+        let sync = random.below(4) == 0;
+        let longest = if random.below(5) == 0 { 40_000 } else { 3000 };
+        let len = 1 + random.below(longest);
+        let size = sizes.get(name).copied();
+        match (random.below(6), size) {
+            (0..=2, _) => {
+                ops.push(Op::Write(name, random.bytes(len), sync));
+                sizes.insert(name, len);
+            }
+            (3, Some(size)) => {
+                let at = random.below(size);
+                ops.push(Op::Edit(name, vec![(at as u64, random.bytes(len))], sync));
+                sizes.insert(name, size.max(at + len));
+            }
+            (4, Some(size)) if name != other => {
+                ops.push(Op::Rename(name, other));
+                sizes.remove(name);
+                sizes.insert(other, size);
+            }
+            (5, Some(_)) => {
+                ops.push(Op::Unlink(name));
+                sizes.remove(name);
+            }
+            _ => {}
+        }
+    }
+    ops
 }
 
 /// A script on a mount on which every change is durable when its call returns.
