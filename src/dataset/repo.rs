@@ -140,7 +140,14 @@ impl Repo {
             batch.push(dataset.clone());
         }
         datasets.active.insert(name, dataset.clone());
+        drop(datasets);
+        self.make_durable()?;
         Ok(dataset)
+    }
+
+    /// With `sync=always`, nothing that returned is ever lost.
+    fn make_durable(&self) -> Result<()> {
+        if self.sync_always { Ok(self.store.sync()?) } else { Ok(()) }
     }
 
     /// Archives an empty dataset.
@@ -159,7 +166,8 @@ impl Repo {
         self.store.append_dataset(&record)?;
         datasets.active.remove(&record.name);
         datasets.archived.insert(record.id, record);
-        Ok(())
+        drop(datasets);
+        self.make_durable()
     }
 
     /// Renames a dataset to a name that is free.
@@ -176,7 +184,8 @@ impl Repo {
             *dataset.record.write() = record;
             datasets.active.insert(new_name, dataset);
         }
-        Ok(())
+        drop(datasets);
+        self.make_durable()
     }
 
     /// Begins a batch on all datasets and those made until [`Repo::end_batch`]; gives those there are.

@@ -39,7 +39,9 @@ impl Ledger {
                 .all(|doubt| path != doubt && !is_within(path, doubt) && !is_within(doubt, path))
         };
         let there = match op {
-            Op::Edit(path, ..) | Op::Rename(path, _) | Op::Unlink(path) => self.tree.contains_key(*path),
+            Op::Edit(path, ..) | Op::Rename(path, _) | Op::Unlink(path) | Op::Rmdir(path) => {
+                self.tree.contains_key(*path)
+            }
             Op::Rollback(_) => self.noted_version.is_some(),
             _ => true,
         };

@@ -16,7 +16,7 @@ use crate::harness::noise;
 
 use super::disk::{Disk, Id};
 use super::opened::{Opened, open};
-use super::recording::{Recording, State, script};
+use super::recording::{Recording, State, durable_script, script};
 use super::rig::{Rig, memory, say};
 use super::script::{Node, Op, is_within};
 use super::shim::{Class, Fault};
@@ -67,7 +67,7 @@ fn variants(at: usize, few: bool) -> Vec<Variant> {
     let some = std::env::var("POWER_VARIANTS").ok().and_then(|n| n.parse().ok());
     let some = some.unwrap_or(if few { 2 } else { 12 });
     let seed = std::env::var("POWER_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
-    let mut all = vec![Synced, All, LastTorn, IndexLost, LogLost, LogOnly, Killed, KilledTorn];
+    let mut all = vec![Synced, All, LastTorn, LastFirst, IndexLost, LogLost, LogOnly, Killed, KilledTorn];
     all.extend((0..some).map(|n: u64| Some(seed << 40 | (at as u64) << 12 | n)));
     all
 }
@@ -214,13 +214,12 @@ fn half_way(state: &State, op: &Op) -> Option<State> {
 /// had come; `power`: whether power failed.
 fn judge(recording: &Recording, at: usize, power: bool, seen: &Seen) -> Option<String> {
     let done = |n: usize| recording.deeds[n].done <= at;
-    let syncs = |op: &Option<Op>| op.as_ref().is_none_or(Op::syncs);
     // The last moment at which everything acknowledged before was made durable.
-    let acknowledged = recording.deeds.iter().filter(|deed| syncs(&deed.op) && deed.done <= at);
+    let acknowledged = recording.deeds.iter().filter(|deed| deed.durable && deed.done <= at);
     let durable = acknowledged.map(|deed| deed.begun).max().unwrap_or(0);
     let must = |n: usize| {
         let deed = &recording.deeds[n];
-        done(n) && (!power || deed.done < durable || syncs(&deed.op))
+        done(n) && (!power || deed.done < durable || deed.durable)
     };
     for (dataset, states) in &recording.states {
         let deed_of = |n: usize| states[n].0;
@@ -304,6 +303,14 @@ fn power_may_fail_at_any_point() {
     let recording = recording();
     let reference = Reference { recording, log: &recording.end.log, within: None };
     check(Disk::new(), &recording.events, &reference).report("power");
+}
+
+/// With `--sync=always` everything acknowledged is there, wherever power fails.
+#[test]
+fn with_sync_always_no_power_failure_loses_anything() {
+    let recording = Recording::of(durable_script());
+    let reference = Reference { recording: &recording, log: &recording.end.log, within: None };
+    check(Disk::new(), &recording.events, &reference).report("power with --sync=always");
 }
 
 /// The same while a store is opened that power failed on, or whose daemon was killed.

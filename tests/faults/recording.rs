@@ -1,14 +1,15 @@
 //! A script done to a mount whose daemon's every call is recorded, and what it was told when.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use stratafs::model::Policy;
 
 use crate::harness::command::run;
-use crate::harness::{noise, poll};
+use crate::harness::{Random, noise, poll};
 
 use super::opened::{Opened, Settings, open};
 use super::rig::Rig;
@@ -26,7 +27,8 @@ pub enum Step {
     Unmount,
     /// Kills the daemon and mounts anew.
     Kill,
-    Mount,
+    /// With these options.
+    Mount(&'static [&'static str]),
 }
 
 /// Something that was asked for and, unless power failed before, acknowledged.
@@ -34,6 +36,8 @@ pub enum Step {
 pub struct Deed {
     /// `None`: unmounting, which makes all durable.
     pub op: Option<Op>,
+    /// Whether all before is durable once it is acknowledged.
+    pub durable: bool,
     /// Where in the trace it was asked for and acknowledged.
     pub begun: usize,
     pub done: usize,
@@ -61,7 +65,7 @@ pub fn script() -> Vec<Step> {
     use Op::*;
     use Step::*;
     let mut steps = vec![
-        Mount,
+        Mount(&[]),
         Do(Mkdir("d")),
         Do(Write("d/a", noise(1, 3000), false)),
         Do(Write("d/big", noise(2, 50_000), false)),
@@ -74,6 +78,8 @@ pub fn script() -> Vec<Step> {
         Do(Rename("d/new", "d/sub/x")),
         Do(Unlink("d/sub/a")),
         Wait,
+        Do(Mkdir("x")),
+        Do(Rmdir("x")),
         Do(Mkdir("m")),
         Do(Policy("m", "manual")),
         Do(Write("m/p", noise(7, 8000), true)),
@@ -95,6 +101,9 @@ pub fn script() -> Vec<Step> {
         Do(Write("d/after", noise(15, 5000), false)),
         Do(Write("m/r", noise(16, 5000), true)),
     ];
+    let scale = std::env::var("POWER_SCALE").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    steps.push(Do(Mkdir("r")));
+    steps.extend(mixed("r", 7, 25 * scale).into_iter().map(Do));
     let crowd = ["w1", "w2", "w3"].into_iter().zip(0..).map(|(ds, n)| {
         let name = |file: &str| -> &'static str { Box::leak(format!("{ds}/{file}").into_boxed_str()) };
         vec![
@@ -110,8 +119,15 @@ pub fn script() -> Vec<Step> {
     steps.extend([
         Wait,
         Unmount,
-        Mount,
+        Mount(&[]),
         Do(Write("d/last", noise(60, 5000), false)),
+        Do(Write("d/last but one", noise(62, 9000), false)),
+        Do(Write("d/big", noise(63, 30_000), false)),
+        Do(Unlink("d/long")),
+        Do(Write("d/last", noise(64, 9000), false)),
+        Wait,
+        Do(Write("d/late", noise(65, 9000), false)),
+        Do(Rename("d/late", "d/last")),
         Do(Commit("m")),
         Do(Write("m/pending", noise(61, 5000), false)),
         Unmount,
@@ -119,12 +135,73 @@ pub fn script() -> Vec<Step> {
     steps
 }
 
+/// As many operations in a dataset, of all sorts, by seed.
+fn mixed(dataset: &str, seed: u64, count: usize) -> Vec<Op> {
+    let mut random = Random::new(seed);
+    let names: Vec<&'static str> =
+        (0..6).map(|n| &*Box::leak(format!("{dataset}/{n}").into_boxed_str())).collect();
+    let (mut sizes, mut ops) = (BTreeMap::new(), vec![]);
+    while ops.len() < count {
+        let (name, other) = (names[random.below(6)], names[random.below(6)]);
+        let sync = random.below(4) == 0;
+        let longest = if random.below(5) == 0 { 40_000 } else { 3000 };
+        let len = 1 + random.below(longest);
+        let size = sizes.get(name).copied();
+        match (random.below(6), size) {
+            (0..=2, _) => {
+                ops.push(Op::Write(name, random.bytes(len), sync));
+                sizes.insert(name, len);
+            }
+            (3, Some(size)) => {
+                let at = random.below(size);
+                ops.push(Op::Edit(name, vec![(at as u64, random.bytes(len))], sync));
+                sizes.insert(name, size.max(at + len));
+            }
+            (4, Some(size)) if name != other => {
+                ops.push(Op::Rename(name, other));
+                sizes.remove(name);
+                sizes.insert(other, size);
+            }
+            (5, Some(_)) => {
+                ops.push(Op::Unlink(name));
+                sizes.remove(name);
+            }
+            _ => {}
+        }
+    }
+    ops
+}
+
+/// A script on a mount on which every change is durable when its call returns.
+pub fn durable_script() -> Vec<Step> {
+    use Op::*;
+    use Step::*;
+    vec![
+        Mount(&["--sync=always"]),
+        Do(Mkdir("d")),
+        Do(Write("d/a", noise(1, 3000), false)),
+        Do(Edit("d/a", vec![(1000, noise(2, 500))], false)),
+        Do(Mkdir("d/sub")),
+        Do(Rename("d/a", "d/sub/a")),
+        Do(Write("d/b", noise(3, 70_000), false)),
+        Do(Unlink("d/sub/a")),
+        Do(Rmdir("d/sub")),
+        Do(Write("d/c", noise(4, 200_000), false)),
+        Do(Mkdir("x")),
+        Do(Rmdir("x")),
+        Do(Write("d/d", noise(5, 5000), false)),
+        Unmount,
+    ]
+}
+
 /// A recording under way.
 struct Recorder {
     rig: Rig,
     deeds: AtomicUsize,
-    ops: std::sync::Mutex<BTreeMap<usize, Option<Op>>>,
-    noted: std::sync::Mutex<String>,
+    /// With whether each is durable once it is acknowledged.
+    ops: Mutex<BTreeMap<usize, (Option<Op>, bool)>>,
+    always: AtomicBool,
+    noted: Mutex<String>,
 }
 
 impl Recording {
@@ -133,13 +210,15 @@ impl Recording {
             rig: Rig::new(true),
             deeds: AtomicUsize::new(0),
             ops: Default::default(),
+            always: AtomicBool::new(false),
             noted: Default::default(),
         };
         script.iter().for_each(|step| recorder.step(step));
         let events = events(&recorder.rig.shim.trace());
         let found = |mark: String| events.iter().position(|event| *event == Event::Mark(mark.clone()));
-        let deeds = recorder.ops.into_inner().expect("no panic").into_iter().map(|(n, op)| Deed {
+        let deeds = recorder.ops.into_inner().expect("no panic").into_iter().map(|(n, (op, durable))| Deed {
             op,
+            durable,
             begun: found(format!("begun {n}")).expect("it was marked"),
             done: found(format!("done {n}")).expect("it was marked"),
         });
@@ -187,7 +266,10 @@ impl Recorder {
                 self.rig.mount.kill();
                 self.rig.up(&[]).ok();
             }
-            Step::Mount => drop(self.rig.up(&[]).ok()),
+            Step::Mount(options) => {
+                self.always.store(options.contains(&"--sync=always"), Ordering::SeqCst);
+                self.rig.up(options).ok();
+            }
             Step::Unmount => self.deed(None, || {
                 let busy = |stderr: &str| stderr.contains("is busy");
                 poll("it is unmounted", || {
@@ -201,7 +283,8 @@ impl Recorder {
 
     fn deed(&self, op: Option<Op>, act: impl FnOnce()) {
         let n = self.deeds.fetch_add(1, Ordering::SeqCst);
-        self.ops.lock().expect("no panic").insert(n, op);
+        let durable = op.as_ref().is_none_or(Op::syncs) || self.always.load(Ordering::SeqCst);
+        self.ops.lock().expect("no panic").insert(n, (op, durable));
         self.rig.shim.mark(&format!("begun {n}"));
         act();
         self.rig.shim.mark(&format!("done {n}"));
@@ -228,8 +311,9 @@ fn states(deeds: &[Deed]) -> BTreeMap<&'static str, Vec<(Option<usize>, Option<S
         let of =
             |(path, node): (&String, &Node)| is_within(path, dataset).then(|| (path.clone(), node.clone()));
         let policy = policies.get(dataset).copied().unwrap_or(Policy::EveryWrite);
+        let is = tree.contains_key(dataset);
         let state = State { tree: tree.iter().filter_map(of).collect(), policy };
-        states.entry(dataset).or_insert_with(|| vec![(None, None)]).push((Some(n), Some(state)));
+        states.entry(dataset).or_insert_with(|| vec![(None, None)]).push((Some(n), is.then_some(state)));
     }
     states
 }

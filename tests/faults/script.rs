@@ -21,6 +21,8 @@ pub enum Op {
     Edit(&'static str, Vec<(u64, Vec<u8>)>, bool),
     Rename(&'static str, &'static str),
     Unlink(&'static str),
+    /// Removes a directory; at the top, archives a dataset.
+    Rmdir(&'static str),
     /// `strata set DATASET policy=…`
     Policy(&'static str, &'static str),
     /// `strata commit DATASET`
@@ -45,7 +47,8 @@ impl Op {
     /// The dataset concerned.
     pub fn dataset(&self) -> &'static str {
         let path = match self {
-            Op::Mkdir(path) | Op::Write(path, ..) | Op::Edit(path, ..) | Op::Unlink(path) => path,
+            Op::Mkdir(path) | Op::Write(path, ..) | Op::Edit(path, ..) => path,
+            Op::Unlink(path) | Op::Rmdir(path) => path,
             Op::Rename(from, _) => from,
             Op::Policy(ds, _) | Op::Commit(ds) | Op::Remember(ds) | Op::Rollback(ds) => ds,
         };
@@ -60,7 +63,11 @@ impl Op {
     /// The paths whose state it changes; a rollback changes all that was noted or is there now.
     pub fn paths(&self, tree: &Tree, noted: &Tree) -> Vec<String> {
         match self {
-            Op::Mkdir(path) | Op::Write(path, ..) | Op::Edit(path, ..) | Op::Unlink(path) => {
+            Op::Mkdir(path)
+            | Op::Rmdir(path)
+            | Op::Write(path, ..)
+            | Op::Edit(path, ..)
+            | Op::Unlink(path) => {
                 vec![(*path).to_owned()]
             }
             Op::Rename(from, to) => vec![(*from).to_owned(), (*to).to_owned()],
@@ -89,7 +96,7 @@ impl Op {
                 let node = tree.remove(*from).unwrap_or_else(|| panic!("{from} is not there"));
                 tree.insert((*to).to_owned(), node);
             }
-            Op::Unlink(path) => drop(tree.remove(*path)),
+            Op::Unlink(path) | Op::Rmdir(path) => drop(tree.remove(*path)),
             Op::Rollback(ds) => {
                 tree.retain(|path, _| !is_within(path, ds));
                 tree.extend(noted.iter().filter(|(path, _)| is_within(path, ds)).map(own));
@@ -114,6 +121,7 @@ impl Op {
                 })
             }
             Op::Rename(from, to) => fs::rename(point.join(from), point.join(to)),
+            Op::Rmdir(path) => fs::remove_dir(point.join(path)),
             Op::Unlink(path) => fs::remove_file(point.join(path)),
             Op::Policy(ds, policy) => told(&["set", ds, &format!("policy={policy}")]),
             Op::Commit(ds) => told(&["commit", ds, "-m", "a commit"]),

@@ -26,6 +26,9 @@ pub enum Variant {
     LogLost,
     /// What was synced, and the log.
     LogOnly,
+    /// Of each file and directory what was synced, and the last thing done to it, though not what was
+    /// done to it before.
+    LastFirst,
     /// Any part, by seed.
     Some(u64),
     /// Everything: the daemon was killed, the machine lives.
@@ -39,6 +42,7 @@ pub enum Variant {
 enum Kept {
     Synced,
     All,
+    Last,
     Part,
 }
 
@@ -53,6 +57,7 @@ impl Variant {
         let kept = |all: bool| if all { Kept::All } else { Kept::Synced };
         match self {
             Variant::Synced => Kept::Synced,
+            Variant::LastFirst => Kept::Last,
             Variant::All | Variant::Killed | Variant::LastTorn | Variant::KilledTorn => Kept::All,
             Variant::IndexLost => kept(!index),
             Variant::LogLost => kept(!log),
@@ -80,12 +85,22 @@ impl Variant {
                     Kept::Synced => file.durable.clone(),
                     Kept::All if self.power_failed() => file.written(),
                     Kept::All => file.now(),
+                    Kept::Last => {
+                        let mut bytes = file.durable.clone();
+                        file.ops.last().iter().for_each(|op| apply(op, &mut bytes));
+                        bytes
+                    }
                     Kept::Part => part(file, &mut random),
                 }),
                 Object::Dir(dir) => {
                     let names: Names = match kept {
                         Kept::Synced => dir.durable.clone(),
                         Kept::All => dir.now(),
+                        Kept::Last => {
+                            let mut names = dir.durable.clone();
+                            dir.ops.last().iter().for_each(|op| op.apply(&mut names));
+                            names
+                        }
                         Kept::Part => {
                             let mut names = dir.durable.clone();
                             let ops = dir.ops.iter().filter(|_| random.below(2) == 0);
