@@ -1,5 +1,8 @@
-//! What the end-to-end tests share: mounts that are always taken down, commands that never hang,
+//! What the test programs share: mounts that are always taken down, commands that never hang,
 //! seeded data.
+
+// Each test program uses its part of it.
+#![allow(dead_code, unused_imports)]
 
 pub mod command;
 pub mod data;

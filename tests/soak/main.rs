@@ -5,7 +5,6 @@
 //! journals of what they did, outside the mount, and the tests compare every version with those.
 
 #[path = "../harness/mod.rs"]
-#[allow(dead_code)]
 mod harness;
 
 mod check;
