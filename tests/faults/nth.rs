@@ -387,21 +387,29 @@ fn try_all(class: Class) {
     rounds(&format!("{class:?}"), todo);
 }
 
+/// Whichever write to a file of the store fails, or all from it on, with EIO or ENOSPC: the caller gets the
+/// errno; nothing acknowledged before or after is lost, live or in versions, after an unmount or a kill;
+/// other files are read on; nothing hangs or panics; and where it was for once, writing goes on. A write
+/// that is interrupted or short is not noticed.
 #[test]
 fn any_write_may_fail() {
     try_all(Class::Write);
 }
 
+/// The same of syncs. After one of the log failed, none is said to have succeeded: the store takes no more
+/// writes, and its log and status say so.
 #[test]
 fn any_sync_may_fail() {
     try_all(Class::Sync);
 }
 
+/// The same of opening and creating files.
 #[test]
 fn any_open_may_fail() {
     try_all(Class::Open);
 }
 
+/// The same of renaming, removing and making files and directories, and of setting a file's size.
 #[test]
 fn any_change_of_names_may_fail() {
     try_all(Class::Rename);

@@ -132,7 +132,7 @@ impl Drop for Backing {
             Ok(())
         };
         if let Err(e) = guard("close", close) {
-            log::warn!("{e}");
+            log::debug!("{e}");
         }
     }
 }
@@ -182,7 +182,7 @@ fn guard<T>(what: &str, f: impl FnOnce() -> sled::Result<T>) -> Result<T> {
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
-            Err(Error::Index(format!("cannot {what}: it panicked: {text}")))
+            Err(Error::Index(format!("cannot {what}: it gave up: {text}")))
         }
     }
 }
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn a_panic_is_an_error_with_its_reason() {
         let error = guard::<()>("read", || panic!("page {}", 7)).unwrap_err().to_string();
-        assert!(error.contains("cannot read: it panicked: page 7"), "{error}");
+        assert!(error.contains("cannot read: it gave up: page 7"), "{error}");
         assert!(!catches_panics());
     }
 
