@@ -62,10 +62,7 @@ pub enum Request {
     List(ObjectSpec),
     /// An [`Item::Damage`] for each damage, at last an [`Item::Verified`]; now and then
     /// [`Item::Progress`].
-    Verify {
-        /// Whether versions are checked too, or the packs' records alone.
-        versions: bool,
-    },
+    Verify,
     /// [`Item::BatchBegun`]; after [`Request::EndBatch`] an [`Item::Made`] for each dataset.
     Batch {
         /// Whose versions are held back; all datasets, also those made meanwhile, where it is empty.

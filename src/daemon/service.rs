@@ -104,7 +104,7 @@ impl Service {
             }
             Request::Cat(object) => self.cat(&object, sink)?,
             Request::List(object) => self.list(&object, sink)?,
-            Request::Verify { versions } => return self.verify(versions, sink),
+            Request::Verify => return self.verify(sink),
             Request::Batch { .. } => {
                 return Err(Failure::new("a batch needs the store to be mounted")
                     .hint("mount it first: strata mount MOUNTPOINT"));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use crate::model::{Body, DatasetId, DatasetName, DatasetRecord, Ino, Inode, Policy, Timestamp};
-use crate::store::{Objects, Store};
+use crate::store::{self, Objects, Store, error::chain};
 
 use super::author::Caller;
 use super::dataset::Dataset;
@@ -35,7 +35,18 @@ impl Repo {
     /// Opens the store at `path`, making one if there is none. `sync_always`: every change is durable
     /// when its call returns.
     pub fn open(path: &Path, sync_always: bool) -> Result<Repo> {
-        let store = Arc::new(Store::open_or_init(path)?);
+        let failed = match Repo::load(Store::open_or_init(path)?, sync_always) {
+            Err(Error::Store(error @ (store::Error::Index(_) | store::Error::Decode { .. }))) => error,
+            opened => return opened,
+        };
+        // Damage that was met only when the index was read.
+        log::error!("{}; rebuilding the index of {}", chain(&failed), path.display());
+        Store::rebuild_index(path)?;
+        Repo::load(Store::open(path)?, sync_always)
+    }
+
+    fn load(store: Store, sync_always: bool) -> Result<Repo> {
+        let store = Arc::new(store);
         let objects = Arc::new(Objects::new(store.clone()));
         let mut datasets = Datasets::default();
         for record in store.datasets()? {

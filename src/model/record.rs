@@ -88,6 +88,18 @@ pub struct VersionRecord {
     pub ops: Vec<Op>,
 }
 
+/// A version whose own record was lost, as the index still had it: who made it and what was said of it
+/// is not known. Written by `strata fsck`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SalvagedVersion {
+    /// Its id, as far as the version after it or the index tells; it cannot be proven by hashing.
+    pub id: VersionId,
+    /// Pending records from this sequence on came after it.
+    pub pending_from: u64,
+    /// What the record said, but for author and message.
+    pub record: VersionRecord,
+}
+
 /// When versions are cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Policy {

@@ -1,7 +1,7 @@
 //! The directory of a store: its identity, its lock, and whether it was last left in order.
 //!
 //! ```text
-//! strata.json  {"format":1,"id":"<32 hexadecimal digits>"}
+//! strata.json  which store this is (see `identity`)
 //! lock         locked while open; holds the pid of the process that has it
 //! open         while open, the machine's boot id and the mount of the file system; "closed" after a clean
 //!              close
@@ -9,62 +9,25 @@
 //! packs/       the log (see `pack`)
 //! index/       rebuilt from the packs where it is missing or in doubt (see `index`)
 //! scratch/     content of files being written; emptied on open
+//! damaged/     files as they were before `strata fsck` repaired them
 //! ```
 
-use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FlockOperation, StatxFlags, statx};
-use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
+use super::identity::{Identity, StoreId};
+use super::pack::SyncedNote;
+use super::plain;
 
+/// Most bytes of the small files.
+const SMALL: u64 = 4096;
 /// What the marker says of a store that was closed in order.
 const CLOSED: &str = "closed";
-
-/// The format of stores written by this release, and the newest it reads.
-pub const FORMAT: u32 = 1;
-
-/// A store's identity: 128 random bits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct StoreId(pub [u8; 16]);
-
-impl fmt::Display for StoreId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
-    }
-}
-
-impl fmt::Debug for StoreId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StoreId({self})")
-    }
-}
-
-impl From<StoreId> for String {
-    fn from(id: StoreId) -> String {
-        id.to_string()
-    }
-}
-
-impl TryFrom<String> for StoreId {
-    type Error = String;
-    fn try_from(s: String) -> Result<StoreId, String> {
-        let digits = s.len() == 32 && s.bytes().all(|b| b.is_ascii_hexdigit());
-        let value = u128::from_str_radix(&s, 16).ok().filter(|_| digits);
-        value.map(|v| StoreId(v.to_be_bytes())).ok_or_else(|| format!("'{s}' is not a store id"))
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct Identity {
-    format: u32,
-    id: StoreId,
-}
 
 /// Where the parts of a store are.
 #[derive(Clone, Debug)]
@@ -103,8 +66,14 @@ impl Layout {
         self.root.join("synced")
     }
 
-    fn identity(&self) -> PathBuf {
+    /// What says which store this is.
+    pub fn identity(&self) -> PathBuf {
         self.root.join("strata.json")
+    }
+
+    /// Directory of files as they were before they were repaired.
+    pub fn damaged(&self) -> PathBuf {
+        self.root.join("damaged")
     }
 
     fn marker(&self) -> PathBuf {
@@ -124,9 +93,10 @@ impl Layout {
         for dir in [self.packs(), self.scratch()] {
             make_dir(&dir, true)?;
         }
-        let id = random_id()?;
+        SyncedNote::create(&self.synced())?;
+        let id = StoreId::random()?;
         // The identity comes last: a directory with one is a whole store.
-        self.write_identity(id).map_err(|e| Error::io("write", &self.identity(), e))?;
+        Identity::new(id, Vec::new()).write(self)?;
         Ok(id)
     }
 
@@ -154,7 +124,7 @@ impl Layout {
         for entry in entries {
             let entry = entry.map_err(|e| Error::io("list", &self.root, e))?;
             let left_over = match entry.file_name().to_str() {
-                Some("lock" | "strata.json.new") => true,
+                Some("lock" | "synced" | "strata.json.new") => true,
                 Some("packs" | "scratch") => is_empty(&entry.path()),
                 _ => false,
             };
@@ -165,39 +135,12 @@ impl Layout {
         Ok(())
     }
 
-    fn write_identity(&self, id: StoreId) -> io::Result<()> {
-        sync_dir(&self.root)?;
-        let text = serde_json::to_string(&Identity { format: FORMAT, id })?;
-        let temp = self.root.join("strata.json.new");
-        let mut file = private_file().create(true).truncate(true).open(&temp)?;
-        file.write_all(text.as_bytes())?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        fs::rename(&temp, self.identity())?;
-        sync_dir(&self.root)
-    }
-
-    /// Reads the store's identity.
-    ///
-    /// # Errors
-    /// [`Error::NotAStore`] where there is none, [`Error::NewerFormat`] where it is too new.
-    pub fn read_identity(&self) -> Result<StoreId> {
-        let path = self.identity();
-        let text = fs::read(&path).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Error::NotAStore(self.root.clone()),
-            _ => Error::io("read", &path, e),
-        })?;
-        // The format is looked at first: a newer one may have other fields.
-        let value: serde_json::Value =
-            serde_json::from_slice(&text).map_err(|e| Error::Corrupt(format!("{}: {e}", path.display())))?;
-        let found = value.get("format").and_then(|f| f.as_u64()).unwrap_or(0);
-        if found > u64::from(FORMAT) {
-            let found = u32::try_from(found).unwrap_or(u32::MAX);
-            return Err(Error::NewerFormat { path: self.root.clone(), found, supported: FORMAT });
+    /// Checks that the directories of the store are such, and its own.
+    pub fn check_dirs(&self) -> Result<()> {
+        for dir in [self.packs(), self.index(), self.scratch(), self.damaged()] {
+            plain::is_dir(&dir).map_err(|e| Error::io("use", &dir, e))?;
         }
-        let identity: Identity =
-            serde_json::from_value(value).map_err(|e| Error::Corrupt(format!("{}: {e}", path.display())))?;
-        Ok(identity.id)
+        Ok(())
     }
 
     /// Takes the store for this process until the file is dropped.
@@ -207,13 +150,13 @@ impl Layout {
     pub fn lock(&self) -> Result<File> {
         let path = self.root.join("lock");
         let io = |e| Error::io("lock", &path, e);
-        let mut file = private_file().read(true).create(true).open(&path).map_err(io)?;
+        let mut file = plain::open(&path, private_file().read(true).create(true)).map_err(io)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut text = String::new();
-                file.read_to_string(&mut text).map_err(io)?;
-                let pid = text.trim().parse().unwrap_or(0);
+                let mut text = Vec::new();
+                (&file).take(SMALL).read_to_end(&mut text).map_err(io)?;
+                let pid = String::from_utf8_lossy(&text).trim().parse().unwrap_or(0);
                 return Err(Error::InUse { path: self.root.clone(), pid });
             }
             Err(e) => return Err(io(e.into())),
@@ -230,22 +173,27 @@ impl Layout {
         Ok(file)
     }
 
+    /// How the last session ended.
+    pub fn last_session(&self) -> Result<LastSession> {
+        let path = self.marker();
+        match plain::read(&path, SMALL).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(LastSession::Closed),
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => Ok(LastSession::PowerLoss),
+            Err(e) => Err(Error::io("read", &path, e)),
+            Ok(text) if text.trim() == CLOSED => Ok(LastSession::Closed),
+            Ok(text) if self.uptime().as_deref() == Some(text.trim()) => Ok(LastSession::Killed),
+            Ok(_) => Ok(LastSession::PowerLoss),
+        }
+    }
+
     /// Marks the store as open, durably, and says how the last session ended.
     ///
     /// # Errors
     /// Where it cannot be marked, of which nothing may be written to it.
     pub fn begin_session(&self) -> Result<LastSession> {
-        let path = self.marker();
-        let uptime = self.uptime();
-        let last = match fs::read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => LastSession::Closed,
-            Err(e) => return Err(Error::io("read", &path, e)),
-            Ok(text) if text.trim() == CLOSED => LastSession::Closed,
-            Ok(text) if uptime.as_deref() == Some(text.trim()) => return Ok(LastSession::Killed),
-            Ok(_) => LastSession::PowerLoss,
-        };
+        let last = self.last_session()?;
         if last == LastSession::Closed {
-            self.write_marker(&uptime.unwrap_or_default(), true)?;
+            self.renew_session()?;
         }
         Ok(last)
     }
@@ -273,8 +221,10 @@ impl Layout {
     fn write_marker(&self, text: &str, durably: bool) -> Result<()> {
         let path = self.marker();
         let write = || {
-            let file = private_file().create(true).truncate(false).open(&path)?;
-            file.write_all_at(format!("{text:<60}\n").as_bytes(), 0)?;
+            let file = plain::open(&path, private_file().create(true).truncate(false))?;
+            let text = format!("{text:<60}\n");
+            file.write_all_at(text.as_bytes(), 0)?;
+            file.set_len(text.len() as u64)?;
             if durably {
                 file.sync_all()?;
                 sync_dir(&self.root)?;
@@ -287,7 +237,9 @@ impl Layout {
     /// Empties the scratch directory, making it if it is gone.
     pub fn clear_scratch(&self) -> Result<()> {
         let dir = self.scratch();
-        make_dir(&dir, true)?;
+        if !plain::is_dir(&dir).map_err(|e| Error::io("empty", &dir, e))? {
+            make_dir(&dir, false)?;
+        }
         let clear = || {
             for entry in fs::read_dir(&dir)? {
                 let entry = entry?;
@@ -332,6 +284,11 @@ pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Closes a directory to all but its owner.
+pub(super) fn make_private(dir: &Path) -> io::Result<()> {
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+}
+
 /// The number of the mount that `path` is on, which is never given out twice during a boot; from kernels
 /// before 6.8 one that can be.
 fn mount_of(path: &Path) -> Option<u64> {
@@ -340,14 +297,6 @@ fn mount_of(path: &Path) -> Option<u64> {
         let stat = statx(CWD, path, AtFlags::empty(), wanted).ok()?;
         (stat.stx_mask & wanted.bits() != 0).then_some(stat.stx_mnt_id)
     })
-}
-
-fn random_id() -> Result<StoreId> {
-    let path = Path::new("/dev/urandom");
-    let mut id = [0; 16];
-    let read = File::open(path).and_then(|mut f| f.read_exact(&mut id));
-    read.map_err(|e| Error::io("read", path, e))?;
-    Ok(StoreId(id))
 }
 
 #[cfg(test)]

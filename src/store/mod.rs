@@ -11,16 +11,21 @@ mod checks;
 pub mod chunker;
 pub mod content;
 pub mod error;
+mod fsck;
 mod history;
+mod identity;
 mod index;
+mod intact;
 mod layout;
 pub mod manifest;
 mod media;
 pub mod objects;
 mod pack;
+mod plain;
 mod put;
 mod query;
 mod read;
+mod rebuild;
 mod recovery;
 pub mod scratch;
 mod space;
@@ -39,19 +44,22 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use self::index::{Followers, Index, Replay};
+use self::identity::Identity;
+use self::index::{Followers, Index};
 use self::layout::{LastSession, Layout};
 use self::media::{Disk, Media};
-use self::pack::{Log, LogPos, Packs, SyncedNote};
-use self::recovery::{Again, Recovered, Recovery};
+use self::pack::{Log, Packs, SyncedNote};
+use self::rebuild::Opening;
+use self::recovery::Recovered;
 
 pub use content::{b3sum, for_each_block, next_data, next_hole, read_at, sha256};
 pub use error::{Error, Result};
+pub use fsck::{FsckOptions, Outcome, Problem, fsck};
 pub use history::{HashKind, HashMatch};
+pub use identity::{FORMAT, StoreId};
 pub use index::catches_panics;
 pub use index::change::VersionMeta;
-pub use layout::{FORMAT, StoreId};
-pub use manifest::{Objects, content_id};
+pub use manifest::{Objects, content_id, data_size};
 pub use media::Room;
 pub use objects::{ObjectStore, ReadPart};
 pub use pack::{Payload, Pos, RecordHeader, RecordKind};
@@ -69,6 +77,8 @@ pub struct Store {
     heads: Mutex<put::Heads>,
     verified: read::Verified,
     plenty: checks::Plenty,
+    /// Packs that `strata fsck` has gone on without.
+    lost: Vec<u32>,
     /// Objects found damaged; put again, they are stored again.
     damaged: Mutex<HashSet<[u8; 32]>>,
     followers: Option<Followers>,
@@ -103,7 +113,7 @@ impl Store {
     /// [`Error::NotAStore`], [`Error::NewerFormat`], [`Error::InUse`]; [`Error::Io`] where the disk
     /// fails.
     pub fn open(dir: &Path) -> Result<Store> {
-        Store::open_on(dir, Arc::new(Disk), false)
+        Store::open_on(dir, Arc::new(Disk))
     }
 
     /// Opens the store in `dir`, making it first if the directory is missing or empty.
@@ -117,27 +127,37 @@ impl Store {
         }
     }
 
-    /// Rebuilds the index of the closed store in `dir` from its packs; the old one is kept aside.
+    /// Makes the index of the closed store in `dir` anew; the old one is kept aside. What else is wrong is
+    /// repaired, as by [`fsck`].
     pub fn rebuild_index(dir: &Path) -> Result<()> {
-        Store::open_on(dir, Arc::new(Disk), true)?.close()
+        let options = FsckOptions { rebuild_index: true, ..FsckOptions::default() };
+        let problem = &mut |problem: Problem| {
+            log::warn!("{}: {}: {}", problem.file, problem.what, problem.action);
+            Ok(())
+        };
+        fsck(dir, options, problem).map(drop)
     }
 
-    fn open_on(dir: &Path, media: Arc<dyn Media>, rebuild: bool) -> Result<Store> {
+    fn open_on(dir: &Path, media: Arc<dyn Media>) -> Result<Store> {
         let layout = Layout::new(dir);
-        let id = layout.read_identity()?;
+        let identity = Identity::read(&layout)?;
         let lock = layout.lock()?;
+        Store::open_locked(layout, identity, lock, media)
+    }
+
+    fn open_locked(layout: Layout, identity: Identity, lock: File, media: Arc<dyn Media>) -> Result<Store> {
+        let id = identity.id;
+        let packs = Arc::new(Packs::new(layout.packs(), id));
+        intact::check(&layout, &identity, &packs, layout.last_session()?)?;
         layout.clear_scratch()?;
-        if rebuild {
-            index::put_aside(&layout.index())?;
-        }
         let (session, mut unmarked) = match layout.begin_session() {
             Ok(last) => (last, None),
             Err(e @ Error::NoSpace(_)) => (LastSession::Closed, Some(e.to_string())),
             Err(e) => return Err(e),
         };
-        let packs = Arc::new(Packs::new(layout.packs()));
         let (note, synced) = SyncedNote::open(&layout.synced())?;
-        let prepare = |cached| recovery::prepare(&layout, id, &packs, &*media, synced, cached);
+        let durable = synced.unwrap_or_default();
+        let prepare = |cached| recovery::prepare(&layout, id, &packs, &*media, durable, cached);
         let end = match prepare(session == LastSession::Killed) {
             Err(e @ Error::NoSpace(_)) => {
                 unmarked = Some(e.to_string());
@@ -162,7 +182,8 @@ impl Store {
                 None
             }
             None => {
-                Some(Followers::start(&log, &index).map_err(|e| Error::io("start a thread for", dir, e))?)
+                let started = Followers::start(&log, &index);
+                Some(started.map_err(|e| Error::io("start a thread for", layout.root(), e))?)
             }
         };
         Ok(Store {
@@ -174,6 +195,7 @@ impl Store {
             heads: Mutex::default(),
             verified: read::Verified::default(),
             plenty: checks::Plenty::default(),
+            lost: identity.lost,
             damaged: Mutex::new(damaged),
             followers,
             _lock: lock,
@@ -248,75 +270,6 @@ impl Drop for Store {
         if let Err(e) = self.shut() {
             log::error!("closing the store in {}: {e}", self.layout.root().display());
         }
-    }
-}
-
-/// What is known of a store when its index is opened.
-struct Opening<'a> {
-    layout: &'a Layout,
-    id: StoreId,
-    packs: &'a Arc<Packs>,
-    session: LastSession,
-    synced: LogPos,
-    /// The end of the log.
-    end: LogPos,
-}
-
-impl Opening<'_> {
-    /// Opens the index and brings it up to the log; one that fails is put aside and rebuilt. Where no disk
-    /// takes it, it is kept in memory.
-    fn index(&self) -> Result<(Index, Recovered)> {
-        let dir = self.layout.index();
-        if self.session == LastSession::PowerLoss && dir.exists() {
-            // sled may have lost any part of its files without noticing.
-            let root = self.layout.root().display();
-            log::warn!("the machine or its disk went down with {root} open: rebuilding its index");
-            fs::remove_dir_all(&dir).map_err(|e| Error::io("remove", &dir, e))?;
-        }
-        let open = || {
-            let (index, from) = Index::open(&dir, self.id, self.replay())?;
-            self.recover(index, from)
-        };
-        let mut opened = None;
-        if dir.exists() {
-            opened = self.unless_failed(open(), "rebuilding it")?;
-        }
-        if opened.is_none() {
-            opened = self.unless_failed(index::put_aside(&dir).and_then(|()| open()), "doing without")?;
-        }
-        opened.map_or_else(|| self.in_memory(), Ok)
-    }
-
-    /// An index that is not written, of all that the log says.
-    fn in_memory(&self) -> Result<(Index, Recovered)> {
-        let index = Index::in_memory(&self.layout.index(), self.id, self.replay());
-        self.recover(index, LogPos::default())
-    }
-
-    fn recover(&self, index: Index, from: LogPos) -> Result<(Index, Recovered)> {
-        if from > self.end {
-            return Err(Error::Index("it knows more than the packs hold".into()));
-        }
-        let power_loss = self.session == LastSession::PowerLoss;
-        let trusted = if power_loss { self.synced } else { LogPos(u64::MAX) };
-        let recovered = Recovery::new(self.layout, self.id, self.packs, &index, trusted).run(from)?;
-        Ok((index, recovered))
-    }
-
-    /// `None`, having said so, where it is the index that failed.
-    fn unless_failed<T>(&self, result: Result<T>, what: &str) -> Result<Option<T>> {
-        match result {
-            Err(e @ (Error::Index(_) | Error::Decode { .. })) => {
-                log::error!("{e}; {what} in {}", self.layout.root().display());
-                Ok(None)
-            }
-            result => result.map(Some),
-        }
-    }
-
-    fn replay(&self) -> Arc<dyn Replay> {
-        let Opening { layout, id, packs, .. } = *self;
-        Arc::new(Again { layout: layout.clone(), store: id, packs: packs.clone() })
     }
 }
 

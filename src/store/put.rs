@@ -11,8 +11,8 @@ use super::recovery::last_version;
 use super::space::Claim;
 use crate::model::content::CHUNK_MAX;
 use crate::model::{
-    ChunkHash, ChunkRef, DatasetId, DatasetRecord, NodeHash, PendingRecord, VersionId, VersionNo,
-    VersionRecord, codec,
+    ChunkHash, ChunkRef, DatasetId, DatasetRecord, NodeHash, PendingRecord, SalvagedVersion, VersionId,
+    VersionNo, VersionRecord, codec,
 };
 
 /// Bytes of chunks appended at once: others get their turn in between.
@@ -107,19 +107,33 @@ impl Store {
         let id = VersionId::of(&payload);
         let new = NewRecord { kind: RecordKind::Version, hash: id.0, payload: &payload };
         self.log.append(Claim::Record, &[new], |placed, end| {
-            let changes = placed.iter().flat_map(|pos| version_changes(id, record, *pos));
+            let changes = placed.iter().flat_map(|pos| version_changes(id, record, *pos, u64::MAX));
             self.index.publish(changes, end);
         })?;
         heads.insert(record.dataset, (record.number, id));
         Ok(id)
     }
 
+    /// Appends a version whose own record was lost.
+    pub(super) fn append_salvaged(&self, salvaged: &SalvagedVersion) -> Result<()> {
+        let payload = codec::encode(salvaged);
+        let hash = RecordKind::Salvaged.hash(&payload);
+        let new = NewRecord { kind: RecordKind::Salvaged, hash, payload: &payload };
+        self.index.wait_for_room()?;
+        self.log.append(Claim::Record, &[new], |placed, end| {
+            let (id, record, from) = (salvaged.id, &salvaged.record, salvaged.pending_from);
+            let changes = placed.iter().flat_map(|pos| version_changes(id, record, *pos, from));
+            self.index.publish(changes, end);
+        })?;
+        Ok(())
+    }
+
     fn load_head(&self, ds: DatasetId) -> Result<(VersionNo, VersionId)> {
         match last_version(&*self.index, ds)? {
             VersionNo::EMPTY => Ok((VersionNo::EMPTY, VersionId::ROOT)),
             last => {
-                let found = self.version(ds, last)?;
-                let (id, _) = found.ok_or_else(|| Error::Missing(format!("{last} of dataset {}", ds.0)))?;
+                let found = self.version_id(ds, last)?;
+                let id = found.ok_or_else(|| Error::Missing(format!("{last} of dataset {}", ds.0)))?;
                 Ok((last, id))
             }
         }

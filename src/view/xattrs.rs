@@ -16,7 +16,7 @@ use crate::dataset::{Caller, Error, Result, XattrSet};
 use crate::model::{Content, ContentId, Ino, VersionNo};
 use crate::store::{b3sum, content_id, sha256};
 
-use super::fs::FileSystem;
+use super::fs::{FileSystem, lost};
 use super::nodes::{Node, NodeId};
 
 /// Prefix of the virtual attributes.
@@ -75,6 +75,7 @@ impl FileSystem {
             Node::Frozen(id, recorded, ino) => {
                 decode_xattrs(store, self.frozen_inode(*id, *recorded, *ino)?.xattrs.as_deref())
             }
+            Node::Lost(_, version, ..) => Err(lost(*version)),
             _ => Ok(Vec::new()),
         }
     }

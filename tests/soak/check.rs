@@ -246,11 +246,6 @@ impl Subject {
         }
         count as u64
     }
-
-    /// The tree a version had when it was compared.
-    pub fn seen(&self, version: u64) -> Option<Digest> {
-        self.seen.get(&version).copied()
-    }
 }
 
 /// Which changes the entries of a tree come from that another has not.

@@ -35,9 +35,7 @@ pub struct Reading {
 /// What one writer did to its part of a dataset, from an empty tree on.
 #[derive(Debug)]
 pub struct Journal {
-    /// The dataset.
-    pub dataset: String,
-    /// Its part: nothing, or a directory.
+    /// The writer's part: nothing for all of the dataset, or a directory.
     pub prefix: String,
     /// All its changes, the first being number 1.
     pub changes: Vec<Change>,
@@ -49,7 +47,7 @@ impl Journal {
     /// An empty one, to be kept in `dir`.
     pub fn new(dir: &Path, dataset: &str, prefix: &str) -> Journal {
         let path = dir.join(format!("{dataset}-{prefix}.journal"));
-        Journal { dataset: dataset.into(), prefix: prefix.into(), changes: Vec::new(), path, read: 0 }
+        Journal { prefix: prefix.into(), changes: Vec::new(), path, read: 0 }
     }
 
     /// Where the writer keeps it.

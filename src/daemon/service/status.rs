@@ -37,7 +37,9 @@ impl Service {
             shows: host.and_then(Host::shows),
             read_only: store.is_read_only() || host.is_some_and(|host| host.is_read_only()),
             read_only_because: store.read_only().map(str::to_owned),
-            logical_bytes: datasets.iter().map(|d| d.logical_bytes).sum(),
+            logical_bytes: datasets
+                .iter()
+                .try_fold(0_u64, |sum, d| Some(sum.saturating_add(d.logical_bytes?))),
             datasets,
             archived: self.repo.archived().into_iter().map(|record| record.name.to_string()).collect(),
             unique_bytes: store.totals()?.chunk_bytes,

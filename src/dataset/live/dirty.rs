@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use crate::model::{Body, Ino, Inode, Kind, Name, NameKey, Op, Place, TreeHash};
 use crate::store::content_id;
 
+use super::super::climb::Climb;
 use super::super::error::{Error, Result};
 use super::super::trie::{ChildId, Slot};
 use super::Live;
@@ -234,7 +235,9 @@ impl Live {
         for &dir in &self.stale.clone() {
             let mut depth = 0;
             let mut at = self.node(dir)?.inode.place;
+            let mut climb = Climb::default();
             while let Some(place) = at {
+                climb.step(place.dir)?;
                 depth += 1;
                 at = self.node(place.dir)?.inode.place;
             }

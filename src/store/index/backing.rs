@@ -4,6 +4,7 @@
 //! - Its `flush` is no fsync: that is [`Backing::sync`].
 //! - After an I/O error it refuses everything until it is opened anew, which is for
 //!   [`Healer`](super::heal) to do.
+//! - It follows symbolic links, so there must be none among its files.
 
 use std::cell::Cell;
 use std::fs::{self, File};
@@ -14,8 +15,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::memtable::{Generation, Value};
-use crate::store::error::{Error, Result};
-use crate::store::layout::sync_dir;
+use crate::store::error::{Error, Result, chain};
+use crate::store::layout::{make_dir, make_private, sync_dir};
+use crate::store::plain;
 
 /// Cache of sled, in bytes; the process grows by up to six times this.
 const CACHE: u64 = 24 << 20;
@@ -41,6 +43,15 @@ pub struct Backing {
 impl Backing {
     /// Opens the index in `dir`, making it if it is not there.
     pub fn open(dir: &Path) -> Result<Backing> {
+        let io = |e| failed(dir, "open", &e);
+        if plain::is_dir(dir).map_err(io)? {
+            make_private(dir).map_err(io)?;
+            if !plain::is_plain_tree(dir).map_err(io)? {
+                return Err(Error::Index("there is something else than files in its directory".into()));
+            }
+        } else {
+            make_dir(dir, false).map_err(|e| Error::Index(chain(&e)))?;
+        }
         let backing = Backing { dir: dir.to_owned(), db: Some(open_sled(dir)?) };
         backing.sync_files().map_err(|e| failed(dir, "sync", &e))?;
         Ok(backing)
@@ -116,7 +127,11 @@ impl Drop for Backing {
     fn drop(&mut self) {
         // It writes in going, and panics where it cannot.
         let db = self.db.take();
-        if let Err(e) = guard("close", || Ok(drop(db))) {
+        let close = || {
+            drop(db);
+            Ok(())
+        };
+        if let Err(e) = guard("close", close) {
             log::debug!("{e}");
         }
     }

@@ -173,9 +173,16 @@ impl Index {
         self.kept_in_memory(until)
     }
 
+    fn replay(&self, from: LogPos, until: LogPos, into: &dyn Target) -> Result<()> {
+        match &self.replay {
+            Some(replay) => replay.replay(from, until, into),
+            None => Err(Error::Index("it is only looked at".into())),
+        }
+    }
+
     fn kept_in_memory(&self, until: LogPos) -> Result<Healed> {
         let part = Part::new(LogPos::default(), BTreeSet::new(), None);
-        self.replay.replay(LogPos::default(), until, &part)?;
+        self.replay(LogPos::default(), until, &part)?;
         Ok(part.finish())
     }
 
@@ -187,7 +194,7 @@ impl Index {
         }
         let pending = super::stored_pending(&backing)?;
         let part = Part::new(watermark, pending, Some(backing));
-        self.replay.replay(watermark, until, &part)?;
+        self.replay(watermark, until, &part)?;
         Ok(part.finish())
     }
 

@@ -62,8 +62,9 @@ impl Memtable {
                     }
                     self.set(key, Some(value.into()));
                 }
-                Change::ClearPending(ds) => {
-                    for key in self.pending(keys::pendings(ds)) {
+                Change::ClearPending(ds, below) => {
+                    let taken = |key: &Key| keys::tail8(key).is_none_or(|sequence| sequence < below);
+                    for key in self.pending(keys::pendings(ds)).into_iter().filter(taken) {
                         self.pending.remove(&key);
                         self.set(key, None);
                     }

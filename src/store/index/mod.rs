@@ -33,7 +33,7 @@ use self::keys::Key;
 use self::memtable::{Frozen, Memtable};
 use crate::store::bell::Bell;
 use crate::store::error::{Error, Result};
-use crate::store::layout::StoreId;
+use crate::store::identity::StoreId;
 use crate::store::pack::LogPos;
 
 pub use backing::catches_panics;
@@ -73,7 +73,8 @@ pub struct Index {
     slot: RwLock<Slot>,
     /// Held by who applies, and who replaces sled.
     applied: Mutex<Applied>,
-    replay: Arc<dyn Replay>,
+    /// Reads the log again where sled fails; `None` where an index is only looked at, as it is.
+    replay: Option<Arc<dyn Replay>>,
     failing: AtomicBool,
     waiting: Mutex<()>,
     freed: Condvar,
@@ -90,13 +91,21 @@ impl Index {
         let meta = meta_of(store);
         let (backing, watermark) = open_backing(dir, &meta)?;
         let mem = Memtable::new(watermark, stored_pending(&backing)?);
-        Ok((Index::new(dir, meta, mem, State::Sled(backing), watermark, replay), watermark))
+        Ok((Index::new(dir, meta, mem, State::Sled(backing), watermark, Some(replay)), watermark))
+    }
+
+    /// Opens the index in `dir` as [`Index::open`] does, but leaves it as it is where it fails.
+    pub fn open_as_is(dir: &Path, store: StoreId) -> Result<(Index, LogPos)> {
+        let meta = meta_of(store);
+        let (backing, watermark) = open_backing(dir, &meta)?;
+        let mem = Memtable::new(watermark, stored_pending(&backing)?);
+        Ok((Index::new(dir, meta, mem, State::Sled(backing), watermark, None), watermark))
     }
 
     /// An index in memory, empty: all records have to be published. It goes into `dir` when it is applied.
     pub fn in_memory(dir: &Path, store: StoreId, replay: Arc<dyn Replay>) -> Index {
         let start = LogPos::default();
-        Index::new(dir, meta_of(store), Memtable::default(), State::Memory, start, replay)
+        Index::new(dir, meta_of(store), Memtable::default(), State::Memory, start, Some(replay))
     }
 
     fn new(
@@ -105,7 +114,7 @@ impl Index {
         mem: Memtable,
         state: State,
         end: LogPos,
-        replay: Arc<dyn Replay>,
+        replay: Option<Arc<dyn Replay>>,
     ) -> Index {
         let applied =
             Applied { flushed: end, durable: end, synced: Instant::now(), failures: 0, in_doubt: false };
@@ -165,7 +174,7 @@ impl Index {
         self.wake_waiting();
         match &result {
             Ok(()) => applied.failures = 0,
-            Err(why @ Error::Index(_)) => self.heal_applying(&mut applied, why),
+            Err(why @ Error::Index(_)) if self.replay.is_some() => self.heal_applying(&mut applied, why),
             Err(_) => {}
         }
         result
@@ -276,7 +285,7 @@ impl Index {
             let generation = slot.generation;
             drop(slot);
             match result {
-                Err(why @ Error::Index(_)) if tries < TRIES => {
+                Err(why @ Error::Index(_)) if tries < TRIES && self.replay.is_some() => {
                     tries += 1;
                     self.heal(&mut self.applied.lock(), generation, Cause::Read, &why)?;
                 }

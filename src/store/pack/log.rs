@@ -24,7 +24,8 @@ use super::synced::SyncedNote;
 use super::{CODEC_RAW, LogPos, Pos, seal_size};
 use crate::store::bell::Bell;
 use crate::store::error::{Error, Result};
-use crate::store::layout::{Layout, StoreId, private_file, sync_dir};
+use crate::store::identity::StoreId;
+use crate::store::layout::{Layout, private_file, sync_dir};
 use crate::store::media::{Media, Room, write_all_at};
 use crate::store::space::{Claim, Gate};
 

@@ -64,7 +64,7 @@ fn faulty_store() -> (TempDir, Arc<Faulty>, Store) {
     let dir = TempDir::new().unwrap();
     Store::init(dir.path()).unwrap();
     let media = Arc::new(Faulty::default());
-    let store = Store::open_on(dir.path(), media.clone(), false).unwrap();
+    let store = Store::open_on(dir.path(), media.clone()).unwrap();
     (dir, media, store)
 }
 
@@ -241,7 +241,7 @@ fn a_pack_that_cannot_be_sealed_or_followed_is_tried_again() {
 fn many_writers_and_readers_agree() {
     let (dir, store) = new_store();
     std::thread::scope(|scope| {
-        for t in 0..4u32 {
+        for t in 1..=4u32 {
             let store = &store;
             scope.spawn(move || {
                 let mut history = History::new(DatasetId(t));
@@ -257,7 +257,7 @@ fn many_writers_and_readers_agree() {
     });
     kill(store);
     let store = Store::open(dir.path()).unwrap();
-    for t in 0..4 {
+    for t in 1..=4 {
         assert_eq!(store.last_version(DatasetId(t)).unwrap(), VersionNo(200));
     }
     assert_eq!(store.verify(|_| std::ops::ControlFlow::Continue(())).unwrap().damages, []);

@@ -156,7 +156,7 @@ fn take(step: &Step, dir: &Path, store: Store, model: &mut Model, history: &mut 
 fn dump(dir: &Path) -> Vec<index::Entry> {
     let store = Store::open(dir).unwrap();
     let mut all = Vec::new();
-    for prefix in b"cdhiprsvw" {
+    for prefix in b"cdhiprvw" {
         let mut range = store.index.scan(&[*prefix]);
         while let Some(entry) = range.next_entry().unwrap() {
             all.push(entry);
