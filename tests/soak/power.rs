@@ -129,7 +129,7 @@ impl Daemon {
     fn assert_alive(&mut self, m: &Mount) {
         let ended = match self {
             Daemon::Foreground { child, .. } => child.try_wait().expect("wait for the daemon").is_some(),
-            Daemon::Background { .. } => !m.daemon().is_some_and(|pid| test_kill_process(pid).is_ok()),
+            Daemon::Background { .. } => m.daemon().is_none_or(|pid| test_kill_process(pid).is_err()),
         };
         assert!(!ended, "the daemon ended: {}", self.said(m));
     }

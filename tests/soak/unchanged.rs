@@ -176,7 +176,7 @@ fn populate(d: &Dataset<'_>, outside: &Path) {
     shell("cp -a \"$1\"/. \"$2\"/", &[outside, d.root()]);
     d.write("big", noise(1, 3 << 20));
     d.write("owned", "x");
-    d.write(&format!("{}", "n".repeat(255)), "a long name");
+    d.write(&"n".repeat(255), "a long name");
     fs::write(d.root().join(OsStr::from_bytes(b"not \xff UTF-8\n")), "x").expect("write");
     mkfifoat(rustix::fs::CWD, d.path("fifo"), Mode::from_raw_mode(0o640)).expect("make a fifo");
     has_room_for_root(d);
@@ -217,7 +217,7 @@ const STEPS: &[Step] = &[
     ("truncation", |d| OpenOptions::new().write(true).open(d.path("big")).unwrap().set_len(1 << 20).unwrap()),
     ("truncation by path", |d| drop(tool("truncate", &["-s", "12345678", &text(&d.path("sparse"))]))),
     ("copying a version's file over another", |d| {
-        fs::copy(d.path("@latest/script"), d.path("new")).unwrap();
+        assert!(fs::copy(d.path("@latest/script"), d.path("new")).unwrap() > 0)
     }),
     ("chmod", |d| fs::set_permissions(d.path("script"), fs::Permissions::from_mode(0o600)).unwrap()),
     ("chmod of a hard link", |d| {

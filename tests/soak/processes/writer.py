@@ -13,9 +13,9 @@ class Writer(Process):
         self.root = os.path.join(CONFIG["mount"], self.name, CONFIG.get("prefix", ""))
         self.number, self.version = CONFIG["number"], CONFIG["version"]
         self.tree = tree_of(self.root)
-        self.trees = {self.version: dict(self.tree)}
-        # Whether there is anything for a commit.
+        # Whether there is anything for a commit: then no version has this tree.
         self.pending = CONFIG.get("pending", False)
+        self.trees = {} if self.pending else {self.version: dict(self.tree)}
         self.fsyncs = CONFIG.get("fsyncs", 0.3)
 
     def path(self, path):
