@@ -345,7 +345,7 @@ fn rounds(name: &str, todo: Vec<(Fault, End)>) {
             });
         }
     });
-    say(&format!("{name}: {} rounds: {:?}", todo.len(), seen.into_inner().expect("no panic")));
+    say(&format!("faults of {name}: {} rounds: {:?}", todo.len(), seen.into_inner().expect("no panic")));
     let failures = failures.into_inner().expect("no panic");
     assert!(failures.is_empty(), "{} rounds went wrong:\n{}", failures.len(), failures.join("\n"));
 }

@@ -302,7 +302,7 @@ fn check(disk: Disk, events: &[Event], reference: &Reference<'_>) -> Tally {
 fn power_may_fail_at_any_point() {
     let recording = recording();
     let reference = Reference { recording, log: &recording.end.log, within: None };
-    check(Disk::new(), &recording.events, &reference).report("power");
+    check(Disk::new(), &recording.events, &reference).report("faults, power");
 }
 
 /// With `--sync=always` everything acknowledged is there, wherever power fails.
@@ -310,7 +310,7 @@ fn power_may_fail_at_any_point() {
 fn with_sync_always_no_power_failure_loses_anything() {
     let recording = Recording::of(durable_script());
     let reference = Reference { recording: &recording, log: &recording.end.log, within: None };
-    check(Disk::new(), &recording.events, &reference).report("power with --sync=always");
+    check(Disk::new(), &recording.events, &reference).report("faults, power with --sync=always");
 }
 
 /// The same while a store is opened that power failed on, or whose daemon was killed.
@@ -358,7 +358,7 @@ fn power_may_fail_again_while_the_store_is_opened() {
         let reference = Reference { recording, log: &log, within: Some((at, variant.power_failed())) };
         tally.add(check(found, &events, &reference));
     }
-    tally.report("power within recovery");
+    tally.report("faults, power within recovery");
 }
 
 /// Bytes whose sync failed may be in the system's cache alone, and a later sync says nothing of them. When
