@@ -1,5 +1,6 @@
 //! `strata hash`
 
+mod reach;
 mod tree;
 
 use std::os::unix::ffi::OsStrExt;

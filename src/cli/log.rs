@@ -63,6 +63,9 @@ pub fn print(out: &mut Out, entry: &LogEntry) -> Result<(), Failure> {
         let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         out.text(format_args!("  \"{line}\""))?;
     }
+    if entry.damaged {
+        out.text(format_args!("(its record is damaged)"))?;
+    }
     if let Some(restores) = &entry.restores {
         out.text(format_args!("  restores {restores}"))?;
     }

@@ -1,7 +1,7 @@
 //! The command line: one file for each command, each parses, asks, prints.
 //!
 //! Data goes to standard output, talk to standard error. Exit codes: 0 done, 1 failed or not found,
-//! 2 called wrongly, 3 damage found.
+//! 2 called wrongly, 3 damage found, 4 damage found and repaired.
 
 mod batch;
 mod cat;
@@ -50,7 +50,7 @@ Example:
 The store is --store DIR, else STRATA_STORE, else $XDG_DATA_HOME/stratafs or ~/.local/share/stratafs.
 Versions are written v3, v3~1, latest, prev, a hash of 8 or more digits, 2026-11-01 or
 2026-11-01T10-30-00Z; see strata(7).
-Exit codes: 0 done, 1 failed or not found, 2 called wrongly, 3 damage found.";
+Exit codes: 0 done, 1 failed or not found, 2 called wrongly, 3 damage found, 4 damage found and repaired.";
 
 /// The `strata` command line.
 #[derive(Debug, Parser)]

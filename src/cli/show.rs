@@ -127,6 +127,7 @@ mod tests {
     #[test]
     fn the_number_of_changes_gives_way_to_the_changes() {
         let entry = LogEntry {
+            damaged: false,
             version: "v1".into(),
             id: "ab".into(),
             snapshot: "cd".into(),

@@ -18,8 +18,8 @@ use super::out::{Out, ask, human};
   strata status
   strata status --json | jq .unique_bytes")]
 pub struct Args {
-    /// Print JSON: store, id, format, pid, mountpoint, read_only, datasets, archived, logical_bytes,
-    /// unique_bytes, disk_bytes
+    /// Print JSON: store, id, format, pid, mountpoint, read_only, read_only_because,
+    /// datasets, archived, logical_bytes, unique_bytes, disk_bytes
     #[arg(long)]
     json: bool,
     /// Count the logical bytes however long it takes
@@ -47,6 +47,9 @@ fn print(out: &mut Out, status: &Status) -> Result<(), Failure> {
         _ => out.text(format_args!("mounted  no{note}\n"))?,
     }
     let logical = status.logical_bytes.map_or("not counted".into(), human);
+    if let Some(why) = &status.read_only_because {
+        out.text(format_args!("writes   none are taken until it is mounted anew: {why}\n"))?;
+    }
     let (unique, disk) = (human(status.unique_bytes), human(status.disk_bytes));
     out.text(format_args!("sizes    {logical} logical, {unique} unique, {disk} on disk\n"))?;
     if !status.archived.is_empty() {

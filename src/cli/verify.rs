@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use serde::Serialize;
 
+use crate::daemon::failure::DAMAGED;
 use crate::daemon::protocol::{DamageInfo, Verified};
 use crate::daemon::{Client, Failure, Item, Request};
 
@@ -33,8 +34,9 @@ struct ReportJson {
     damages: Vec<DamageJson>,
 }
 
+/// A damage in JSON.
 #[derive(Serialize)]
-struct DamageJson {
+pub struct DamageJson {
     pack: Option<u32>,
     offset: Option<u64>,
     what: String,
@@ -51,42 +53,53 @@ struct DamageJson {
 }
 
 pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
-    verify(context.client()?, true, args.json)
+    let findings = find(context.client()?, !args.json)?;
+    let Verified { records, chunks, versions, damages } = findings.totals;
+    if args.json {
+        let mut out = Out::new();
+        out.json(&ReportJson { records, chunks, versions, damages: findings.damages })?;
+        out.flush()?;
+    }
+    Ok(if damages == 0 { 0 } else { DAMAGED })
 }
 
-/// Verifies and prints what is found.
-pub fn verify(client: Client, versions_too: bool, json: bool) -> Result<u8, Failure> {
+/// What a verification found.
+pub struct Findings {
+    /// Numbers.
+    pub totals: Verified,
+    /// Damages, where they were not printed.
+    pub damages: Vec<DamageJson>,
+}
+
+/// Verifies; `print`: what is found is printed.
+pub fn find(client: Client, print: bool) -> Result<Findings, Failure> {
     let mut totals = Verified::default();
     let mut damages = Vec::new();
     let mut progress = Progress::default();
-    let code = ask(client, Request::Verify { versions: versions_too }, |out, item| {
+    ask(client, Request::Verify, |out, item| {
         match item {
             Item::Verified(verified) => totals = verified,
             Item::Progress { done, total } => progress.show(done, total),
-            Item::Damage(damage) if json => damages.push(damage_json(damage)),
+            Item::Damage(damage) if !print => damages.push(damage_json(damage)),
             Item::Damage(damage) => {
                 progress.clear();
-                print(out, &damage)?;
+                print_damage(out, &damage)?;
             }
             _ => {}
         }
         Ok(())
     })?;
     progress.clear();
-    let Verified { records, chunks, versions, .. } = totals;
-    if json {
-        let mut out = Out::new();
-        out.json(&ReportJson { records, chunks, versions, damages })?;
-        out.flush()?;
-    } else {
+    if print {
+        let Verified { records, chunks, versions, .. } = totals;
         let found = match totals.damages {
             0 => "no damage".into(),
+            1 => "1 damage".into(),
             n => format!("{n} damages"),
         };
-        let replayed = if versions_too { format!(", {versions} versions") } else { String::new() };
-        eprintln!("{records} records ({chunks} chunks){replayed}: {found}");
+        eprintln!("{records} records ({chunks} chunks), {versions} versions: {found}");
     }
-    Ok(code)
+    Ok(Findings { totals, damages })
 }
 
 fn damage_json(damage: DamageInfo) -> DamageJson {
@@ -103,7 +116,7 @@ fn damage_json(damage: DamageInfo) -> DamageJson {
     }
 }
 
-fn print(out: &mut Out, damage: &DamageInfo) -> Result<(), Failure> {
+fn print_damage(out: &mut Out, damage: &DamageInfo) -> Result<(), Failure> {
     if let Some(dataset) = &damage.dataset {
         out.text(format_args!("{dataset}"))?;
         if let Some(version) = &damage.version {

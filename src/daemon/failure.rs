@@ -1,11 +1,11 @@
 //! Failures as a user sees them: what went wrong and why, perhaps what to do, and the exit code.
 
 use std::error::Error as StdError;
-use std::fmt::Write;
 use std::io;
 
 use serde::{Deserialize, Serialize};
 
+use crate::store::error::chain;
 use crate::{dataset, store};
 
 /// Exit code of a command that failed or did not find what it was asked for.
@@ -14,6 +14,8 @@ pub const FAILED: u8 = 1;
 pub const USAGE: u8 = 2;
 /// Exit code of a check that found damage.
 pub const DAMAGED: u8 = 3;
+/// Exit code of a check that found damage and repaired all of it.
+pub const REPAIRED: u8 = 4;
 
 /// Why a command failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,17 +63,6 @@ impl Failure {
     }
 }
 
-/// An error and its causes, joined by colons.
-pub fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 impl From<dataset::Error> for Failure {
     fn from(error: dataset::Error) -> Failure {
         match error {
@@ -83,6 +74,12 @@ impl From<dataset::Error> for Failure {
 
 impl From<store::Error> for Failure {
     fn from(error: store::Error) -> Failure {
-        Failure::new(chain(&error))
+        let failure = Failure::new(chain(&error));
+        match error {
+            store::Error::ReadOnly { .. } => {
+                failure.hint("once its disk is in order, unmount the store and mount it again")
+            }
+            _ => failure,
+        }
     }
 }

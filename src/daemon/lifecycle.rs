@@ -259,9 +259,7 @@ fn scope(repo: &Repo, options: &Options) -> Result<Scope, Failure> {
             return Err(Failure::usage("--at shows a version of one dataset: name it with --dataset"));
         }
     };
-    if !repo.store().is_read_only() {
-        dataset.seal()?;
-    }
+    dataset.seal_to_look()?;
     let unknown =
         || dataset::Error::NoVersion { dataset: dataset.name().to_string(), spec: version.as_str().into() };
     let spec = version.spec().ok_or_else(unknown)?;

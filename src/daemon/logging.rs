@@ -23,6 +23,9 @@ pub fn start(ours: LevelFilter) {
     // Started twice (in tests), the first stays.
     drop(builder.try_init());
     std::panic::set_hook(Box::new(|panic| {
+        if crate::store::catches_panics() {
+            return;
+        }
         let thread = std::thread::current();
         log::error!("thread {}: {panic}", thread.name().unwrap_or("?"));
     }));

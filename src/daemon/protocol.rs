@@ -62,10 +62,7 @@ pub enum Request {
     List(ObjectSpec),
     /// An [`Item::Damage`] for each damage, at last an [`Item::Verified`]; now and then
     /// [`Item::Progress`].
-    Verify {
-        /// Whether versions are checked too, or the packs' records alone.
-        versions: bool,
-    },
+    Verify,
     /// [`Item::BatchBegun`]; after [`Request::EndBatch`] an [`Item::Made`] for each dataset.
     Batch {
         /// Whose versions are held back; all datasets, also those made meanwhile, where it is empty.
@@ -129,6 +126,8 @@ pub struct Status {
     pub shows: Option<String>,
     /// Whether it takes no writes.
     pub read_only: bool,
+    /// What happened after which the store takes none, whoever asks, until it is mounted anew.
+    pub read_only_because: Option<String>,
     /// The datasets, by name.
     pub datasets: Vec<DatasetInfo>,
     /// Names of the datasets whose directory was removed; their history is kept.

@@ -104,7 +104,7 @@ impl Service {
             }
             Request::Cat(object) => self.cat(&object, sink)?,
             Request::List(object) => self.list(&object, sink)?,
-            Request::Verify { versions } => return self.verify(versions, sink),
+            Request::Verify => return self.verify(sink),
             Request::Batch { .. } => {
                 return Err(Failure::new("a batch needs the store to be mounted")
                     .hint("mount it first: strata mount MOUNTPOINT"));
@@ -139,13 +139,8 @@ impl Service {
     /// A dataset whose history is looked at.
     fn sealed(&self, name: &DatasetName) -> Result<Arc<Dataset>, Failure> {
         let dataset = self.repo.dataset(name.as_str())?;
-        self.seal(&dataset)?;
+        dataset.seal_to_look()?;
         Ok(dataset)
-    }
-
-    /// Seals, where the store takes writes; where it does not, there is nothing to seal.
-    fn seal(&self, dataset: &Dataset) -> Result<(), Failure> {
-        if self.repo.store().is_read_only() { Ok(()) } else { Ok(dataset.seal()?) }
     }
 
     /// A dataset that is to be changed.

@@ -24,8 +24,11 @@ impl Sizes {
         let newest = dataset.newest();
         let counted = match self.0.get(&dataset.id()) {
             Some(&(version, bytes)) if version == newest => Some(bytes),
-            Some(&(version, bytes)) if can_follow(dataset, version, newest) => {
-                follow(dataset, (version, bytes), newest)?.into()
+            Some(&(version, bytes))
+                if can_follow(dataset, version, newest)
+                    && let Ok(bytes) = follow(dataset, (version, bytes), newest) =>
+            {
+                Some(bytes)
             }
             _ => count(&dataset.frozen(newest), deadline)?,
         };
@@ -57,12 +60,12 @@ fn follow(dataset: &Dataset, (from, bytes): (VersionNo, u64), to: VersionNo) -> 
             }
         }
     }
-    let (mut gone, mut come) = (0, 0);
+    let (mut gone, mut come) = (0_u64, 0_u64);
     for ino in touched {
-        gone += size_in(&before, ino)?;
-        come += size_in(&after, ino)?;
+        gone = size_in(&before, ino)?.saturating_add(gone);
+        come = size_in(&after, ino)?.saturating_add(come);
     }
-    Ok((bytes + come).saturating_sub(gone))
+    Ok(bytes.saturating_add(come).saturating_sub(gone))
 }
 
 /// A file's size in a tree; 0 where it has no name there.
@@ -81,8 +84,9 @@ fn size_in(tree: &Frozen, ino: Ino) -> Result<u64> {
 }
 
 fn count(tree: &Frozen, deadline: Option<Instant>) -> Result<Option<u64>> {
-    let mut bytes = 0;
+    let mut bytes = 0_u64;
     let mut linked = HashSet::new();
+    let mut seen = HashSet::from([Ino::ROOT]);
     let mut dirs = vec![Ino::ROOT];
     while let Some(dir) = dirs.pop() {
         let mut after = None;
@@ -95,11 +99,15 @@ fn count(tree: &Frozen, deadline: Option<Instant>) -> Result<Option<u64>> {
             after = Some(last);
             for (_, entry) in page {
                 match entry.kind {
-                    Kind::Dir => dirs.push(entry.ino),
+                    Kind::Dir if seen.insert(entry.ino) => dirs.push(entry.ino),
                     Kind::File => {
-                        let inode = tree.inode(entry.ino)?.1;
+                        let inode = match tree.inode(entry.ino) {
+                            Ok((_, inode)) => inode,
+                            Err(Error::Stale) => continue,
+                            Err(error) => return Err(error),
+                        };
                         if inode.nlink <= 1 || linked.insert(entry.ino) {
-                            bytes += inode.size();
+                            bytes = bytes.saturating_add(inode.size());
                         }
                     }
                     _ => {}

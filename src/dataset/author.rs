@@ -33,6 +33,14 @@ pub struct Caller {
     pub pid: u32,
 }
 
+impl Caller {
+    /// Whether it is a member of the group, as far as that can be found out.
+    pub fn is_in_group(&self, gid: u32) -> bool {
+        let others = || status_of(self.pid, "Groups:").unwrap_or_default();
+        self.gid == gid || others().split_whitespace().any(|other| other.parse() == Ok(gid))
+    }
+}
+
 /// Turns callers into authors, remembering the last ones' commands.
 #[derive(Debug)]
 pub struct Authors {
@@ -66,8 +74,13 @@ pub fn are_different_processes(a: u32, b: u32) -> bool {
 }
 
 fn process_of(thread: u32) -> Option<u32> {
+    status_of(thread, "Tgid:")?.parse().ok()
+}
+
+/// What the kernel says of a thread under `field`.
+fn status_of(thread: u32, field: &str) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
+    Some(status.lines().find_map(|line| line.strip_prefix(field))?.trim().to_owned())
 }
 
 /// The caller's command line; only the program's name if it is another user's process, whose arguments

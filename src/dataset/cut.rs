@@ -142,6 +142,19 @@ impl Dataset {
         Ok(())
     }
 
+    /// The same for who only looks: where nothing can be written, on a full or failing disk, history is
+    /// shown without what waits.
+    pub fn seal_to_look(&self) -> Result<()> {
+        use crate::store::Error as Store;
+        match self.seal() {
+            Err(Error::Store(error @ (Store::NoSpace(_) | Store::ReadOnly { .. } | Store::Io { .. }))) => {
+                log::debug!("dataset {}: nothing is sealed: {error}", self.name());
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
     /// Cuts a version now, whatever the policy, and makes it durable. `None`: nothing had changed.
     pub fn commit(&self, by: Caller, message: Option<String>) -> Result<Option<VersionNo>> {
         self.store.check_writable()?;

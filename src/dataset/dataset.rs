@@ -7,9 +7,10 @@ use std::time::Instant;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::model::{
-    Author, Content, DatasetId, DatasetName, DatasetRecord, Ino, Name, Policy, Timestamp, VersionId,
+    Author, Content, DatasetId, DatasetName, DatasetRecord, Ino, Name, Policy, Span, Timestamp, VersionId,
     VersionNo, View,
 };
+use crate::store::error::chain;
 use crate::store::{Objects, Store, WorkingFile};
 
 use super::author::{Authors, Caller};
@@ -27,6 +28,8 @@ pub struct Dataset {
     objects: Arc<Objects>,
     sync_always: bool,
     pub(super) state: Mutex<State>,
+    /// Versions whose records are lost; those can only be fewer when the store is opened anew.
+    lost: Arc<[Span]>,
     /// Head and rollbacks, to be read without waiting for a change under way.
     history: RwLock<Published>,
 }
@@ -80,18 +83,31 @@ impl Dataset {
         let id = record.id;
         let number = store.last_version(id)?;
         let rollbacks = store.rollbacks(id)?;
-        let (version_id, snapshot, time) = match store.version(id, number)? {
-            Some((version_id, version)) => (version_id, Some(version.snapshot), version.time),
-            None => (VersionId::ROOT, None, record.created),
+        let lost: Arc<[Span]> = store.lost_versions(id)?.into();
+        let (snapshot, time) = match store.version_meta(id, number)? {
+            Some(meta) => (Some(meta.snapshot), meta.time),
+            None => (None, record.created),
+        };
+        let version_id = match store.version_id(id, number) {
+            Ok(found) => found.unwrap_or(VersionId::ROOT),
+            // Nothing can be written behind it: the store refuses that.
+            Err(error) => {
+                log::error!("{} takes no changes: {}", record.name, chain(&error));
+                VersionId::ROOT
+            }
         };
         let view = View::of(number, &rollbacks);
         let history = RwLock::new(Published { newest: number, rollbacks: Arc::new(rollbacks.clone()) });
         let head = Head { number, id: version_id, snapshot, time, rollbacks, view };
-        let mut live = Live::new(store.clone(), id, head, record.root.clone())?;
+        let root = record.root.clone();
+        let mut live = Live::new(store.clone(), objects.clone(), id, head, root, lost.clone())?;
         let mut sequence = 0;
         for (number, ops) in store.pending(id)? {
-            live.replay(ops)?;
             sequence = number;
+            // Each holds what is new, not how to come to it: the others make sense without one.
+            if let Err(error) = ops.map_err(Into::into).and_then(|ops| live.replay(ops)) {
+                log::error!("{}: changes that no version holds are lost: {}", record.name, chain(&error));
+            }
         }
         live.logged();
         let state = State {
@@ -105,7 +121,7 @@ impl Dataset {
             blank: BTreeMap::new(),
         };
         let (record, state) = (RwLock::new(record), Mutex::new(state));
-        Ok(Dataset { id, record, store, objects, sync_always, state, history })
+        Ok(Dataset { id, record, store, objects, sync_always, state, lost, history })
     }
 
     /// Its number in the store.
@@ -146,7 +162,37 @@ impl Dataset {
     /// The tree of a version, which must exist (0 is the empty one).
     pub fn frozen(&self, version: VersionNo) -> Frozen {
         let view = View::of(version, &self.rollbacks());
-        Frozen::new(self.store.clone(), self.id, view, self.record.read().root.clone())
+        Frozen::new(self.store.clone(), self.id, view, self.record.read().root.clone(), &self.lost)
+    }
+
+    /// Versions whose records are lost, ascending.
+    pub fn lost(&self) -> &[Span] {
+        &self.lost
+    }
+
+    /// Whether the record of a version up to the newest is lost.
+    pub fn is_lost(&self, version: VersionNo) -> bool {
+        self.lost.iter().any(|span| span.first <= version && version <= span.last)
+    }
+
+    /// The versions from `first` on but those whose records are lost, ascending.
+    pub fn versions_from(&self, first: VersionNo) -> Result<Vec<VersionNo>> {
+        let numbers = self.store.version_numbers(self.id, first, usize::MAX)?;
+        let newest = self.newest();
+        Ok(numbers.into_iter().filter(|number| *number <= newest).collect())
+    }
+
+    /// As [`Dataset::versions_from`] the first, one by one and as far as known: the store may have none of
+    /// one of these numbers.
+    pub fn versions(&self) -> impl DoubleEndedIterator<Item = VersionNo> {
+        let mut spans = Vec::new();
+        let mut first = 1;
+        for lost in self.lost.iter() {
+            spans.push(first..lost.first.0);
+            first = lost.last.0 + 1;
+        }
+        spans.push(first..self.newest().0 + 1);
+        spans.into_iter().flatten().map(VersionNo)
     }
 
     pub(super) fn publish_history(&self, live: &Live) {
@@ -235,6 +281,7 @@ impl Dataset {
         let (content, written) = edit.settle(&self.objects)?;
         let mut state = self.lock();
         self.put_content(&mut state, by, ino, content, written, file.is_blank())?;
+        edit.forget_added();
         drop(state);
         self.make_durable()
     }

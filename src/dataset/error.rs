@@ -44,6 +44,9 @@ pub enum Error {
     /// Versions are immutable.
     #[error("{0} is part of a version: versions never change")]
     Immutable(String),
+    /// The program runs.
+    #[error("the program is running")]
+    Running,
     /// The extended attribute does not exist.
     #[error("no such extended attribute")]
     NoXattr,
@@ -70,6 +73,9 @@ pub enum Error {
         /// What was asked for.
         spec: String,
     },
+    /// A version, or what it changed in others, is lost.
+    #[error("{0} is lost, or what it was cannot be known (`strata verify` lists what is damaged)")]
+    Lost(String),
     /// A hash prefix that several versions share.
     #[error("'{spec}' is ambiguous in {dataset}: it could be {}", candidates.join(" or "))]
     Ambiguous {
@@ -80,4 +86,12 @@ pub enum Error {
         /// The full hashes and the versions they name.
         candidates: Vec<String>,
     },
+}
+
+impl Error {
+    /// Whether something is lost or damaged, and will be the next time too.
+    pub fn is_damage(&self) -> bool {
+        use store::Error::{Corrupt, Decode, Missing};
+        matches!(self, Error::Lost(_) | Error::Store(Corrupt(_) | Decode { .. } | Missing(_)))
+    }
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::model::{DatasetId, Dirent, Ino, Inode, Kind, Name, NameKey, TreeHash, VersionNo, View};
+use crate::model::{DatasetId, Dirent, Ino, Inode, Kind, Name, NameKey, Span, TreeHash, VersionNo, View};
 use crate::store::Store;
 
+use super::climb::Climb;
 use super::error::{Error, Result};
 
 /// The tree of one version, read from the index.
@@ -15,17 +16,32 @@ pub struct Frozen {
     view: View,
     /// The root directory where no version in view has recorded it.
     initial_root: Inode,
+    /// The newest version in view whose record is lost (0 where none is).
+    blind: VersionNo,
 }
 
 impl Frozen {
     /// The tree that `view` shows.
-    pub fn new(store: Arc<Store>, dataset: DatasetId, view: View, initial_root: Inode) -> Frozen {
-        Frozen { store, dataset, view, initial_root }
+    pub fn new(
+        store: Arc<Store>,
+        dataset: DatasetId,
+        view: View,
+        initial_root: Inode,
+        lost: &[Span],
+    ) -> Frozen {
+        let blind = view.newest_of(lost);
+        Frozen { store, dataset, view, initial_root, blind }
     }
 
     /// The version.
     pub fn version(&self) -> VersionNo {
         self.view.newest()
+    }
+
+    /// Whether the record of a version that this one descends from is lost, so that not all of this tree is
+    /// known.
+    pub fn is_patchy(&self) -> bool {
+        self.blind > VersionNo::EMPTY
     }
 
     /// What the version sees of the index.
@@ -63,6 +79,17 @@ impl Frozen {
         }
     }
 
+    /// An inode, as [`Frozen::inode`] gives it, where it is certain: what a version whose record is lost may
+    /// have changed since is not, unless it is a directory. The names in that are shown as they were last
+    /// known.
+    pub fn certain_inode(&self, ino: Ino) -> Result<(VersionNo, Inode)> {
+        let (recorded, inode) = self.inode(ino)?;
+        if inode.kind() != Kind::Dir && recorded < self.blind {
+            return Err(Error::Lost(format!("what {} changed, perhaps inode {},", self.blind, ino.0)));
+        }
+        Ok((recorded, inode))
+    }
+
     /// The hash of a directory's tree.
     pub fn tree(&self, dir: Ino) -> Result<Option<TreeHash>> {
         Ok(self.store.tree(self.dataset, dir, &self.view)?)
@@ -87,7 +114,9 @@ impl Frozen {
     pub fn dir_path(&self, dir: Ino) -> Result<Vec<Name>> {
         let mut path = Vec::new();
         let mut at = dir;
+        let mut climb = Climb::default();
         while at != Ino::ROOT {
+            climb.step(at)?;
             let place = self.inode(at)?.1.place.ok_or(Error::Stale)?;
             path.push(self.entry(place.dir, place.key)?.ok_or(Error::Stale)?.name);
             at = place.dir;

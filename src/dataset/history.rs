@@ -8,7 +8,8 @@ use crate::model::{
     Dirent, Inode, Kind, Name, Op, Place, Timestamp, TreeHash, VersionId, VersionNo, VersionRecord,
     VersionSpec,
 };
-use crate::store::{Error as StoreError, HashMatch};
+use crate::store::error::chain;
+use crate::store::{Error as StoreError, HashMatch, VersionMeta};
 
 use super::dataset::Dataset;
 use super::error::{Error, Result};
@@ -39,6 +40,9 @@ pub struct LogEntry {
     pub restores: Option<String>,
     /// Number of names and inodes recorded as changed (0 for a rollback, whose record names a version).
     pub changes: usize,
+    /// Whether the version's record is damaged, so that there is nothing to be said of its author.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub damaged: bool,
 }
 
 /// What happened to a path.
@@ -83,7 +87,13 @@ impl Dataset {
             VersionSpec::Hash(prefix) => self.resolve_hash(prefix)?,
         };
         let found = found.filter(|v| *v > VersionNo::EMPTY);
-        found.ok_or_else(|| Error::NoVersion { dataset: self.name().to_string(), spec: show_spec(spec) })
+        match found {
+            Some(version) if self.is_lost(version) => {
+                Err(Error::Lost(format!("{version} of {}", self.name())))
+            }
+            Some(version) => Ok(version),
+            None => Err(Error::NoVersion { dataset: self.name().to_string(), spec: show_spec(spec) }),
+        }
     }
 
     fn resolve_hash(&self, prefix: &str) -> Result<Option<VersionNo>> {
@@ -107,19 +117,43 @@ impl Dataset {
 
     /// When a version was made.
     pub fn version_time(&self, number: VersionNo) -> Result<Timestamp> {
-        let meta = self.store.version_meta(self.id(), number)?;
-        meta.map(|m| m.time)
-            .ok_or_else(|| StoreError::Missing(format!("{} of {}", number, self.name())).into())
+        Ok(self.meta(number)?.time)
     }
 
     /// The snapshot id of a version.
     pub fn snapshot(&self, number: VersionNo) -> Result<TreeHash> {
-        Ok(self.version(number)?.1.snapshot)
+        Ok(self.meta(number)?.snapshot)
     }
 
-    /// A version as the log shows it.
+    fn meta(&self, number: VersionNo) -> Result<VersionMeta> {
+        let meta = self.store.version_meta(self.id(), number)?;
+        meta.ok_or_else(|| StoreError::Missing(format!("{} of {}", number, self.name())).into())
+    }
+
+    /// A version as the log shows it; of one whose record cannot be read, what else is known.
     pub fn log_entry(&self, number: VersionNo) -> Result<LogEntry> {
-        let (id, record) = self.version(number)?;
+        let meta = self.meta(number)?;
+        let (id, record) = match self.version(number) {
+            Ok(found) => found,
+            Err(error) => {
+                log::error!("the record of {number} of {}: {}", self.name(), chain(&error));
+                let id = self.store.version_id(self.id(), number).ok().flatten();
+                return Ok(LogEntry {
+                    version: number.to_string(),
+                    id: id.map_or_else(String::new, |id| id.to_hex()),
+                    snapshot: meta.snapshot.to_hex(),
+                    time: meta.time.to_string(),
+                    uid: 0,
+                    gid: 0,
+                    pid: 0,
+                    command: String::new(),
+                    message: None,
+                    restores: None,
+                    changes: 0,
+                    damaged: true,
+                });
+            }
+        };
         let restores = self.restores(&record)?;
         Ok(LogEntry {
             version: number.to_string(),
@@ -133,6 +167,7 @@ impl Dataset {
             message: record.message,
             restores: restores.map(|v| v.to_string()),
             changes: record.ops.len(),
+            damaged: false,
         })
     }
 

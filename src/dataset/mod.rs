@@ -5,6 +5,7 @@
 //! knows of handles, kernels or permissions.
 
 pub mod author;
+mod climb;
 mod cut;
 #[allow(clippy::module_inception)]
 mod dataset;

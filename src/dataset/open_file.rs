@@ -20,12 +20,16 @@ pub struct OpenFile {
     working: RwLock<WorkingFile>,
     size: AtomicU64,
     written_at: AtomicI64,
+    /// Bytes given to it that the tree does not have.
+    added: AtomicU64,
     /// Whether it was made or emptied by being opened, and nothing was written since.
     blank: AtomicBool,
     /// Thread that wrote last; 0 if none did, or only the kernel on somebody's behalf.
     writer: AtomicU32,
     /// Open handles that may be written through.
     writing_handles: AtomicU32,
+    /// Open handles that programs run from.
+    executing_handles: AtomicU32,
 }
 
 impl OpenFile {
@@ -36,15 +40,22 @@ impl OpenFile {
             working: RwLock::new(working),
             size,
             written_at: AtomicI64::new(NEVER),
+            added: AtomicU64::new(0),
             blank: AtomicBool::new(false),
             writer: AtomicU32::new(0),
             writing_handles: AtomicU32::new(0),
+            executing_handles: AtomicU32::new(0),
         }
     }
 
     /// Size in bytes.
     pub fn size(&self) -> u64 {
         self.size.load(Ordering::Acquire)
+    }
+
+    /// Bytes given to it that the tree does not have, those that were given again or taken away included.
+    pub fn added(&self) -> u64 {
+        self.added.load(Ordering::Acquire)
     }
 
     /// When it was last written to, if that is not yet part of the tree.
@@ -83,6 +94,21 @@ impl OpenFile {
     /// Whether some handle may be written through.
     pub fn is_being_written(&self) -> bool {
         self.writing_handles.load(Ordering::Acquire) > 0
+    }
+
+    /// Counts a handle that a program runs from.
+    pub fn begin_executing(&self) {
+        self.executing_handles.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Counts a handle of [`OpenFile::begin_executing`] as gone.
+    pub fn end_executing(&self) {
+        self.executing_handles.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether a program runs from it.
+    pub fn is_executing(&self) -> bool {
+        self.executing_handles.load(Ordering::Acquire) > 0
     }
 
     /// Lets a time of change that was set by request stand against earlier writes.
@@ -138,6 +164,16 @@ impl Edit<'_> {
         &mut self.working
     }
 
+    /// Notes that `bytes` are given to it.
+    pub fn note_added(&mut self, bytes: u64) {
+        self.file.added.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    /// Notes that the tree has all that was given to it.
+    pub fn forget_added(&mut self) {
+        self.file.added.store(0, Ordering::Release);
+    }
+
     /// Notes that the file was made, or emptied, by being opened.
     pub fn begin_blank(&mut self) {
         self.file.blank.store(true, Ordering::Release);
@@ -165,6 +201,7 @@ impl Edit<'_> {
     pub fn replace(&mut self, working: WorkingFile) {
         *self.working = working;
         self.file.forget_written_at();
+        self.forget_added();
     }
 }
 

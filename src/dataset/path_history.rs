@@ -29,7 +29,7 @@ impl Dataset {
     /// went, ascending; `None` if no version ever had such a path.
     pub fn path_versions(&self, path: &[Name]) -> Result<Option<Vec<VersionNo>>> {
         if path.is_empty() {
-            return Ok(Some((1..=self.newest().0).map(VersionNo).collect()));
+            return Ok(Some(self.versions_from(VersionNo(1))?));
         }
         let Some((named, mut candidates)) = self.ever_named(path)? else { return Ok(None) };
         let mut in_tree = BTreeSet::new();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use crate::model::{Body, DatasetId, DatasetName, DatasetRecord, Ino, Inode, Policy, Timestamp};
-use crate::store::{Objects, Store};
+use crate::store::{self, Objects, Store, error::chain};
 
 use super::author::Caller;
 use super::dataset::Dataset;
@@ -35,7 +35,18 @@ impl Repo {
     /// Opens the store at `path`, making one if there is none. `sync_always`: every change is durable
     /// when its call returns.
     pub fn open(path: &Path, sync_always: bool) -> Result<Repo> {
-        let store = Arc::new(Store::open_or_init(path)?);
+        let failed = match Repo::load(Store::open_or_init(path)?, sync_always) {
+            Err(Error::Store(error @ (store::Error::Index(_) | store::Error::Decode { .. }))) => error,
+            opened => return opened,
+        };
+        // Damage that was met only when the index was read.
+        log::error!("{}; rebuilding the index of {}", chain(&failed), path.display());
+        Store::rebuild_index(path)?;
+        Repo::load(Store::open(path)?, sync_always)
+    }
+
+    fn load(store: Store, sync_always: bool) -> Result<Repo> {
+        let store = Arc::new(store);
         let objects = Arc::new(Objects::new(store.clone()));
         let mut datasets = Datasets::default();
         for record in store.datasets()? {
@@ -129,7 +140,14 @@ impl Repo {
             batch.push(dataset.clone());
         }
         datasets.active.insert(name, dataset.clone());
+        drop(datasets);
+        self.make_durable()?;
         Ok(dataset)
+    }
+
+    /// With `sync=always`, nothing that returned is ever lost.
+    fn make_durable(&self) -> Result<()> {
+        if self.sync_always { Ok(self.store.sync()?) } else { Ok(()) }
     }
 
     /// Archives an empty dataset.
@@ -148,7 +166,8 @@ impl Repo {
         self.store.append_dataset(&record)?;
         datasets.active.remove(&record.name);
         datasets.archived.insert(record.id, record);
-        Ok(())
+        drop(datasets);
+        self.make_durable()
     }
 
     /// Renames a dataset to a name that is free.
@@ -165,7 +184,8 @@ impl Repo {
             *dataset.record.write() = record;
             datasets.active.insert(new_name, dataset);
         }
-        Ok(())
+        drop(datasets);
+        self.make_durable()
     }
 
     /// Begins a batch on all datasets and those made until [`Repo::end_batch`]; gives those there are.
@@ -206,8 +226,10 @@ impl Repo {
         if self.store.is_read_only() {
             return Ok(());
         }
-        self.datasets().iter().try_for_each(|dataset| dataset.seal())?;
-        Ok(self.store.sync()?)
+        // Where one cannot be sealed, the others are all the same.
+        let sealed = self.datasets().iter().map(|dataset| dataset.seal()).fold(Ok(()), Result::and);
+        self.store.sync()?;
+        sealed
     }
 }
 

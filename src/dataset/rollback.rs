@@ -1,13 +1,17 @@
 //! Rolling a dataset back: a new version that takes up an earlier one's tree, in constant time.
 
-use crate::model::{Timestamp, VersionNo, VersionRecord, View};
+use crate::model::{Ino, Timestamp, VersionNo, VersionRecord, View};
+use crate::store::error::chain;
 
 use super::author::Caller;
 use super::dataset::{Dataset, State};
 use super::error::{Error, Result};
+use super::frozen::Frozen;
 use super::history::common_past;
 use super::live::{Head, Invalid, Reopened};
 
+/// Entries read from the index at a time.
+const PAGE: usize = 1024;
 /// Most versions whose records are read to find out what a rollback changed; beyond, everything that
 /// is in memory counts as changed.
 const RECORDS_MAX: usize = 2_000;
@@ -56,7 +60,7 @@ impl Dataset {
     ) -> Result<(VersionNo, Vec<Reopened>)> {
         let head = &state.live.head;
         let number = head.number.next();
-        let snapshot = self.version(target)?.1.snapshot;
+        let snapshot = self.snapshot(target)?;
         let record = VersionRecord {
             dataset: self.id(),
             number,
@@ -90,7 +94,30 @@ impl Dataset {
         }
         let mut invalid = Invalid::default();
         for number in trees.iter().flat_map(|tree| tree.versions_after(common)) {
-            self.version(number)?.1.ops.into_iter().for_each(|op| invalid.add(op));
+            match self.version(number) {
+                Ok((_, record)) => record.ops.into_iter().for_each(|op| invalid.add(op)),
+                Err(error) => {
+                    log::warn!("what {number} of {} changed is not known: {}", self.name(), chain(&error));
+                    return self.all_names(state, &trees);
+                }
+            }
+        }
+        Ok(invalid)
+    }
+
+    /// All that is in memory and in the root directories of these trees: the kernel forgets what is below a
+    /// name with the name.
+    fn all_names(&self, state: &State, trees: &[Frozen]) -> Result<Invalid> {
+        let mut invalid = state.live.everything();
+        invalid.inodes.insert(Ino::ROOT);
+        for tree in trees {
+            let mut after = None;
+            loop {
+                let page = tree.entries(Ino::ROOT, after, PAGE)?;
+                let Some(&(last, _)) = page.last() else { break };
+                after = Some(last);
+                invalid.names.extend(page.into_iter().map(|(_, entry)| (Ino::ROOT, entry.name)));
+            }
         }
         Ok(invalid)
     }

@@ -14,6 +14,7 @@ mod replay;
 mod tests;
 
 use crate::model::{Body, Content, Ino, Name, Op, TreeHash, VersionId, VersionNo, VersionRecord};
+use crate::store::{Error as StoreError, error::chain};
 
 use super::dataset::Dataset;
 use super::error::{Error, Result};
@@ -23,6 +24,8 @@ use contents::Bad;
 pub use contents::Known;
 use replay::Replay;
 
+/// Version numbers read at a time.
+const PAGE: usize = 1024;
 /// Most findings about files of one dataset that are reported one by one.
 const REPORT_MAX: u64 = 10_000;
 
@@ -45,8 +48,9 @@ pub struct Finding {
 /// an error. Gives the number of versions.
 ///
 /// # Errors
-/// Only those of `report`: what cannot be read is a finding.
-pub fn verify_dataset<E>(
+/// Those of `report`, and where the index fails: that says nothing of the data. What cannot be read is a
+/// finding.
+pub fn verify_dataset<E: From<Error>>(
     dataset: &Dataset,
     known: Known<'_>,
     report: &mut dyn FnMut(Finding) -> Result<(), E>,
@@ -62,12 +66,10 @@ pub fn verify_dataset<E>(
         newest: dataset.frozen(newest),
         reported: 0,
     };
-    for number in 1..=newest.0 {
-        verifier.version(VersionNo(number))?;
-    }
+    let checked = verifier.versions(newest)?;
     verifier.pending()?;
     verifier.summary()?;
-    Ok(newest.0)
+    Ok(checked)
 }
 
 struct Verifier<'a, E> {
@@ -83,10 +85,71 @@ struct Verifier<'a, E> {
     reported: u64,
 }
 
-impl<E> Verifier<'_, E> {
+impl<E: From<Error>> Verifier<'_, E> {
+    /// Checks the versions there are, and that there are all; gives their number.
+    fn versions(&mut self, newest: VersionNo) -> Result<u64, E> {
+        let mut next = VersionNo(1);
+        let mut checked = 0;
+        while next <= newest {
+            let page = match self.dataset.store.version_numbers(self.dataset.id(), next, PAGE) {
+                Ok(page) => page,
+                Err(error @ StoreError::Index(_)) => return Err(Error::Store(error).into()),
+                Err(error) => {
+                    self.found(next, format!("the versions cannot be listed: {}", chain(&error)))?;
+                    break;
+                }
+            };
+            let page: Vec<VersionNo> = page.into_iter().filter(|number| *number <= newest).collect();
+            for &number in &page {
+                self.missing(next, number)?;
+                self.version(number)?;
+                checked += 1;
+                next = number.next();
+            }
+            if page.is_empty() {
+                self.missing(next, newest.next())?;
+                break;
+            }
+        }
+        self.index(newest)?;
+        Ok(checked)
+    }
+
+    /// Reports the versions from `first` to before `next` as lost, if there are any.
+    fn missing(&mut self, first: VersionNo, next: VersionNo) -> Result<(), E> {
+        if first == next {
+            return Ok(());
+        }
+        self.lost = true;
+        let last = VersionNo(next.0 - 1);
+        let what = match first == last {
+            true => "its record is lost; what it changed is not known".into(),
+            false => format!("the records of it to {last} are lost; what they changed is not known"),
+        };
+        self.found(first, what)
+    }
+
+    /// Checks that the index, which all is read by, has the tree that the records give.
+    fn index(&mut self, newest: VersionNo) -> Result<(), E> {
+        if newest == VersionNo::EMPTY || !self.dataset.lost().is_empty() {
+            return Ok(());
+        }
+        let snapshot = Replay::load(&self.newest).and_then(|mut tree| tree.snapshot());
+        let what = match (snapshot, self.replay.snapshot()) {
+            (Ok(indexed), Ok(recorded)) if indexed == recorded => return Ok(()),
+            (Err(error @ Error::Store(StoreError::Index(_))), _) => return Err(error.into()),
+            (Ok(indexed), _) => {
+                format!("the index has the tree {indexed}, which is not what the records give")
+            }
+            (Err(error), _) => format!("the index has not all of its tree: {}", chain(&error)),
+        };
+        self.found(newest, format!("{what} (`strata fsck` makes the index anew)"))
+    }
+
     fn version(&mut self, number: VersionNo) -> Result<(), E> {
         let (id, record) = match self.dataset.version(number) {
             Ok(found) => found,
+            Err(error @ Error::Store(StoreError::Index(_))) => return Err(error.into()),
             Err(error) => {
                 self.lost = true;
                 return self.found(number, format!("the record cannot be read: {}", chain(&error)));
@@ -98,6 +161,7 @@ impl<E> Verifier<'_, E> {
         self.previous = id;
         let wrong = match self.tree(number, &record) {
             Ok(wrong) => wrong,
+            Err(error @ Error::Store(StoreError::Index(_))) => return Err(error.into()),
             Err(error) => {
                 self.lost = true;
                 vec![format!("its tree cannot be read: {}", chain(&error))]
@@ -130,11 +194,13 @@ impl<E> Verifier<'_, E> {
             self.replay.apply(&record.ops);
         }
         let snapshot = self.replay.snapshot()?;
-        if snapshot != record.snapshot {
+        // What a lost record changed is missing here, and is reported for that.
+        if snapshot != record.snapshot && !self.dataset.frozen(number).is_patchy() {
             wrong.push(format!("its tree is {snapshot}, its record says {}", record.snapshot));
         }
         for (dir, hash) in &record.trees {
-            if self.replay.tree(*dir).is_some_and(|tree: TreeHash| tree != *hash) {
+            let differs = self.replay.tree(*dir).is_some_and(|tree: TreeHash| tree != *hash);
+            if differs && !self.dataset.frozen(number).is_patchy() {
                 wrong.push(format!("the hash of directory {} is not what its record says", dir.0));
             }
         }
@@ -177,6 +243,9 @@ impl<E> Verifier<'_, E> {
         content: &Content,
         bad: Bad,
     ) -> Result<(), E> {
+        if bad.index_failed {
+            return Err(Error::Store(StoreError::Index(bad.what)).into());
+        }
         self.reported += 1;
         if self.reported > REPORT_MAX {
             return Ok(());
@@ -200,12 +269,18 @@ impl<E> Verifier<'_, E> {
     /// Checks what no version holds yet.
     fn pending(&mut self) -> Result<(), E> {
         match self.dataset.store.pending(self.dataset.id()) {
-            Ok(pending) => pending.iter().try_for_each(|(_, ops)| self.contents(None, ops)),
-            Err(error) => {
-                let what = format!("changes that no version holds yet cannot be read: {}", chain(&error));
-                (self.report)(Finding { what, place: None, version: None, path: None, newest: None })
-            }
+            Ok(pending) => pending.iter().try_for_each(|(_, ops)| match ops {
+                Ok(ops) => self.contents(None, ops),
+                Err(error) => self.bad_pending(error),
+            }),
+            Err(error @ StoreError::Index(_)) => Err(Error::Store(error).into()),
+            Err(error) => self.bad_pending(&error),
         }
+    }
+
+    fn bad_pending(&mut self, error: &StoreError) -> Result<(), E> {
+        let what = format!("changes that no version holds yet cannot be read: {}", chain(error));
+        (self.report)(Finding { what, place: None, version: None, path: None, newest: None })
     }
 
     fn summary(&mut self) -> Result<(), E> {
@@ -221,14 +296,4 @@ impl<E> Verifier<'_, E> {
     fn found(&mut self, version: VersionNo, what: String) -> Result<(), E> {
         (self.report)(Finding { what, place: None, version: Some(version), path: None, newest: None })
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }

@@ -129,8 +129,8 @@ fn file_attr(node: NodeId, attr: &Attr) -> FileAttr {
     FileAttr {
         ino: INodeNo(node.0),
         size: attr.size,
-        // Never 0 for a file with bytes: copy programs take that for a hole and read nothing.
-        blocks: attr.size.div_ceil(512),
+        // Fewer than the size has where there are holes, and no fewer elsewhere: copy programs go by that.
+        blocks: attr.data.div_ceil(512),
         atime: attr.atime.into(),
         mtime: attr.mtime.into(),
         ctime: attr.ctime.into(),
@@ -172,9 +172,19 @@ fn reply_attr(what: &str, reply: ReplyAttr, node: NodeId, result: Result<(Attr, 
 
 fn time(time: TimeOrNow) -> Timestamp {
     match time {
-        TimeOrNow::SpecificTime(time) => time.into(),
+        TimeOrNow::SpecificTime(time) => match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(_) => time.into(),
+            Err(before) => before_epoch(before.duration()),
+        },
         TimeOrNow::Now => Timestamp::now(),
     }
+}
+
+/// A time before 1970, as fuser 0.18.0 gives it: with the seconds as they are to be counted back, but the
+/// nanoseconds as they are to be counted on from there.
+fn before_epoch(given: Duration) -> Timestamp {
+    let nanos = i128::from(given.subsec_nanos()) - i128::from(given.as_secs()) * 1_000_000_000;
+    Timestamp(i64::try_from(nanos).unwrap_or(i64::MIN))
 }
 
 fn node(ino: INodeNo) -> NodeId {
@@ -657,6 +667,7 @@ impl Filesystem for Adapter {
 const NOTHING: Attr = Attr {
     kind: Kind::File,
     size: 0,
+    data: 0,
     mode: 0,
     uid: 0,
     gid: 0,

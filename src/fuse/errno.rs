@@ -19,6 +19,7 @@ pub fn errno(error: &Error) -> i32 {
         Error::NotPermitted(_) => libc::EPERM,
         Error::CrossDataset(_) => libc::EXDEV,
         Error::Immutable(_) => libc::EROFS,
+        Error::Running => libc::ETXTBSY,
         Error::NoXattr => libc::ENODATA,
         // What ext4 says when an inode's attributes outgrow their room.
         Error::XattrTooLarge(_) => libc::ENOSPC,
@@ -26,6 +27,7 @@ pub fn errno(error: &Error) -> i32 {
         Error::TooLarge => libc::EFBIG,
         Error::Stale => libc::ESTALE,
         Error::NoDataset(_) | Error::NoVersion { .. } => libc::ENOENT,
+        Error::Lost(_) => libc::EIO,
         // "Name not unique": the one errno that says what is wrong.
         Error::Ambiguous { .. } => libc::ENOTUNIQ,
     }
@@ -35,9 +37,10 @@ fn store_errno(error: &store::Error) -> i32 {
     match error {
         store::Error::Io { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
         store::Error::NoSpace(_) => libc::ENOSPC,
-        store::Error::ReadOnly(_) => libc::EROFS,
+        store::Error::ReadOnly { .. } => libc::EROFS,
         store::Error::Corrupt(_)
         | store::Error::Decode { .. }
+        | store::Error::Damaged { .. }
         | store::Error::Missing(_)
         | store::Error::Index(_)
         | store::Error::NotAStore(_)

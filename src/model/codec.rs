@@ -6,6 +6,8 @@
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
+use super::check::Check;
+
 /// Longest encoded record, in bytes.
 pub const RECORD_MAX: usize = 1 << 30;
 
@@ -28,6 +30,14 @@ pub enum CodecError {
         /// How many bytes are left.
         extra: usize,
     },
+    /// The value makes no sense.
+    #[error("the {what} makes no sense: {why}")]
+    Nonsense {
+        /// What was wanted.
+        what: &'static str,
+        /// What makes no sense.
+        why: &'static str,
+    },
 }
 
 /// Encodes a value.
@@ -45,4 +55,14 @@ pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T
         0 => Ok(value),
         extra => Err(CodecError::Trailing { what, extra }),
     }
+}
+
+/// Decodes a value as [`decode`] does, and checks that it makes sense.
+pub fn decode_checked<T: DeserializeOwned + Check>(
+    what: &'static str,
+    bytes: &[u8],
+) -> Result<T, CodecError> {
+    let value: T = decode(what, bytes)?;
+    value.check().map_err(|why| CodecError::Nonsense { what, why })?;
+    Ok(value)
 }

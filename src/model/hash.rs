@@ -92,9 +92,12 @@ impl ChunkHash {
 }
 
 impl NodeHash {
+    /// The context in which manifest nodes are hashed.
+    pub const CONTEXT: &'static str = "stratafs 2026 manifest node";
+
     /// Hashes an encoded manifest node.
     pub fn of(encoded: &[u8]) -> Self {
-        Self(blake3::derive_key("stratafs 2026 manifest node", encoded))
+        Self(blake3::derive_key(Self::CONTEXT, encoded))
     }
 }
 
@@ -106,11 +109,14 @@ impl TreeHash {
 }
 
 impl VersionId {
+    /// The context in which version records are hashed.
+    pub const CONTEXT: &'static str = "stratafs 2026 version record";
+
     /// The id before the first version of a dataset.
     pub const ROOT: VersionId = VersionId([0; 32]);
 
     /// Hashes an encoded version record.
     pub fn of(encoded: &[u8]) -> Self {
-        Self(blake3::derive_key("stratafs 2026 version record", encoded))
+        Self(blake3::derive_key(Self::CONTEXT, encoded))
     }
 }

@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DatasetId(pub u32);
 
+impl DatasetId {
+    /// The last one there can be: node numbers have 23 bits for it.
+    pub const MAX: DatasetId = DatasetId((1 << 23) - 1);
+}
+
 /// An inode within a dataset, the same in all versions; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Ino(pub u64);
@@ -15,6 +20,8 @@ pub struct Ino(pub u64);
 impl Ino {
     /// The root directory of every dataset.
     pub const ROOT: Ino = Ino(1);
+    /// The last one there can be: node numbers have 40 bits for it.
+    pub const MAX: Ino = Ino((1 << 40) - 1);
 }
 
 /// A version's number within its dataset: 1, 2, … without gaps; 0 is the empty tree before v1.
@@ -24,6 +31,8 @@ pub struct VersionNo(pub u64);
 impl VersionNo {
     /// The empty tree every dataset starts from.
     pub const EMPTY: VersionNo = VersionNo(0);
+    /// The last one there can be.
+    pub const MAX: VersionNo = VersionNo((1 << 56) - 1);
 
     /// The number after this one.
     pub fn next(self) -> VersionNo {
@@ -84,6 +93,15 @@ impl View {
         self.spans.first().map_or(VersionNo::EMPTY, |s| s.last)
     }
 
+    /// The newest version of this view that is in one of these spans, which are ascending (0 if none is).
+    pub fn newest_of(&self, spans: &[Span]) -> VersionNo {
+        let newest_in = |span: &Span| {
+            let overlap = |own: &Span| (own.first.max(span.first), own.last.min(span.last));
+            self.spans.iter().map(overlap).find(|(first, last)| first <= last).map(|(_, last)| last)
+        };
+        spans.iter().rev().find_map(newest_in).unwrap_or(VersionNo::EMPTY)
+    }
+
     /// Whether entries written at `version` are part of this view.
     pub fn contains(&self, version: VersionNo) -> bool {
         self.spans.iter().any(|s| s.first <= version && version <= s.last)
@@ -110,6 +128,21 @@ mod tests {
         assert_eq!(view(5, &[(6, 3)]), [(1, 5)]);
         assert_eq!(view(6, &[(6, 3)]), [(6, 6), (1, 3)]);
         assert_eq!(view(7, &[(6, 3)]), [(6, 7), (1, 3)]);
+    }
+
+    #[test]
+    fn the_newest_version_of_a_view_in_spans_is_found() {
+        let newest = |n: u64, lost: &[(u64, u64)]| {
+            let spans: Vec<Span> =
+                lost.iter().map(|&(a, b)| Span { first: VersionNo(a), last: VersionNo(b) }).collect();
+            View::of(VersionNo(n), &[(VersionNo(6), VersionNo(3))]).newest_of(&spans).0
+        };
+        assert_eq!(newest(9, &[]), 0);
+        assert_eq!(newest(9, &[(4, 5)]), 0, "hidden by the rollback");
+        assert_eq!(newest(5, &[(4, 4)]), 4);
+        assert_eq!(newest(9, &[(2, 4)]), 3);
+        assert_eq!(newest(9, &[(1, 1), (2, 7)]), 7);
+        assert_eq!(newest(9, &[(1, 1), (12, 20)]), 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Nothing here does I/O. Constructors validate, so a value of these types is always well formed.
 
 pub mod at;
+pub mod check;
 pub mod codec;
 pub mod content;
 pub mod hash;
@@ -19,5 +20,5 @@ pub use hash::{ChunkHash, ContentId, NodeHash, TreeHash, VersionId};
 pub use ids::{DatasetId, Ino, Span, VersionNo, View};
 pub use inode::{Body, Dirent, Inode, Kind, Place};
 pub use name::{DatasetName, Name, NameKey};
-pub use record::{Author, DatasetRecord, Op, PendingRecord, Policy, VersionRecord};
+pub use record::{Author, DatasetRecord, Op, PendingRecord, Policy, SalvagedVersion, VersionRecord};
 pub use time::Timestamp;

@@ -53,6 +53,16 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// The directory in which this changes a name, if it does.
+    pub fn names_in(&self) -> Option<Ino> {
+        match self {
+            Op::Link { dir, .. } | Op::Unlink { dir, .. } => Some(*dir),
+            Op::Inode { .. } => None,
+        }
+    }
+}
+
 /// A version of a dataset. Its [`VersionId`] is the hash of its encoded bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionRecord {
@@ -76,6 +86,18 @@ pub struct VersionRecord {
     pub trees: Vec<(Ino, TreeHash)>,
     /// The changes against `base`: at most one for each name and each inode.
     pub ops: Vec<Op>,
+}
+
+/// A version whose own record was lost, as the index still had it: who made it and what was said of it
+/// is not known. Written by `strata fsck`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SalvagedVersion {
+    /// Its id, as far as the version after it or the index tells; it cannot be proven by hashing.
+    pub id: VersionId,
+    /// Pending records from this sequence on came after it.
+    pub pending_from: u64,
+    /// What the record said, but for author and message.
+    pub record: VersionRecord,
 }
 
 /// When versions are cut.

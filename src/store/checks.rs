@@ -19,9 +19,7 @@ impl Store {
     /// Refuses where nothing can be recorded: after a failed sync, or on a disk so full that not even a
     /// deletion finds room.
     pub fn check_writable(&self) -> Result<()> {
-        if self.is_read_only() {
-            return Err(Error::ReadOnly(self.path().to_owned()));
-        }
+        self.log.check_writable()?;
         self.check_free(|_| RECORD_ROOM)
     }
 
@@ -37,6 +35,14 @@ impl Store {
         let room = self.room()?;
         let wanted = bytes.saturating_add(reserve(room.total));
         if room.free < wanted { Err(Error::NoSpace(self.path().to_owned())) } else { Ok(()) }
+    }
+
+    /// Waits while the index has too much to take up.
+    pub(super) fn wait_for_index(&self) -> Result<()> {
+        self.index.wait_for_room().map_err(|error| match self.check_free(reserve) {
+            Err(full @ Error::NoSpace(_)) => full,
+            _ => error,
+        })
     }
 
     /// Refuses where less is free than `wanted` says for a disk of that size.

@@ -37,15 +37,28 @@ pub enum Error {
         /// The decoder's reason.
         source: CodecError,
     },
+    /// A file of the store is not what it should be, so that the store is not opened as it is.
+    #[error("damaged: {what}; {advice}")]
+    Damaged {
+        /// The file, and what is wrong with it.
+        what: String,
+        /// What the user can do.
+        advice: &'static str,
+    },
     /// Something the store should hold is not in it.
     #[error("{0} is missing from the store")]
     Missing(String),
     /// The index failed; it can be rebuilt.
     #[error("index failed: {0} (`strata fsck --rebuild-index` makes it anew)")]
     Index(String),
-    /// A sync failed before: nothing is written until the store is opened anew.
-    #[error("the store in {} is read-only since a sync to its disk failed", .0.display())]
-    ReadOnly(PathBuf),
+    /// Something happened after which nothing is written until the store is opened anew: what it was.
+    #[error("the store in {} takes no more writes until it is opened anew: {why}", path.display())]
+    ReadOnly {
+        /// The store.
+        path: PathBuf,
+        /// What happened.
+        why: String,
+    },
     /// The directory holds no store.
     #[error("{} is not a store: `strata init` makes one in an empty directory", .0.display())]
     NotAStore(PathBuf),
@@ -56,7 +69,8 @@ pub enum Error {
     #[error("refused: {0}")]
     Refused(String),
     /// The store was written by a later release.
-    #[error("the store in {} has format {found}, this release reads up to {supported}: use a newer strata", path.display())]
+    #[error("the store in {} has format {found}, this release reads up to {supported}: use a newer strata \
+             (or, where none ever had it, `strata fsck`)", path.display())]
     NewerFormat {
         /// The store.
         path: PathBuf,
@@ -73,6 +87,17 @@ pub enum Error {
         /// Who has it.
         pid: u32,
     },
+}
+
+/// An error and its causes, joined by colons.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
 }
 
 impl Error {

@@ -2,11 +2,11 @@
 
 use super::Store;
 use super::error::{Error, Result};
-use super::index::change::{VersionMeta, decode};
+use super::index::change::{VersionMeta, decode, decode_version};
 use super::index::keys;
 use super::pack::RecordKind;
 use super::recovery::last_version;
-use crate::model::{DatasetId, Timestamp, VersionId, VersionNo, VersionRecord, codec};
+use crate::model::{DatasetId, Span, Timestamp, VersionId, VersionNo, VersionRecord};
 
 /// Fewest digits of a hash that are looked up.
 pub const HASH_DIGITS_MIN: usize = 8;
@@ -34,7 +34,43 @@ pub struct HashMatch {
 impl Store {
     /// Number of a dataset's last version (0 where it has none).
     pub fn last_version(&self, ds: DatasetId) -> Result<VersionNo> {
-        last_version(&self.index, ds)
+        last_version(&*self.index, ds)
+    }
+
+    /// Numbers of a dataset's versions from `first` on, ascending, at most `limit`. Those whose records
+    /// were lost are left out.
+    pub fn version_numbers(&self, ds: DatasetId, first: VersionNo, limit: usize) -> Result<Vec<VersionNo>> {
+        let mut range = self.index.scan(&keys::versions(ds));
+        range.seek(keys::version(ds, first));
+        let mut found = Vec::new();
+        while found.len() < limit
+            && let Some((key, _)) = range.next_entry()?
+        {
+            let number =
+                keys::tail8(&key).ok_or_else(|| Error::Index("a version has no known form".into()))?;
+            found.push(VersionNo(number));
+        }
+        Ok(found)
+    }
+
+    /// The spans of a dataset's versions whose records are lost, ascending.
+    pub fn lost_versions(&self, ds: DatasetId) -> Result<Vec<Span>> {
+        let mut gaps = self.index.scan(&keys::gaps(ds));
+        let mut lost = Vec::new();
+        while let Some((key, value)) = gaps.next_entry()? {
+            let ends = keys::tail8(&key).zip(keys::tail8(&value));
+            let (mut first, last) = ends.ok_or_else(|| Error::Index("a gap has no known form".into()))?;
+            // Some may have been salvaged since.
+            while first <= last {
+                let next = self.version_numbers(ds, VersionNo(first), 1)?;
+                let next = next.first().map_or(last + 1, |n| n.0.min(last + 1));
+                if next > first {
+                    lost.push(Span { first: VersionNo(first), last: VersionNo(next - 1) });
+                }
+                first = next + 1;
+            }
+        }
+        Ok(lost)
     }
 
     /// What the index keeps of a version.
@@ -47,12 +83,24 @@ impl Store {
         let Some(meta) = self.version_meta(ds, number)? else { return Ok(None) };
         let what = || format!("record of {number} of dataset {}", ds.0);
         let (header, payload) = self.read_at(meta.record, what)?;
-        let record: VersionRecord = codec::decode("version record", &payload)
-            .map_err(|source| Error::Decode { what: what(), source })?;
-        if header.kind != RecordKind::Version || (record.dataset, record.number) != (ds, number) {
+        let (id, record) = decode_version(header.kind, header.hash, &payload, meta.record)?;
+        if (record.dataset, record.number) != (ds, number) {
             return Err(Error::Index(format!("the {} is not where it says", what())));
         }
-        Ok(Some((VersionId(header.hash), record)))
+        Ok(Some((id, record)))
+    }
+
+    /// A version's id, which is also in the header of its record where only the rest is damaged.
+    pub fn version_id(&self, ds: DatasetId, number: VersionNo) -> Result<Option<VersionId>> {
+        let error = match self.version(ds, number) {
+            Ok(found) => return Ok(found.map(|(id, _)| id)),
+            Err(error) => error,
+        };
+        let Some(meta) = self.version_meta(ds, number)? else { return Ok(None) };
+        match self.header_at(meta.record)? {
+            Some(header) if header.kind == RecordKind::Version => Ok(Some(VersionId(header.hash))),
+            _ => Err(error),
+        }
     }
 
     /// The newest version made at or before `time` (0 where there is none).
@@ -79,7 +127,7 @@ impl Store {
         let mut range = self.index.scan(&keys::rollbacks(ds));
         let mut all = Vec::new();
         while let Some((key, value)) = range.next_entry()? {
-            let numbers = keys::tail8(&key).zip(keys::tail8(&value));
+            let numbers = keys::tail8(&key).zip(keys::tail8(&value)).filter(|(version, base)| base < version);
             let (version, base) =
                 numbers.ok_or_else(|| Error::Index("a rollback has no known form".into()))?;
             all.push((VersionNo(version), VersionNo(base)));

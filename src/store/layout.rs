@@ -1,67 +1,33 @@
 //! The directory of a store: its identity, its lock, and whether it was last left in order.
 //!
 //! ```text
-//! strata.json  {"format":1,"id":"<32 hexadecimal digits>"}
+//! strata.json  which store this is (see `identity`)
 //! lock         locked while open; holds the pid of the process that has it
-//! open         there while open: the machine's boot id and the mount of the file system, removed by a
-//!              clean close
+//! open         while open, the machine's boot id and the mount of the file system; "closed" after a clean
+//!              close
 //! synced       how far the log is known to be durable (see `pack`)
 //! packs/       the log (see `pack`)
 //! index/       rebuilt from the packs where it is missing or in doubt (see `index`)
 //! scratch/     content of files being written; emptied on open
+//! damaged/     files as they were before `strata fsck` repaired them
 //! ```
 
-use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FlockOperation, StatxFlags, statx};
-use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
+use super::identity::{Identity, StoreId};
+use super::pack::SyncedNote;
+use super::plain;
 
-/// The format of stores written by this release, and the newest it reads.
-pub const FORMAT: u32 = 1;
-
-/// A store's identity: 128 random bits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct StoreId(pub [u8; 16]);
-
-impl fmt::Display for StoreId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
-    }
-}
-
-impl fmt::Debug for StoreId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StoreId({self})")
-    }
-}
-
-impl From<StoreId> for String {
-    fn from(id: StoreId) -> String {
-        id.to_string()
-    }
-}
-
-impl TryFrom<String> for StoreId {
-    type Error = String;
-    fn try_from(s: String) -> Result<StoreId, String> {
-        let digits = s.len() == 32 && s.bytes().all(|b| b.is_ascii_hexdigit());
-        let value = u128::from_str_radix(&s, 16).ok().filter(|_| digits);
-        value.map(|v| StoreId(v.to_be_bytes())).ok_or_else(|| format!("'{s}' is not a store id"))
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct Identity {
-    format: u32,
-    id: StoreId,
-}
+/// Most bytes of the small files.
+const SMALL: u64 = 4096;
+/// What the marker says of a store that was closed in order.
+const CLOSED: &str = "closed";
 
 /// Where the parts of a store are.
 #[derive(Clone, Debug)]
@@ -100,65 +66,81 @@ impl Layout {
         self.root.join("synced")
     }
 
-    fn identity(&self) -> PathBuf {
+    /// What says which store this is.
+    pub fn identity(&self) -> PathBuf {
         self.root.join("strata.json")
+    }
+
+    /// Directory of files as they were before they were repaired.
+    pub fn damaged(&self) -> PathBuf {
+        self.root.join("damaged")
     }
 
     fn marker(&self) -> PathBuf {
         self.root.join("open")
     }
 
-    /// Makes the directories and identity of a new store.
+    /// Makes the directories and identity of a new store. What an attempt left that was broken off, by a
+    /// failing disk or failing power, is taken up.
     ///
     /// # Errors
-    /// [`Error::NotEmpty`] where there is something in the directory already.
+    /// [`Error::NotEmpty`] where there is something else in the directory already.
     pub fn create(&self) -> Result<StoreId> {
-        make_dir(&self.root, true)?;
-        let mut entries = fs::read_dir(&self.root).map_err(|e| Error::io("list", &self.root, e))?;
-        if entries.next().is_some() {
-            return Err(Error::NotEmpty(self.root.clone()));
-        }
+        self.make_root()?;
+        self.check_unused()?;
+        let _lock = self.lock()?;
+        self.check_unused()?;
         for dir in [self.packs(), self.scratch()] {
-            make_dir(&dir, false)?;
+            make_dir(&dir, true)?;
         }
-        let id = random_id()?;
+        SyncedNote::create(&self.synced())?;
+        let id = StoreId::random()?;
         // The identity comes last: a directory with one is a whole store.
-        self.write_identity(id).map_err(|e| Error::io("write", &self.identity(), e))?;
+        Identity::new(id, Vec::new()).write(self)?;
         Ok(id)
     }
 
-    fn write_identity(&self, id: StoreId) -> io::Result<()> {
-        let text = serde_json::to_string(&Identity { format: FORMAT, id })?;
-        let temp = self.root.join("strata.json.new");
-        let mut file = private_file().create(true).truncate(true).open(&temp)?;
-        file.write_all(text.as_bytes())?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        fs::rename(&temp, self.identity())?;
-        sync_dir(&self.root)
+    /// Makes the store's directory, durably.
+    fn make_root(&self) -> Result<()> {
+        let missing = self.root.ancestors().take_while(|dir| !dir.exists()).count();
+        make_dir(&self.root, true)?;
+        for parent in self.root.ancestors().skip(1).take(missing.max(1)) {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            match sync_dir(parent) {
+                // Not ours to read. Whose it is made it durable long ago, if not our name in it.
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                    log::warn!("cannot sync {}: {e}", parent.display());
+                }
+                result => result.map_err(|e| Error::io("sync", parent, e))?,
+            }
+        }
+        Ok(())
     }
 
-    /// Reads the store's identity.
-    ///
-    /// # Errors
-    /// [`Error::NotAStore`] where there is none, [`Error::NewerFormat`] where it is too new.
-    pub fn read_identity(&self) -> Result<StoreId> {
-        let path = self.identity();
-        let text = fs::read(&path).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Error::NotAStore(self.root.clone()),
-            _ => Error::io("read", &path, e),
-        })?;
-        // The format is looked at first: a newer one may have other fields.
-        let value: serde_json::Value =
-            serde_json::from_slice(&text).map_err(|e| Error::Corrupt(format!("{}: {e}", path.display())))?;
-        let found = value.get("format").and_then(|f| f.as_u64()).unwrap_or(0);
-        if found > u64::from(FORMAT) {
-            let found = u32::try_from(found).unwrap_or(u32::MAX);
-            return Err(Error::NewerFormat { path: self.root.clone(), found, supported: FORMAT });
+    /// Whether there is nothing in the directory but what [`Layout::create`] puts there before the identity.
+    fn check_unused(&self) -> Result<()> {
+        let is_empty = |dir: &Path| fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+        let entries = fs::read_dir(&self.root).map_err(|e| Error::io("list", &self.root, e))?;
+        for entry in entries {
+            let entry = entry.map_err(|e| Error::io("list", &self.root, e))?;
+            let left_over = match entry.file_name().to_str() {
+                Some("lock" | "synced" | "strata.json.new") => true,
+                Some("packs" | "scratch") => is_empty(&entry.path()),
+                _ => false,
+            };
+            if !left_over {
+                return Err(Error::NotEmpty(self.root.clone()));
+            }
         }
-        let identity: Identity =
-            serde_json::from_value(value).map_err(|e| Error::Corrupt(format!("{}: {e}", path.display())))?;
-        Ok(identity.id)
+        Ok(())
+    }
+
+    /// Checks that the directories of the store are such, and its own.
+    pub fn check_dirs(&self) -> Result<()> {
+        for dir in [self.packs(), self.index(), self.scratch(), self.damaged()] {
+            plain::is_dir(&dir).map_err(|e| Error::io("use", &dir, e))?;
+        }
+        Ok(())
     }
 
     /// Takes the store for this process until the file is dropped.
@@ -168,13 +150,13 @@ impl Layout {
     pub fn lock(&self) -> Result<File> {
         let path = self.root.join("lock");
         let io = |e| Error::io("lock", &path, e);
-        let mut file = private_file().read(true).create(true).open(&path).map_err(io)?;
+        let mut file = plain::open(&path, private_file().read(true).create(true)).map_err(io)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut text = String::new();
-                file.read_to_string(&mut text).map_err(io)?;
-                let pid = text.trim().parse().unwrap_or(0);
+                let mut text = Vec::new();
+                (&file).take(SMALL).read_to_end(&mut text).map_err(io)?;
+                let pid = String::from_utf8_lossy(&text).trim().parse().unwrap_or(0);
                 return Err(Error::InUse { path: self.root.clone(), pid });
             }
             Err(e) => return Err(io(e.into())),
@@ -191,20 +173,27 @@ impl Layout {
         Ok(file)
     }
 
-    /// Marks the store as open, durably, and says how the last session ended.
-    pub fn begin_session(&self) -> Result<LastSession> {
+    /// How the last session ended.
+    pub fn last_session(&self) -> Result<LastSession> {
         let path = self.marker();
-        let uptime = self.uptime();
-        let last = match fs::read(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => LastSession::Closed,
-            Ok(text) if uptime.as_ref().is_some_and(|uptime| text == uptime.as_bytes()) => {
-                return Ok(LastSession::Killed);
-            }
-            Ok(_) => LastSession::PowerLoss,
-            Err(e) => return Err(Error::io("read", &path, e)),
-        };
+        match plain::read(&path, SMALL).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(LastSession::Closed),
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => Ok(LastSession::PowerLoss),
+            Err(e) => Err(Error::io("read", &path, e)),
+            Ok(text) if text.trim() == CLOSED => Ok(LastSession::Closed),
+            Ok(text) if self.uptime().as_deref() == Some(text.trim()) => Ok(LastSession::Killed),
+            Ok(_) => Ok(LastSession::PowerLoss),
+        }
+    }
+
+    /// Marks the store as open, durably, and says how the last session ended.
+    ///
+    /// # Errors
+    /// Where it cannot be marked, of which nothing may be written to it.
+    pub fn begin_session(&self) -> Result<LastSession> {
+        let last = self.last_session()?;
         if last == LastSession::Closed {
-            self.write_marker(uptime.as_deref().unwrap_or_default())?;
+            self.renew_session()?;
         }
         Ok(last)
     }
@@ -212,7 +201,7 @@ impl Layout {
     /// Notes the present boot and mount in the marker; to be called once an index that a power loss may
     /// have torn is done with.
     pub fn renew_session(&self) -> Result<()> {
-        self.write_marker(self.uptime().as_deref().unwrap_or_default())
+        self.write_marker(&self.uptime().unwrap_or_default(), true)
     }
 
     /// What stays the same for as long as the system's cache of the store's files does: the machine's boot,
@@ -220,30 +209,37 @@ impl Layout {
     /// back, has a new one of. `None` where that cannot be told.
     fn uptime(&self) -> Option<String> {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        Some(format!("{} {}\n", boot.trim_end(), mount_of(&self.root)?))
-    }
-
-    fn write_marker(&self, text: &str) -> Result<()> {
-        let path = self.marker();
-        let write = || {
-            let mut file = private_file().create(true).truncate(true).open(&path)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            sync_dir(&self.root)
-        };
-        write().map_err(|e| Error::io("write", &path, e))
+        Some(format!("{} {}", boot.trim(), mount_of(&self.root)?))
     }
 
     /// Marks the store as closed in order: all that was written is durable, the index too.
     pub fn end_session(&self) -> Result<()> {
+        self.write_marker(CLOSED, false)
+    }
+
+    /// Overwrites the marker. It is always as long, so that a full disk has room for it.
+    fn write_marker(&self, text: &str, durably: bool) -> Result<()> {
         let path = self.marker();
-        fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))
+        let write = || {
+            let file = plain::open(&path, private_file().create(true).truncate(false))?;
+            let text = format!("{text:<60}\n");
+            file.write_all_at(text.as_bytes(), 0)?;
+            file.set_len(text.len() as u64)?;
+            if durably {
+                file.sync_all()?;
+                sync_dir(&self.root)?;
+            }
+            Ok(())
+        };
+        write().map_err(|e| Error::io("write", &path, e))
     }
 
     /// Empties the scratch directory, making it if it is gone.
     pub fn clear_scratch(&self) -> Result<()> {
         let dir = self.scratch();
-        make_dir(&dir, true)?;
+        if !plain::is_dir(&dir).map_err(|e| Error::io("empty", &dir, e))? {
+            make_dir(&dir, false)?;
+        }
         let clear = || {
             for entry in fs::read_dir(&dir)? {
                 let entry = entry?;
@@ -288,6 +284,11 @@ pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Closes a directory to all but its owner.
+pub(super) fn make_private(dir: &Path) -> io::Result<()> {
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+}
+
 /// The number of the mount that `path` is on, which is never given out twice during a boot; from kernels
 /// before 6.8 one that can be.
 fn mount_of(path: &Path) -> Option<u64> {
@@ -296,14 +297,6 @@ fn mount_of(path: &Path) -> Option<u64> {
         let stat = statx(CWD, path, AtFlags::empty(), wanted).ok()?;
         (stat.stx_mask & wanted.bits() != 0).then_some(stat.stx_mnt_id)
     })
-}
-
-fn random_id() -> Result<StoreId> {
-    let path = Path::new("/dev/urandom");
-    let mut id = [0; 16];
-    let read = File::open(path).and_then(|mut f| f.read_exact(&mut id));
-    read.map_err(|e| Error::io("read", path, e))?;
-    Ok(StoreId(id))
 }
 
 #[cfg(test)]

@@ -11,16 +11,21 @@ mod checks;
 pub mod chunker;
 pub mod content;
 pub mod error;
+mod fsck;
 mod history;
+mod identity;
 mod index;
+mod intact;
 mod layout;
 pub mod manifest;
 mod media;
 pub mod objects;
 mod pack;
+mod plain;
 mod put;
 mod query;
 mod read;
+mod rebuild;
 mod recovery;
 pub mod scratch;
 mod space;
@@ -39,18 +44,22 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use self::identity::Identity;
 use self::index::{Followers, Index};
-use self::layout::{LastSession, Layout, sync_dir};
+use self::layout::{LastSession, Layout};
 use self::media::{Disk, Media};
-use self::pack::{Log, LogPos, Packs, SyncedNote};
-use self::recovery::{Recovered, Recovery};
+use self::pack::{Log, Packs, SyncedNote};
+use self::rebuild::Opening;
+use self::recovery::Recovered;
 
 pub use content::{b3sum, for_each_block, next_data, next_hole, read_at, sha256};
 pub use error::{Error, Result};
+pub use fsck::{FsckOptions, Outcome, Problem, fsck};
 pub use history::{HashKind, HashMatch};
+pub use identity::{FORMAT, StoreId};
+pub use index::catches_panics;
 pub use index::change::VersionMeta;
-pub use layout::{FORMAT, StoreId};
-pub use manifest::{Objects, content_id};
+pub use manifest::{Objects, content_id, data_size};
 pub use media::Room;
 pub use objects::{ObjectStore, ReadPart};
 pub use pack::{Payload, Pos, RecordHeader, RecordKind};
@@ -68,6 +77,8 @@ pub struct Store {
     heads: Mutex<put::Heads>,
     verified: read::Verified,
     plenty: checks::Plenty,
+    /// Packs that `strata fsck` has gone on without.
+    lost: Vec<u32>,
     /// Objects found damaged; put again, they are stored again.
     damaged: Mutex<HashSet<[u8; 32]>>,
     followers: Option<Followers>,
@@ -102,7 +113,7 @@ impl Store {
     /// [`Error::NotAStore`], [`Error::NewerFormat`], [`Error::InUse`]; [`Error::Io`] where the disk
     /// fails.
     pub fn open(dir: &Path) -> Result<Store> {
-        Store::open_on(dir, Arc::new(Disk), false)
+        Store::open_on(dir, Arc::new(Disk))
     }
 
     /// Opens the store in `dir`, making it first if the directory is missing or empty.
@@ -116,32 +127,65 @@ impl Store {
         }
     }
 
-    /// Rebuilds the index of the closed store in `dir` from its packs; the old one is kept aside.
+    /// Makes the index of the closed store in `dir` anew; the old one is kept aside. What else is wrong is
+    /// repaired, as by [`fsck`].
     pub fn rebuild_index(dir: &Path) -> Result<()> {
-        Store::open_on(dir, Arc::new(Disk), true)?.close()
+        let options = FsckOptions { rebuild_index: true, ..FsckOptions::default() };
+        let problem = &mut |problem: Problem| {
+            log::warn!("{}: {}: {}", problem.file, problem.what, problem.action);
+            Ok(())
+        };
+        fsck(dir, options, problem).map(drop)
     }
 
-    fn open_on(dir: &Path, media: Arc<dyn Media>, rebuild: bool) -> Result<Store> {
+    fn open_on(dir: &Path, media: Arc<dyn Media>) -> Result<Store> {
         let layout = Layout::new(dir);
-        let id = layout.read_identity()?;
+        let identity = Identity::read(&layout)?;
         let lock = layout.lock()?;
+        Store::open_locked(layout, identity, lock, media)
+    }
+
+    fn open_locked(layout: Layout, identity: Identity, lock: File, media: Arc<dyn Media>) -> Result<Store> {
+        let id = identity.id;
+        let packs = Arc::new(Packs::new(layout.packs(), id));
+        intact::check(&layout, &identity, &packs, layout.last_session()?)?;
         layout.clear_scratch()?;
-        if rebuild {
-            set_aside(&layout)?;
-        }
-        let session = layout.begin_session()?;
-        let packs = Arc::new(Packs::new(layout.packs()));
+        let (session, mut unmarked) = match layout.begin_session() {
+            Ok(last) => (last, None),
+            Err(e @ Error::NoSpace(_)) => (LastSession::Closed, Some(e.to_string())),
+            Err(e) => return Err(e),
+        };
         let (note, synced) = SyncedNote::open(&layout.synced())?;
-        let end = recovery::prepare(&layout, id, &packs, &*media, synced)?;
-        let (index, recovered) = open_index(&layout, id, &packs, session, synced, end)?;
-        if session == LastSession::PowerLoss {
-            layout.renew_session()?;
+        let durable = synced.unwrap_or_default();
+        let prepare = |cached| recovery::prepare(&layout, id, &packs, &*media, durable, cached);
+        let end = match prepare(session == LastSession::Killed) {
+            Err(e @ Error::NoSpace(_)) => {
+                unmarked = Some(e.to_string());
+                prepare(false)?
+            }
+            end => end?,
+        };
+        let opening = Opening { layout: &layout, id, packs: &packs, session, synced, end };
+        let (index, recovered) = if unmarked.is_some() { opening.in_memory() } else { opening.index() }?;
+        if session == LastSession::PowerLoss
+            && let Err(e) = layout.renew_session()
+        {
+            // Opened after the next crash, it would be looked at as after a power loss: slower, not worse.
+            log::warn!("{e}");
         }
         let Recovered { tail, sealed_bytes, damaged } = recovered;
         let log = Arc::new(Log::new(layout.clone(), id, packs.clone(), media, note, tail, sealed_bytes));
         let index = Arc::new(index);
-        let followers =
-            Followers::start(&log, &index).map_err(|e| Error::io("start a thread for", dir, e))?;
+        let followers = match unmarked {
+            Some(why) => {
+                log.fail(&why);
+                None
+            }
+            None => {
+                let started = Followers::start(&log, &index);
+                Some(started.map_err(|e| Error::io("start a thread for", layout.root(), e))?)
+            }
+        };
         Ok(Store {
             layout,
             id,
@@ -151,8 +195,9 @@ impl Store {
             heads: Mutex::default(),
             verified: read::Verified::default(),
             plenty: checks::Plenty::default(),
+            lost: identity.lost,
             damaged: Mutex::new(damaged),
-            followers: Some(followers),
+            followers,
             _lock: lock,
         })
     }
@@ -180,9 +225,15 @@ impl Store {
         self.log.sync().map(drop)
     }
 
-    /// Whether a sync failed, so that nothing more is written.
+    /// Whether nothing more is written.
     pub fn is_read_only(&self) -> bool {
-        self.log.is_read_only()
+        self.read_only().is_some()
+    }
+
+    /// Why nothing more is written, if so: after a failed sync, and where the disk was too full for a store
+    /// to be opened otherwise.
+    pub fn read_only(&self) -> Option<&str> {
+        self.log.read_only()
     }
 
     /// The store's sizes.
@@ -220,64 +271,6 @@ impl Drop for Store {
             log::error!("closing the store in {}: {e}", self.layout.root().display());
         }
     }
-}
-
-/// Opens the index and brings it up to the log; one that fails is put aside and rebuilt.
-fn open_index(
-    layout: &Layout,
-    id: StoreId,
-    packs: &Packs,
-    session: LastSession,
-    synced: LogPos,
-    end: LogPos,
-) -> Result<(Index, Recovered)> {
-    let power_loss = session == LastSession::PowerLoss;
-    let attempt = |index: Index, from: LogPos| -> Result<(Index, Recovered)> {
-        if from > end {
-            return Err(Error::Index("it knows more than the packs hold".into()));
-        }
-        let trusted = if power_loss { synced } else { LogPos(u64::MAX) };
-        let recovered = Recovery::new(layout, id, packs, &index, trusted).run(from)?;
-        Ok((index, recovered))
-    };
-    if power_loss && layout.index().exists() {
-        // sled may have lost any part of its files without noticing.
-        log::warn!(
-            "the machine or its disk went down with {} open: rebuilding its index",
-            layout.root().display()
-        );
-        remove_dir(&layout.index())?;
-    }
-    let is_new = !layout.index().exists();
-    match Index::open(&layout.index(), id).and_then(|(index, from)| attempt(index, from)) {
-        Err(e @ (Error::Index(_) | Error::Decode { .. })) if !is_new => {
-            log::error!("{e}; rebuilding the index of {}", layout.root().display());
-            set_aside(layout)?;
-            Index::open(&layout.index(), id).and_then(|(index, from)| attempt(index, from))
-        }
-        result => result,
-    }
-}
-
-/// Moves the index to `index.bad-<n>`, removing older ones.
-fn set_aside(layout: &Layout) -> Result<()> {
-    let (root, index) = (layout.root(), layout.index());
-    if !index.exists() {
-        return Ok(());
-    }
-    let names = fs::read_dir(root).map_err(|e| Error::io("list", root, e))?;
-    let number = |name: &str| name.strip_prefix("index.bad-")?.parse::<u32>().ok();
-    let old: Vec<u32> =
-        names.filter_map(|e| e.ok()).filter_map(|e| number(e.file_name().to_str()?)).collect();
-    let aside = |n: u32| root.join(format!("index.bad-{n}"));
-    let next = old.iter().max().map_or(1, |n| n.saturating_add(1));
-    fs::rename(&index, aside(next)).map_err(|e| Error::io("move aside", &index, e))?;
-    sync_dir(root).map_err(|e| Error::io("sync", root, e))?;
-    old.into_iter().try_for_each(|n| remove_dir(&aside(n)))
-}
-
-fn remove_dir(path: &Path) -> Result<()> {
-    fs::remove_dir_all(path).map_err(|e| Error::io("remove", path, e))
 }
 
 /// Bytes of the files in a directory, as far as they can be seen.

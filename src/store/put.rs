@@ -4,15 +4,15 @@ use std::collections::{HashMap, HashSet};
 
 use super::Store;
 use super::error::{Error, Result};
-use super::index::change::{dataset_change, object_change, pending_change, version_changes};
+use super::index::change::{dataset_change, object_change, pending_changes, version_changes};
 use super::objects::{ObjectStore, ReadPart};
 use super::pack::{NewRecord, RecordKind};
 use super::recovery::last_version;
 use super::space::Claim;
 use crate::model::content::CHUNK_MAX;
 use crate::model::{
-    ChunkHash, ChunkRef, DatasetId, DatasetRecord, NodeHash, PendingRecord, VersionId, VersionNo,
-    VersionRecord, codec,
+    ChunkHash, ChunkRef, DatasetId, DatasetRecord, NodeHash, PendingRecord, SalvagedVersion, VersionId,
+    VersionNo, VersionRecord, codec,
 };
 
 /// Bytes of chunks appended at once: others get their turn in between.
@@ -74,7 +74,7 @@ impl Store {
     }
 
     fn put_objects(&self, claim: Claim, records: &[NewRecord<'_>]) -> Result<()> {
-        self.index.wait_for_room()?;
+        self.wait_for_index()?;
         self.log.append(claim, records, |placed, end| {
             let changes = records.iter().zip(placed).map(|(r, pos)| object_change(&r.hash, *pos));
             self.index.publish(changes, end);
@@ -91,7 +91,7 @@ impl Store {
     /// # Errors
     /// [`Error::Refused`] where it does not follow the dataset's last version.
     pub fn append_version(&self, record: &VersionRecord) -> Result<VersionId> {
-        self.index.wait_for_room()?;
+        self.wait_for_index()?;
         let mut heads = self.heads.lock();
         let (last, last_id) = match heads.get(&record.dataset) {
             Some(head) => *head,
@@ -107,19 +107,33 @@ impl Store {
         let id = VersionId::of(&payload);
         let new = NewRecord { kind: RecordKind::Version, hash: id.0, payload: &payload };
         self.log.append(Claim::Record, &[new], |placed, end| {
-            let changes = placed.iter().flat_map(|pos| version_changes(id, record, *pos));
+            let changes = placed.iter().flat_map(|pos| version_changes(id, record, *pos, u64::MAX));
             self.index.publish(changes, end);
         })?;
         heads.insert(record.dataset, (record.number, id));
         Ok(id)
     }
 
+    /// Appends a version whose own record was lost.
+    pub(super) fn append_salvaged(&self, salvaged: &SalvagedVersion) -> Result<()> {
+        let payload = codec::encode(salvaged);
+        let hash = RecordKind::Salvaged.hash(&payload);
+        let new = NewRecord { kind: RecordKind::Salvaged, hash, payload: &payload };
+        self.index.wait_for_room()?;
+        self.log.append(Claim::Record, &[new], |placed, end| {
+            let (id, record, from) = (salvaged.id, &salvaged.record, salvaged.pending_from);
+            let changes = placed.iter().flat_map(|pos| version_changes(id, record, *pos, from));
+            self.index.publish(changes, end);
+        })?;
+        Ok(())
+    }
+
     fn load_head(&self, ds: DatasetId) -> Result<(VersionNo, VersionId)> {
-        match last_version(&self.index, ds)? {
+        match last_version(&*self.index, ds)? {
             VersionNo::EMPTY => Ok((VersionNo::EMPTY, VersionId::ROOT)),
             last => {
-                let found = self.version(ds, last)?;
-                let (id, _) = found.ok_or_else(|| Error::Missing(format!("{last} of dataset {}", ds.0)))?;
+                let found = self.version_id(ds, last)?;
+                let id = found.ok_or_else(|| Error::Missing(format!("{last} of dataset {}", ds.0)))?;
                 Ok((last, id))
             }
         }
@@ -130,7 +144,7 @@ impl Store {
         let payload = codec::encode(record);
         let hash = RecordKind::Dataset.hash(&payload);
         let new = NewRecord { kind: RecordKind::Dataset, hash, payload: &payload };
-        self.index.wait_for_room()?;
+        self.wait_for_index()?;
         self.log.append(Claim::Record, &[new], |_, end| self.index.publish([dataset_change(record)], end))?;
         Ok(())
     }
@@ -140,9 +154,9 @@ impl Store {
         let payload = codec::encode(record);
         let hash = RecordKind::Pending.hash(&payload);
         let new = NewRecord { kind: RecordKind::Pending, hash, payload: &payload };
-        self.index.wait_for_room()?;
+        self.wait_for_index()?;
         self.log.append(Claim::Record, &[new], |placed, end| {
-            self.index.publish(placed.iter().map(|pos| pending_change(record, *pos)), end);
+            self.index.publish(placed.iter().flat_map(|pos| pending_changes(record, *pos)), end);
         })?;
         Ok(())
     }

@@ -5,15 +5,18 @@
 
 use super::Store;
 use super::error::{Error, Result};
-use super::index::change::{StoredInode, decode, decode_inode, decode_pos};
+use super::index::change::{StoredInode, decode_checked, decode_inode, decode_pos, decode_version};
 use super::index::keys::{self, Key};
+use super::pack::Pos;
 use crate::model::{
-    DatasetId, DatasetRecord, Dirent, Ino, Inode, NameKey, Op, PendingRecord, TreeHash, VersionNo,
-    VersionRecord, View, codec,
+    DatasetId, DatasetRecord, Dirent, Ino, Inode, NameKey, Op, PendingRecord, TreeHash, VersionNo, View,
+    codec,
 };
 
 /// After as many versions of a name in a row the next name is sought rather than walked to.
 const WALK_MAX: usize = 8;
+/// Length of a pending record's key.
+const PENDING_KEY: usize = 13;
 /// Length of a directory entry's key, and where in it the name's part is.
 const ENTRY_KEY: usize = 37;
 const ENTRY_NAME: std::ops::Range<usize> = 13..29;
@@ -47,7 +50,7 @@ impl Store {
         let mut range = self.index.scan(&keys::datasets());
         let mut all = Vec::new();
         while let Some((_, value)) = range.next_entry()? {
-            all.push(decode("dataset record", &value)?);
+            all.push(decode_checked("dataset record", &value)?);
         }
         Ok(all)
     }
@@ -55,7 +58,10 @@ impl Store {
     /// The entry of a name in a directory, as the view sees it.
     pub fn entry(&self, ds: DatasetId, dir: Ino, name: NameKey, view: &View) -> Result<Option<Dirent>> {
         let found = self.newest_visible(&keys::entry(ds, dir, name), view)?;
-        found.filter(|(_, value)| !value.is_empty()).map(|(_, value)| decode("entry", &value)).transpose()
+        found
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(_, value)| decode_checked("entry", &value))
+            .transpose()
     }
 
     /// Up to `limit` entries of a directory after the name `after`, in the order of their keys.
@@ -92,7 +98,7 @@ impl Store {
                 bound = match sight(view, version) {
                     Sight::Visible => {
                         if !value.is_empty() {
-                            found.push((this, decode("entry", &value)?));
+                            found.push((this, decode_checked("entry", &value)?));
                         }
                         None
                     }
@@ -150,7 +156,7 @@ impl Store {
         let found = self.versions_of(keys::entry(ds, dir, name), newest, limit)?;
         let dirent = |value: Box<[u8]>| match &*value {
             [] => Ok(None),
-            value => decode("entry", value).map(Some),
+            value => decode_checked("entry", value).map(Some),
         };
         found.into_iter().map(|(v, value)| Ok((v, dirent(value)?))).collect()
     }
@@ -164,9 +170,9 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<(VersionNo, TreeHash)>> {
         if dir == Ino::ROOT {
-            let newest = newest.min(self.last_version(ds)?);
-            let numbers = (1..=newest.0).rev().take(limit).map(VersionNo);
+            let numbers = self.version_numbers(ds, VersionNo(1), usize::MAX)?.into_iter().rev();
             let meta = |v| Ok(self.version_meta(ds, v)?.map(|meta| (v, meta.snapshot)));
+            let numbers = numbers.filter(|number| *number <= newest).take(limit);
             return numbers.filter_map(|v| meta(v).transpose()).collect();
         }
         let found = self.versions_of(keys::tree(ds, dir), newest, limit)?;
@@ -178,26 +184,33 @@ impl Store {
         let last = self.index.last(&keys::inodes(ds))?;
         let stored = last.and_then(|key| keys::tail8(key.get(..13)?)).unwrap_or(0);
         let pending = self.pending(ds)?;
-        let inos = pending.iter().flat_map(|(_, ops)| ops).map(|op| match op {
+        let inos = pending.iter().filter_map(|(_, ops)| ops.as_ref().ok()).flatten().map(|op| match op {
             Op::Link { ino, .. } | Op::Inode { ino, .. } => ino.0,
             Op::Unlink { .. } => 0,
         });
         Ok(Ino(inos.fold(stored, u64::max)))
     }
 
-    /// The dataset's changes that no version holds yet, by sequence.
-    pub fn pending(&self, ds: DatasetId) -> Result<Vec<(u64, Vec<Op>)>> {
+    /// The dataset's changes that no version holds yet, by sequence; for each record by itself, why it
+    /// cannot be read.
+    pub fn pending(&self, ds: DatasetId) -> Result<Vec<(u64, Result<Vec<Op>>)>> {
         let mut all = Vec::new();
         for key in self.index.pending(keys::pendings(ds)) {
             // A version may have taken it up since.
             let Some(value) = self.index.get(&key)? else { continue };
-            let what = || format!("pending record of dataset {}", ds.0);
-            let (_, payload) = self.read_at(decode_pos(&value)?, what)?;
-            let record: PendingRecord = codec::decode("pending record", &payload)
-                .map_err(|source| Error::Decode { what: what(), source })?;
-            all.push((record.sequence, record.ops));
+            let sequence = keys::tail8(&key).filter(|_| key.len() == PENDING_KEY);
+            let sequence = sequence.ok_or_else(|| Error::Index("a key has no known form".into()))?;
+            all.push((sequence, decode_pos(&value).and_then(|pos| self.pending_at(ds, pos))));
         }
         Ok(all)
+    }
+
+    fn pending_at(&self, ds: DatasetId, pos: Pos) -> Result<Vec<Op>> {
+        let what = || format!("pending record of dataset {}", ds.0);
+        let (_, payload) = self.read_at(pos, what)?;
+        let record: PendingRecord = codec::decode_checked("pending record", &payload)
+            .map_err(|source| Error::Decode { what: what(), source })?;
+        Ok(record.ops)
     }
 
     /// The newest value of the keys that start with `prefix` that the view sees.
@@ -241,9 +254,8 @@ impl Store {
             StoredInode::InRecord(pos, op) => (pos, op),
         };
         let what = || "version record".to_owned();
-        let (_, payload) = self.read_at(pos, what)?;
-        let mut record: VersionRecord = codec::decode("version record", &payload)
-            .map_err(|source| Error::Decode { what: what(), source })?;
+        let (header, payload) = self.read_at(pos, what)?;
+        let (_, mut record) = decode_version(header.kind, header.hash, &payload, pos)?;
         if op < record.ops.len()
             && let Op::Inode { inode, .. } = record.ops.swap_remove(op)
         {

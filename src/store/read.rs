@@ -178,6 +178,17 @@ impl Store {
         }
     }
 
+    /// The header of the record whose payload lies at `pos`, if it is intact.
+    pub(super) fn header_at(&self, pos: Pos) -> Result<Option<RecordHeader>> {
+        let offset = pos.offset.saturating_sub(RECORD_HEADER);
+        let mut bytes = [0; RECORD_HEADER as usize];
+        match self.packs.file(pos.pack)?.read_exact_at(&mut bytes, u64::from(offset)) {
+            Ok(()) => Ok(RecordHeader::decode(&bytes, Place { store: self.id, pack: pos.pack, offset })),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(e) => Err(Error::io("read", &self.packs.path(pos.pack), e)),
+        }
+    }
+
     /// Where a chunk or manifest node lies.
     pub(super) fn object_pos(&self, hash: &[u8; 32]) -> Result<Option<Pos>> {
         self.index.get(&keys::object(hash))?.map(|value| decode_pos(&value)).transpose()

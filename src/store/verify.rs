@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use super::Store;
-use super::error::{Error, Result};
+use super::error::{Error, Result, chain};
+use super::index::change::LogRecord;
 use super::pack::{
     FooterEntry, PACK_HEADER, Payload, Pos, RECORD_HEADER, RecordHeader, RecordKind, Scanner, Step,
     decode_pack_header, read_footer,
@@ -29,8 +30,10 @@ pub enum DamageKind {
     Payload(RecordKind),
     /// The pack should be sealed, and its footer is missing, damaged or lists other records.
     Footer,
-    /// The whole pack is missing or unreadable.
+    /// The whole pack is missing, unreadable, or another one.
     Pack,
+    /// A record is what was stored, and makes no sense.
+    Nonsense(RecordKind),
 }
 
 /// A damaged place.
@@ -97,7 +100,7 @@ impl Store {
         let end = self.log.end();
         let mut expected = None;
         for pack in self.packs.numbers()?.into_iter().filter(|&n| n <= end.pack()) {
-            for missing in expected.unwrap_or(pack)..pack {
+            for missing in (expected.unwrap_or(pack)..pack).filter(|n| !self.lost.contains(n)) {
                 verdict.damages.push(Damage { pack: missing, offset: 0, kind: DamageKind::Pack, hash: None });
             }
             expected = pack.checked_add(1);
@@ -108,7 +111,7 @@ impl Store {
                 Ok(ControlFlow::Continue(())) => {}
                 Ok(ControlFlow::Break(())) => return Ok(verdict),
                 Err(e) => {
-                    log::error!("{e}");
+                    log::error!("{}", chain(&e));
                     verdict.damages.push(Damage { pack, offset: 0, kind: DamageKind::Pack, hash: None });
                 }
             }
@@ -146,8 +149,15 @@ impl Store {
                 Some(Step::Gap { offset, bytes }) => damage(offset, DamageKind::NoRecord(bytes), None),
                 Some(Step::Record { header, pos, payload }) => {
                     let offset = pos.offset - RECORD_HEADER;
-                    if payload == Payload::Bad {
-                        damage(u64::from(offset), DamageKind::Payload(header.kind), Some(header.hash));
+                    let kind = match payload {
+                        Payload::Bad => Some(DamageKind::Payload(header.kind)),
+                        Payload::Intact(bytes) => LogRecord::decode(header.kind, header.hash, bytes, pos)
+                            .is_err()
+                            .then_some(DamageKind::Nonsense(header.kind)),
+                        Payload::Skipped => None,
+                    };
+                    if let Some(kind) = kind {
+                        damage(u64::from(offset), kind, Some(header.hash));
                     }
                     if header.kind != RecordKind::Footer {
                         found.push(FooterEntry { offset, header });

@@ -7,7 +7,7 @@
 use crate::dataset::{Attr, Error, Result};
 use crate::model::{Dirent, Ino, Kind, Name, NameKey, VersionNo};
 
-use super::fs::{Entry, FileSystem, Lifetime};
+use super::fs::{Entry, FileSystem, Lifetime, unknown};
 use super::handles::Handle;
 use super::nodes::{Node, NodeId};
 use super::special::LOG_NAME;
@@ -41,12 +41,12 @@ impl FileSystem {
             }
             Node::History(id, dir) => {
                 let dataset = self.dataset(id)?;
-                dataset.seal()?;
+                dataset.seal_to_look()?;
                 Handle::Versions(self.history_versions(&dataset, dir)?)
             }
             Node::File(id, path) => {
                 let dataset = self.dataset(id)?;
-                dataset.seal()?;
+                dataset.seal_to_look()?;
                 Handle::Versions(self.file_versions(&dataset, &path)?)
             }
             _ => Handle::Dir,
@@ -120,11 +120,13 @@ impl Lister<'_> {
         Ok((self.each)(ListEntry { name, position, entry: momentary(id, attr) }))
     }
 
-    fn give(&mut self, name: &Name, position: u64, node: Node) -> Result<bool> {
+    fn give(&mut self, name: &Name, kind: Kind, position: u64, node: Node) -> Result<bool> {
         // Something that went away between being listed and being looked up is left out.
-        let entry = match self.fs.entry(node) {
+        let entry = match self.fs.entry(node.clone()) {
             Ok(entry) => entry,
             Err(Error::Stale | Error::NotFound(_)) => return Ok(true),
+            // What is damaged is listed, and the error is that of who looks at it.
+            Err(error) if error.is_damage() => momentary(self.fs.number(node), unknown(kind)),
             Err(error) => return Err(error),
         };
         let node = entry.node;
@@ -139,7 +141,7 @@ impl Lister<'_> {
         for (i, dataset) in self.fs.repo.datasets().iter().enumerate() {
             let at = FIRST + i as u64;
             let name = Name::new(dataset.name().as_str().as_bytes())?;
-            if at > position && !self.give(&name, at, Node::Live(dataset.id(), Ino::ROOT))? {
+            if at > position && !self.give(&name, Kind::Dir, at, Node::Live(dataset.id(), Ino::ROOT))? {
                 break;
             }
         }
@@ -154,7 +156,7 @@ impl Lister<'_> {
             let done = slots.len() < BATCH;
             for slot in slots {
                 position = slot.key.position();
-                if !self.give(&slot.name, position, Node::Live(id, slot.ino))? {
+                if !self.give(&slot.name, slot.kind, position, Node::Live(id, slot.ino))? {
                     return Ok(());
                 }
             }
@@ -173,7 +175,7 @@ impl Lister<'_> {
             for (key, entry) in entries {
                 position = key.position();
                 let node = self.fs.frozen_node(id, &tree, &entry)?;
-                if !self.give(&entry.name, position, node)? {
+                if !self.give(&entry.name, entry.kind, position, node)? {
                     return Ok(());
                 }
             }
@@ -188,16 +190,18 @@ impl Lister<'_> {
         for (i, version) in versions.iter().enumerate().skip(first as usize) {
             let at = FIRST + i as u64;
             let name = Name::new(version.to_string().as_bytes())?;
+            let mut kind = Kind::Symlink;
             let target = match node {
                 Node::History(id, _) => Node::HistoryLink(*id, *version),
                 Node::File(id, path) => {
                     let tree = self.fs.dataset(*id)?.frozen(*version);
-                    let Some((ino, kind)) = tree.walk(path)? else { continue };
+                    let Some((ino, found)) = tree.walk(path)? else { continue };
+                    kind = found;
                     self.fs.frozen_node(*id, &tree, &Dirent { name: name.clone(), ino, kind })?
                 }
                 _ => return Err(Error::Stale),
             };
-            if !self.give(&name, at, target)? {
+            if !self.give(&name, kind, at, target)? {
                 return Ok(());
             }
         }

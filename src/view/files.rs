@@ -6,7 +6,7 @@ use crate::dataset::{Caller, Dataset, Error, NewInode, OpenFile, Result};
 use crate::model::{Body, Content, Ino, Kind};
 use crate::store::{next_data, next_hole, read_at};
 
-use super::fs::{Entry, FileSystem, not_found};
+use super::fs::{Entry, FileSystem, lost, not_found};
 use super::handles::Handle;
 use super::nodes::{Node, NodeId};
 
@@ -30,6 +30,9 @@ pub enum SeekTo {
     Hole,
 }
 
+/// In the flags of open: the kernel opens the file to run it, for as long as it runs.
+const FMODE_EXEC: i32 = 0x20;
+
 impl FileSystem {
     /// Opens a file; `flags` as in open(2), `O_CREAT` and `O_EXCL` being done with.
     pub fn open(&self, by: Caller, id: NodeId, flags: i32) -> Result<Opened> {
@@ -50,6 +53,7 @@ impl FileSystem {
                 let fh = self.handles.insert(Handle::Frozen(content.clone()));
                 Ok(Opened { fh, quiet_close: true, generated: false })
             }
+            Node::Lost(_, version, ..) => Err(lost(version)),
             Node::HistoryLog(id, dir) => {
                 let fh = self.handles.insert(Handle::Text(self.log_text(id, dir)?));
                 Ok(Opened { fh, quiet_close: true, generated: true })
@@ -67,28 +71,30 @@ impl FileSystem {
         created: bool,
     ) -> Result<Opened> {
         let writable = flags & libc::O_ACCMODE != libc::O_RDONLY;
-        let flushes = writable || created || flags & libc::O_TRUNC != 0;
         let Some(file) = dataset.open(ino)? else {
             dataset.close(ino);
             return Err(Error::Invalid("not a file".into()));
         };
+        let (empties, executes) = (flags & libc::O_TRUNC != 0, flags & FMODE_EXEC != 0);
+        let flushes = writable || created || empties;
+        if empties && !writable && file.is_executing() {
+            // The kernel refuses this only once it is done; opening for writing, it refuses before.
+            dataset.close(ino);
+            return Err(Error::Running);
+        }
         if flushes {
             file.begin_writing();
         }
-        if flags & libc::O_TRUNC != 0 {
-            let mut edit = file.edit();
-            let truncated = edit.write().truncate(dataset.objects(), 0);
-            edit.begin_blank();
-            drop(edit);
-            if let Err(error) = truncated {
-                file.end_writing();
-                dataset.close(ino);
-                return Err(error.into());
-            }
-            self.drop_privileges(by, dataset, ino)?;
+        if empties && let Err(error) = self.empty(by, dataset, ino, &file) {
+            file.end_writing();
+            dataset.close(ino);
+            return Err(error);
         }
         if created {
             file.edit().begin_blank();
+        }
+        if executes {
+            file.begin_executing();
         }
         let handle = Handle::Live {
             dataset: dataset.clone(),
@@ -97,8 +103,18 @@ impl FileSystem {
             append: flags & libc::O_APPEND != 0,
             writable,
             flushes,
+            executes,
         };
         Ok(Opened { fh: self.handles.insert(handle), quiet_close: !flushes, generated: false })
+    }
+
+    /// Empties a file that is opened with `O_TRUNC`.
+    fn empty(&self, by: Caller, dataset: &Dataset, ino: Ino, file: &OpenFile) -> Result<()> {
+        self.drop_privileges(by, dataset, ino)?;
+        let mut edit = file.edit();
+        edit.write().truncate(dataset.objects(), 0)?;
+        edit.begin_blank();
+        Ok(())
     }
 
     /// Makes and opens a file; opens it if it is there and `O_EXCL` not given.
@@ -130,7 +146,7 @@ impl FileSystem {
     /// Takes set-id bits from a file that somebody other than the superuser changes.
     fn drop_privileges(&self, by: Caller, dataset: &Dataset, ino: Ino) -> Result<()> {
         if by.uid != 0 {
-            dataset.adjust(by, |live| live.clear_set_id(ino))?;
+            dataset.adjust(by, |live| live.clear_set_id(by, ino))?;
         }
         Ok(())
     }
@@ -188,7 +204,7 @@ impl FileSystem {
     ) -> Result<()> {
         self.edit(fh, |dataset, ino, file, append| {
             if drop_privileges {
-                dataset.adjust(by, |live| live.clear_set_id(ino))?;
+                dataset.adjust(by, |live| live.clear_set_id(by, ino))?;
             }
             let mut edit = file.edit();
             let working = edit.write();
@@ -197,7 +213,9 @@ impl FileSystem {
             }
             let offset = if append && !cached { working.size() } else { offset };
             check_end(offset, data.len() as u64)?;
-            Ok(working.write_at(dataset.objects(), offset, data)?)
+            working.write_at(dataset.objects(), offset, data)?;
+            edit.note_added(data.len() as u64);
+            Ok(())
         })
     }
 
@@ -293,7 +311,9 @@ impl FileSystem {
         check_end(to, len)?;
         self.edit(to_fh, |dataset, ino, file, _| {
             self.drop_privileges(by, dataset, ino)?;
-            file.edit().write().splice_from(objects, to, &source, from, len)?;
+            let mut edit = file.edit();
+            edit.write().splice_from(objects, to, &source, from, len)?;
+            edit.note_added(len);
             Ok(len)
         })
     }
@@ -331,7 +351,10 @@ impl FileSystem {
     /// Closes a handle for good. What was stored through a memory mapping after close(2) is in by now.
     pub fn release(&self, by: Caller, fh: u64) {
         let Some(handle) = self.handles.remove(fh) else { return };
-        if let Handle::Live { dataset, ino, file, flushes, .. } = &*handle {
+        if let Handle::Live { dataset, ino, file, flushes, executes, .. } = &*handle {
+            if *executes {
+                file.end_executing();
+            }
             if *flushes {
                 file.end_writing();
                 if let Err(error) = dataset.closed(by, *ino, file) {
@@ -363,6 +386,7 @@ impl FileSystem {
                 dataset.close(*ino);
                 content
             }
+            Node::Lost(_, version, ..) => Err(lost(*version)),
             _ => Err(Error::NoXattr),
         }
     }

@@ -9,6 +9,8 @@ use parking_lot::{Mutex, RwLock};
 use crate::dataset::{Attr, Dataset, Error, Frozen, Repo, Result};
 use crate::model::{AtName, DatasetId, Dirent, Ino, Inode, Kind, Name, Timestamp, VersionNo, VersionSpec};
 
+use crate::store::error::chain;
+
 use super::handles::Handles;
 use super::nodes::{Node, NodeId, NodeTable};
 use super::special::LogText;
@@ -187,7 +189,14 @@ impl FileSystem {
         if entry.kind == Kind::Dir {
             return Ok(Node::FrozenDir(id, tree.version(), entry.ino));
         }
-        let (recorded, inode) = tree.inode(entry.ino)?;
+        let (recorded, inode) = match tree.certain_inode(entry.ino) {
+            Ok(found) => found,
+            Err(error) if error.is_damage() => {
+                log::error!("{} of {}: {}", entry.name, tree.version(), chain(&error));
+                return Ok(Node::Lost(id, tree.version(), entry.ino, entry.kind));
+            }
+            Err(error) => return Err(error),
+        };
         self.inodes.lock().put((id, recorded, entry.ino), Arc::new(inode));
         Ok(Node::Frozen(id, recorded, entry.ino))
     }
@@ -220,9 +229,15 @@ impl FileSystem {
             Node::Top => Ok(self.top_attr()),
             Node::Live(id, ino) => self.dataset(*id)?.read(|live| live.attr(*ino)),
             Node::FrozenDir(id, version, ino) => {
-                Ok(Attr::from(&self.dataset(*id)?.frozen(*version).inode(*ino)?.1))
+                Ok(Attr::new(self.repo.objects(), &self.dataset(*id)?.frozen(*version).inode(*ino)?.1))
             }
-            Node::Frozen(id, recorded, ino) => Ok(Attr::from(&*self.frozen_inode(*id, *recorded, *ino)?)),
+            Node::Frozen(id, recorded, ino) => {
+                Ok(Attr::new(self.repo.objects(), &*self.frozen_inode(*id, *recorded, *ino)?))
+            }
+            Node::Lost(id, version, ino, kind) => match self.dataset(*id)?.frozen(*version).inode(*ino) {
+                Ok((_, inode)) => Ok(Attr::new(self.repo.objects(), &inode)),
+                Err(_) => Ok(unknown(*kind)),
+            },
             special => self.special_attr(special),
         }
     }
@@ -232,6 +247,7 @@ impl FileSystem {
         Attr {
             kind: Kind::Dir,
             size: 0,
+            data: 0,
             mode: 0o755,
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
@@ -253,6 +269,7 @@ impl FileSystem {
             },
             Node::HistoryLink(_, version) => Ok(format!("../@{version}").into_bytes()),
             Node::AtLink(_, version) => Ok(format!("@{version}").into_bytes()),
+            Node::Lost(_, version, ..) => Err(lost(version)),
             _ => Err(Error::Invalid("not a symbolic link".into())),
         }
     }
@@ -260,6 +277,30 @@ impl FileSystem {
     /// Free space and inodes: what the store's disk has.
     pub fn statfs(&self) -> Result<rustix::fs::StatVfs> {
         Ok(self.repo.store().statvfs()?)
+    }
+}
+
+/// That it is not known what something of a version holds.
+pub(super) fn lost(version: VersionNo) -> Error {
+    Error::Lost(format!("what this was in {version}"))
+}
+
+/// The attributes of something of which only the kind is known.
+pub(super) fn unknown(kind: Kind) -> Attr {
+    let time = Timestamp(0);
+    let (nlink, rdev) = (1, 0);
+    Attr {
+        kind,
+        size: 0,
+        data: 0,
+        mode: 0,
+        uid: 0,
+        gid: 0,
+        nlink,
+        rdev,
+        atime: time,
+        mtime: time,
+        ctime: time,
     }
 }
 
@@ -273,6 +314,7 @@ fn lifetime(node: &Node) -> Lifetime {
         Node::FrozenDir(..) | Node::Frozen(..) | Node::HistoryLink(..) | Node::AtLink(..) => {
             Lifetime::Immutable
         }
+        Node::Lost(..) => Lifetime::Immutable,
         _ => Lifetime::Momentary,
     }
 }

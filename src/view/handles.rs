@@ -26,6 +26,8 @@ pub enum Handle {
         writable: bool,
         /// Whether closing it makes a version of what was written.
         flushes: bool,
+        /// Whether the kernel runs a program from it.
+        executes: bool,
     },
     /// A file of a version.
     Frozen(Content),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
-use crate::model::{DatasetId, Ino, Name, VersionNo};
+use crate::model::{DatasetId, Ino, Kind, Name, VersionNo};
 
 /// A node as the kernel numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +41,8 @@ pub enum Node {
     /// Anything else of a version, by the version that recorded it: equal files of several versions
     /// are one node, and share what the kernel has cached.
     Frozen(DatasetId, VersionNo, Ino),
+    /// Something of a version of which it is not known what it holds, as what would tell is lost.
+    Lost(DatasetId, VersionNo, Ino, Kind),
     /// `@history` of a live directory.
     History(DatasetId, Ino),
     /// `@history/log.jsonl`.

@@ -30,7 +30,7 @@ impl FileSystem {
         name: &Name,
     ) -> Result<Node> {
         // Somebody looks at the history: it must not lag behind the live tree.
-        dataset.seal()?;
+        dataset.seal_to_look()?;
         let id = dataset.id();
         match at {
             AtName::Version(spec) => {
@@ -86,7 +86,7 @@ impl FileSystem {
                 let dataset = self.dataset(*id)?;
                 let version = plain_version(text).ok_or_else(|| not_found(name))?;
                 let listed = match *dir {
-                    Ino::ROOT => version <= dataset.newest(),
+                    Ino::ROOT => version <= dataset.newest() && !dataset.is_lost(version),
                     dir => self.history_versions(&dataset, dir)?.binary_search(&version).is_ok(),
                 };
                 if listed { Ok(Node::HistoryLink(*id, version)) } else { Err(not_found(name)) }
@@ -142,7 +142,7 @@ impl FileSystem {
     /// The text of `@history/log.jsonl`: a line for each version listed beside it, oldest first.
     pub(super) fn log_text(&self, id: DatasetId, dir: Ino) -> Result<Arc<Vec<u8>>> {
         let dataset = self.dataset(id)?;
-        dataset.seal()?;
+        dataset.seal_to_look()?;
         let mut kept = self.log_text.lock();
         let (start, mut text) = match kept.take() {
             Some(log) if log.dataset == id && log.dir == dir => (log.newest, log.text),
@@ -150,7 +150,7 @@ impl FileSystem {
         };
         let newest = dataset.newest();
         let versions: Vec<VersionNo> = match dir {
-            Ino::ROOT => (start.0 + 1..=newest.0).map(VersionNo).collect(),
+            Ino::ROOT => dataset.versions_from(start.next())?,
             dir => self.history_versions(&dataset, dir)?.into_iter().filter(|v| *v > start).collect(),
         };
         if !versions.is_empty() {
@@ -205,7 +205,19 @@ impl FileSystem {
         };
         let (nlink, rdev) = (if kind == Kind::Dir { 2 } else { 1 }, 0);
         let (uid, gid) = (root.uid, root.gid);
-        Ok(Attr { kind, size, mode, uid, gid, nlink, rdev, atime: time, mtime: time, ctime: time })
+        Ok(Attr {
+            kind,
+            size,
+            data: size,
+            mode,
+            uid,
+            gid,
+            nlink,
+            rdev,
+            atime: time,
+            mtime: time,
+            ctime: time,
+        })
     }
 }
 

@@ -16,7 +16,7 @@ use crate::dataset::{Caller, Error, Result, XattrSet};
 use crate::model::{Content, ContentId, Ino, VersionNo};
 use crate::store::{b3sum, content_id, sha256};
 
-use super::fs::FileSystem;
+use super::fs::{FileSystem, lost};
 use super::nodes::{Node, NodeId};
 
 /// Prefix of the virtual attributes.
@@ -75,6 +75,7 @@ impl FileSystem {
             Node::Frozen(id, recorded, ino) => {
                 decode_xattrs(store, self.frozen_inode(*id, *recorded, *ino)?.xattrs.as_deref())
             }
+            Node::Lost(_, version, ..) => Err(lost(*version)),
             _ => Ok(Vec::new()),
         }
     }
@@ -101,7 +102,7 @@ impl FileSystem {
         let text = match (name, node) {
             (b"version" | b"snapshot", Node::Live(id, Ino::ROOT)) => {
                 let dataset = self.dataset(*id)?;
-                dataset.seal()?;
+                dataset.seal_to_look()?;
                 self.version_xattr(name, node, dataset.newest())?
             }
             (b"version" | b"snapshot", Node::FrozenDir(_, version, Ino::ROOT)) => {

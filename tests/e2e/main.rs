@@ -6,10 +6,14 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod appends;
 mod attributes;
 mod cli;
 mod crash;
+mod crowds;
 mod damage;
+mod deep;
+mod direct;
 mod errors;
 mod files;
 mod frozen;
@@ -17,11 +21,14 @@ mod history;
 mod manual;
 mod mirror;
 mod names;
+mod opened;
 mod paths;
 mod pinned;
 mod policies;
+mod privileges;
 mod rollback;
 mod snapshots;
-mod tools;
+mod sparse;
+mod times;
 mod versions;
 mod xattrs;

@@ -177,9 +177,12 @@ fn a_failed_batch_leaves_nothing_where_told() {
     let mut batch =
         m.command(&["batch", "--dataset", "d", "--rollback-on-error", "--", "sh", "-euc", script]);
     assert_ne!(run(batch.current_dir(d.root())).code, Some(0));
-    assert_eq!(d.versions(), versions);
     assert_same_facts(&facts(d.root()), &wanted);
     assert_eq!(d.text("f"), "before");
+    m.down();
+    m.up(&[]);
+    assert_same_facts(&facts(m.existing("d").root()), &wanted);
+    assert_eq!(m.existing("d").versions(), versions);
 }
 
 /// Directories that were made and removed since the last version are what they were after a remount, and

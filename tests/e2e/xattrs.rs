@@ -53,18 +53,34 @@ fn virtual_attributes_are_not_listed_or_set() {
     assert_eq!(d.versions(), 1);
 }
 
-/// Access control lists are refused, read or set, and not half kept; copying goes on without them.
+/// Access control lists, of files and directories and for what is made in those, are refused, read or
+/// set, and not half kept: modes and what a new file inherits stay as without.
 #[test]
 fn access_control_lists_are_refused() {
+    use std::os::unix::fs::MetadataExt;
     let m = Mount::new();
     let d = m.dataset("d");
     d.write("f", "x");
+    d.mkdir("dir");
     // Version 2; owner rw, group r, others none.
     let acl = [
         2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 4, 0, 4, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255,
         255, 255,
     ];
-    let name = "system.posix_acl_access";
-    refused(setxattr(d.path("f"), name, &acl, XattrFlags::empty()), Errno::OPNOTSUPP);
-    refused(getxattr(d.path("f"), name, &mut [0; 64][..]), Errno::OPNOTSUPP);
+    let mode = |path: &str| d.path(path).metadata().expect("stat").mode();
+    let (before, versions) = ((mode("f"), mode("dir")), d.versions());
+    for path in ["f", "dir", "", "@v1/f", "@v2/dir"] {
+        for name in ["system.posix_acl_access", "system.posix_acl_default"] {
+            if path.starts_with('@') {
+                setxattr(d.path(path), name, &acl, XattrFlags::empty()).expect_err("versions do not change");
+            } else if name.ends_with("access") || path != "f" {
+                refused(setxattr(d.path(path), name, &acl, XattrFlags::empty()), Errno::OPNOTSUPP);
+            }
+            refused(getxattr(d.path(path), name, &mut [0; 64][..]), Errno::OPNOTSUPP);
+        }
+    }
+    assert_eq!((mode("f"), mode("dir")), before);
+    d.write("dir/f", "x");
+    assert_eq!(mode("dir/f"), before.0);
+    assert_eq!(d.versions(), versions + 1);
 }

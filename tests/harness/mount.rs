@@ -138,6 +138,11 @@ impl Mount {
         self.signal(Signal::KILL);
     }
 
+    /// Takes a daemon that was started otherwise for the mount's own.
+    pub fn adopt(&self, pid: i32) {
+        self.pid.store(pid, Ordering::SeqCst);
+    }
+
     /// The daemon's process, where one was started.
     pub fn daemon(&self) -> Option<Pid> {
         Pid::from_raw(self.pid.load(Ordering::SeqCst))
@@ -173,8 +178,9 @@ impl Mount {
         Dataset::new(self, name, self.point.join(name))
     }
 
+    /// Waits for the daemon's end.
     #[track_caller]
-    fn gone(&self) {
+    pub fn gone(&self) {
         if let Some(pid) = self.daemon() {
             poll("the daemon ends", || is_gone(pid));
             self.pid.store(0, Ordering::SeqCst);

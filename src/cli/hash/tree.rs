@@ -15,6 +15,7 @@ use std::thread;
 
 use parking_lot::Mutex;
 
+use super::reach::Reach;
 use crate::daemon::Failure;
 use crate::dataset::live::child_id;
 use crate::dataset::trie::{ChildId, Slot, Trie};
@@ -38,7 +39,8 @@ pub enum Hashed {
 
 /// Hashes what is at `path`.
 pub fn hash(path: &Path) -> Result<Hashed, Failure> {
-    let meta = fs::metadata(path).map_err(|e| failed("hash", path, &e))?;
+    let meta = Reach::new(path).and_then(|at| fs::metadata(at.path()));
+    let meta = meta.map_err(|e| failed("hash", path, &e))?;
     if meta.is_file() {
         return Ok(Hashed::File(content_id(&hash_file(&Objects::hash_only(), path)?)));
     }
@@ -89,7 +91,7 @@ fn work(queue: &Mutex<Receiver<Job>>, answers: &Sender<Answer>, stop: &AtomicBoo
 }
 
 fn hash_file(objects: &Objects, path: &Path) -> Result<Content, Failure> {
-    let file = File::open(path).map_err(|e| failed("read", path, &e))?;
+    let file = Reach::new(path).and_then(|at| File::open(at.path())).map_err(|e| failed("read", path, &e))?;
     Ok(from_file(objects, path, &file)?)
 }
 
@@ -136,9 +138,10 @@ impl Walk {
     }
 
     fn list(&mut self, path: &Path, dir: usize, todo: &mut Vec<(PathBuf, usize)>) -> Result<(), Failure> {
-        for entry in fs::read_dir(path).map_err(|e| failed("list", path, &e))? {
+        let at = Reach::new(path).map_err(|e| failed("list", path, &e))?;
+        for entry in fs::read_dir(at.path()).map_err(|e| failed("list", path, &e))? {
             let entry = entry.map_err(|e| failed("list", path, &e))?;
-            let path = entry.path();
+            let path = path.join(entry.file_name());
             let meta = entry.metadata().map_err(|e| failed("inspect", &path, &e))?;
             let kind = kind_of(&meta);
             let name = Name::new(entry.file_name().as_bytes())
@@ -148,7 +151,7 @@ impl Walk {
                 Kind::Dir => todo.push((path, self.begin(Some(place)))),
                 Kind::File => self.enqueue(Job { path, mode: meta.mode(), place })?,
                 Kind::Symlink => {
-                    let target = fs::read_link(&path).map_err(|e| failed("read", &path, &e))?;
+                    let target = fs::read_link(entry.path()).map_err(|e| failed("read", &path, &e))?;
                     let body = Body::Symlink(target.as_os_str().as_bytes().into());
                     self.settle(place, child_id(&body, 0))?;
                 }
@@ -289,6 +292,40 @@ mod tests {
         let failure = hash(Path::new("/no/such/dir")).unwrap_err();
         assert!(failure.message.contains("/no/such/dir"), "{}", failure.message);
         assert!(hash(Path::new("/dev/null")).unwrap_err().message.contains("/dev/null"));
+    }
+
+    #[test]
+    fn deep_trees_have_the_id_of_the_same_nearer_by() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut far, name) = (dir.path().to_owned(), "n".repeat(250));
+        let near = dir.path().join("near");
+        let make = |root: &Path| {
+            fs::create_dir_all(root.join("d/e")).unwrap();
+            fs::write(root.join("d/e/f"), "far away").unwrap();
+            std::os::unix::fs::symlink("f", root.join("d/e/link")).unwrap();
+        };
+        make(&near);
+        make(&far.join("tree"));
+        // Each move takes it a level down, where no path need be long.
+        for level in 0..40 {
+            let below = dir.path().join(format!("{level}-{name}"));
+            fs::create_dir(&below).unwrap();
+            let inner = if level == 0 { "tree".into() } else { format!("{}-{name}", level - 1) };
+            fs::rename(dir.path().join(&inner), below.join(inner)).unwrap();
+            far = below;
+        }
+        for level in (0..39).rev() {
+            far.push(format!("{level}-{name}"));
+        }
+        assert!(far.as_os_str().len() > 10_000);
+        assert_eq!(id(&far.join("tree")), id(&near));
+        // Its removal by path would fail.
+        for level in (0..40).rev() {
+            let inner = if level == 0 { "tree".into() } else { format!("{}-{name}", level - 1) };
+            let outer = dir.path().join(format!("{level}-{name}"));
+            fs::rename(outer.join(&inner), dir.path().join(inner)).unwrap();
+            fs::remove_dir(outer).unwrap();
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ impl Service {
         let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
         let mut each = |number| sink.item(Item::Version(dataset.log_entry(number)?));
         if path.is_empty() {
-            return (1..=dataset.newest().0).rev().take(limit).map(VersionNo).try_for_each(each);
+            return dataset.versions().rev().take(limit).try_for_each(each);
         }
         let never = || Failure::new(format!("no version of {} has {}", dataset.name(), show_path(path)));
         let versions = dataset.path_versions(path)?.ok_or_else(never)?;

@@ -99,7 +99,7 @@ impl Tree {
     fn content(&self, ino: Ino) -> Result<Content, Error> {
         match self {
             Tree::Live(dataset) => dataset.read(|live| live.content(ino)),
-            Tree::Version(frozen) => match frozen.inode(ino)?.1.body {
+            Tree::Version(frozen) => match frozen.certain_inode(ino)?.1.body {
                 Body::File(content) => Ok(content),
                 _ => Err(Error::Stale),
             },
@@ -114,7 +114,7 @@ impl Tree {
                 Ok((attr, target))
             })?,
             Tree::Version(frozen) => {
-                let inode = frozen.inode(ino)?.1;
+                let inode = frozen.certain_inode(ino)?.1;
                 let attr = (&inode).into();
                 (attr, if let Body::Symlink(target) = inode.body { Some(target) } else { None })
             }

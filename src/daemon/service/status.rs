@@ -36,7 +36,10 @@ impl Service {
             mountpoint: host.map(|host| host.mountpoint().display().to_string()),
             shows: host.and_then(Host::shows),
             read_only: store.is_read_only() || host.is_some_and(|host| host.is_read_only()),
-            logical_bytes: datasets.iter().map(|d| d.logical_bytes).sum(),
+            read_only_because: store.read_only().map(str::to_owned),
+            logical_bytes: datasets
+                .iter()
+                .try_fold(0_u64, |sum, d| Some(sum.saturating_add(d.logical_bytes?))),
             datasets,
             archived: self.repo.archived().into_iter().map(|record| record.name.to_string()).collect(),
             unique_bytes: store.totals()?.chunk_bytes,
@@ -45,7 +48,7 @@ impl Service {
     }
 
     pub(super) fn dataset_info(&self, dataset: &Dataset) -> Result<DatasetInfo, Failure> {
-        self.seal(dataset)?;
+        dataset.seal_to_look()?;
         let newest = dataset.newest();
         let time = if newest > VersionNo::EMPTY { Some(dataset.version_time(newest)?) } else { None };
         Ok(DatasetInfo {

@@ -19,7 +19,7 @@ const REPORT_EVERY: Duration = Duration::from_millis(500);
 
 impl Service {
     /// Verifies and reports; the exit code tells whether anything is damaged.
-    pub(super) fn verify(&self, versions: bool, sink: &mut dyn Sink) -> Result<u8, Failure> {
+    pub(super) fn verify(&self, sink: &mut dyn Sink) -> Result<u8, Failure> {
         let store = self.repo.store();
         let mut totals = Verified::default();
         let verdict = {
@@ -44,20 +44,18 @@ impl Service {
         totals.records = verdict.records;
         totals.chunks = store.totals()?.chunks;
         let mut named = HashSet::new();
-        if versions {
-            let damaged: HashMap<_, _> = verdict.damages.iter().map(|d| ((d.pack, d.offset), d)).collect();
-            for dataset in self.every_dataset()? {
-                let known = Known::new(store, damaged.keys().copied().collect());
-                let name = dataset.name().to_string();
-                let mut found = 0;
-                totals.versions += verify_dataset(&dataset, known, &mut |finding| {
-                    found += 1;
-                    named.extend(finding.place);
-                    let what = finding.place.and_then(|place| damaged.get(&place));
-                    sink.item(Item::Damage(info(&name, finding, what.copied())))
-                })?;
-                totals.damages += found;
-            }
+        let damaged: HashMap<_, _> = verdict.damages.iter().map(|d| ((d.pack, d.offset), d)).collect();
+        for dataset in self.every_dataset()? {
+            let known = Known::new(store, damaged.keys().copied().collect());
+            let name = dataset.name().to_string();
+            let mut found = 0;
+            totals.versions += verify_dataset(&dataset, known, &mut |finding| {
+                found += 1;
+                named.extend(finding.place);
+                let what = finding.place.and_then(|place| damaged.get(&place));
+                sink.item(Item::Damage(info(&name, finding, what.copied())))
+            })?;
+            totals.damages += found;
         }
         for damage in verdict.damages.iter().filter(|d| !named.contains(&(d.pack, d.offset))) {
             totals.damages += 1;
@@ -78,7 +76,7 @@ impl Service {
     /// The datasets in sight and the archived ones.
     fn every_dataset(&self) -> Result<Vec<Arc<Dataset>>, Failure> {
         let mut all = self.repo.datasets();
-        all.iter().try_for_each(|dataset| self.seal(dataset))?;
+        all.iter().try_for_each(|dataset| dataset.seal_to_look())?;
         for record in self.repo.archived() {
             let (store, objects) = (self.repo.store().clone(), self.repo.objects().clone());
             all.push(Arc::new(Dataset::load(store, objects, record, false)?));
@@ -112,6 +110,7 @@ fn describe(damage: &Damage) -> String {
         DamageKind::Payload(RecordKind::Version) => "a version record is not what was stored".into(),
         DamageKind::Payload(kind) => format!("a record ({kind:?}) is not what was stored"),
         DamageKind::Footer => "the pack's footer is missing or damaged".into(),
-        DamageKind::Pack => "the pack is missing or cannot be read".into(),
+        DamageKind::Pack => "the pack is missing, cannot be read, or is another one".into(),
+        DamageKind::Nonsense(kind) => format!("a record ({kind:?}) makes no sense"),
     }
 }

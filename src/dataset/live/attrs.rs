@@ -1,9 +1,10 @@
 //! Attributes, extended attributes and content of inodes in a live tree.
 
 use crate::model::inode::Xattrs;
-use crate::model::{Body, Content, Ino, Kind, Timestamp, codec};
-use crate::store::{Error as StoreError, ObjectStore, ReadPart};
+use crate::model::{Body, Content, Ino, Inode, Kind, Timestamp, codec};
+use crate::store::{Error as StoreError, ObjectStore, Objects, ReadPart, data_size};
 
+use super::super::author::Caller;
 use super::super::error::{Error, Result};
 use super::Live;
 
@@ -14,6 +15,8 @@ pub struct Attr {
     pub kind: Kind,
     /// Size in bytes.
     pub size: u64,
+    /// Bytes that are not in holes, as far as that can be told at once.
+    pub data: u64,
     /// Permission, set-id and sticky bits.
     pub mode: u32,
     /// Owner.
@@ -32,11 +35,13 @@ pub struct Attr {
     pub ctime: Timestamp,
 }
 
-impl From<&crate::model::Inode> for Attr {
-    fn from(inode: &crate::model::Inode) -> Attr {
+/// As if there were no holes.
+impl From<&Inode> for Attr {
+    fn from(inode: &Inode) -> Attr {
         Attr {
             kind: inode.kind(),
             size: inode.size(),
+            data: inode.size(),
             mode: inode.mode,
             uid: inode.uid,
             gid: inode.gid,
@@ -49,6 +54,18 @@ impl From<&crate::model::Inode> for Attr {
             mtime: inode.mtime,
             ctime: inode.ctime,
         }
+    }
+}
+
+impl Attr {
+    /// The attributes of an inode.
+    pub fn new(objects: &Objects, inode: &Inode) -> Attr {
+        let mut attr = Attr::from(inode);
+        // What is damaged can still be looked at.
+        if let Some(Ok(data)) = inode.content().map(|content| data_size(objects, content)) {
+            attr.data = data;
+        }
+        attr
     }
 }
 
@@ -90,10 +107,12 @@ type XattrList = Vec<(Vec<u8>, Vec<u8>)>;
 impl Live {
     /// The attributes of an inode, with what was written through open handles.
     pub fn attr(&mut self, ino: Ino) -> Result<Attr> {
+        let objects = self.objects.clone();
         let node = self.node(ino)?;
-        let mut attr = Attr::from(&node.inode);
+        let mut attr = Attr::new(&objects, &node.inode);
         if let Some(file) = &node.file {
             attr.size = file.size();
+            attr.data = attr.data.saturating_add(file.added()).min(attr.size);
             if let Some(written) = file.written_at() {
                 attr.mtime = written;
                 attr.ctime = attr.ctime.max(written);
@@ -104,6 +123,7 @@ impl Live {
 
     /// Changes attributes.
     pub fn set_attr(&mut self, ino: Ino, set: &SetAttr) -> Result<()> {
+        self.refuse_uncertain(ino)?;
         let now = Timestamp::now();
         let node = self.node(ino)?;
         let inode = &mut node.inode;
@@ -132,9 +152,12 @@ impl Live {
 
     /// Takes the set-id bits from a file that somebody without the right to keep them writes to.
     /// Says whether there were any.
-    pub fn clear_set_id(&mut self, ino: Ino) -> Result<bool> {
+    pub fn clear_set_id(&mut self, by: Caller, ino: Ino) -> Result<bool> {
         let inode = &mut self.node(ino)?.inode;
-        let mode = without_set_id(inode.mode);
+        let mut mode = without_set_id(inode.mode);
+        if mode & S_ISGID != 0 && !by.is_in_group(inode.gid) {
+            mode &= !S_ISGID;
+        }
         if inode.kind() != Kind::File || mode == inode.mode {
             return Ok(false);
         }
@@ -172,12 +195,14 @@ impl Live {
 
     /// The content of a file as of its last close.
     pub fn content(&mut self, ino: Ino) -> Result<Content> {
+        self.refuse_uncertain(ino)?;
         let inode = &self.node(ino)?.inode;
         inode.content().cloned().ok_or_else(|| Error::Invalid(format!("inode {} is no file", ino.0)))
     }
 
     /// A symbolic link's target.
     pub fn symlink(&mut self, ino: Ino) -> Result<Box<[u8]>> {
+        self.refuse_uncertain(ino)?;
         match &self.node(ino)?.inode.body {
             Body::Symlink(target) => Ok(target.clone()),
             _ => Err(Error::Invalid(format!("inode {} is no symbolic link", ino.0))),
@@ -186,6 +211,7 @@ impl Live {
 
     /// The extended attributes, ordered by name.
     pub fn xattrs(&mut self, ino: Ino) -> Result<XattrList> {
+        self.refuse_uncertain(ino)?;
         let xattrs = self.node(ino)?.inode.xattrs.clone();
         decode_xattrs(&*self.store, xattrs.as_deref())
     }

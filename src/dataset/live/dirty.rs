@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use crate::model::{Body, Ino, Inode, Kind, Name, NameKey, Op, Place, TreeHash};
 use crate::store::content_id;
 
+use super::super::climb::Climb;
 use super::super::error::{Error, Result};
 use super::super::trie::{ChildId, Slot};
 use super::Live;
@@ -212,10 +213,11 @@ impl Live {
     /// themselves: setting attributes to what they are, or writing what was there, makes no version.
     pub fn drop_unchanged(&self, ops: &mut Vec<Op>) -> Result<()> {
         let mut kept = Vec::with_capacity(ops.len());
+        let names_changed_in: BTreeSet<Ino> = ops.iter().filter_map(Op::names_in).collect();
         for op in ops.drain(..) {
             if let Op::Inode { ino, inode } = &op {
                 let stored = self.store.inode(self.dataset, *ino, &self.head.view)?;
-                let timed = self.dirty.timed.contains(ino);
+                let timed = self.dirty.timed.contains(ino) || names_changed_in.contains(ino);
                 if stored.is_some_and(|(_, stored)| same_but_for_times(&stored, inode, timed)) {
                     continue;
                 }
@@ -233,7 +235,9 @@ impl Live {
         for &dir in &self.stale.clone() {
             let mut depth = 0;
             let mut at = self.node(dir)?.inode.place;
+            let mut climb = Climb::default();
             while let Some(place) = at {
+                climb.step(place.dir)?;
                 depth += 1;
                 at = self.node(place.dir)?.inode.place;
             }

@@ -23,11 +23,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::model::{
-    Body, Content, DatasetId, Ino, Inode, Kind, Name, NameKey, Op, Place, Timestamp, TreeHash, VersionId,
-    VersionNo, View,
+    Body, Content, DatasetId, Ino, Inode, Kind, Name, NameKey, Op, Place, Span, Timestamp, TreeHash,
+    VersionId, VersionNo, View,
 };
-use crate::store::Store;
+use crate::store::{Objects, Store};
 
+use super::climb::Climb;
 use super::error::{Error, Result};
 use super::open_file::OpenFile;
 use super::trie::{Slot, Trie};
@@ -77,11 +78,15 @@ struct Node {
     opens: u32,
     held: bool,
     unlinked: bool,
+    /// Whether a version whose record is lost may have changed it: what it holds is neither shown nor
+    /// recorded again.
+    uncertain: bool,
 }
 
 impl Node {
     fn new(inode: Inode) -> Node {
-        Node { inode, entries: None, tree: None, file: None, opens: 0, held: false, unlinked: false }
+        let (held, unlinked, uncertain) = (false, false, false);
+        Node { inode, entries: None, tree: None, file: None, opens: 0, held, unlinked, uncertain }
     }
 
     /// Makes it one that has no name any more.
@@ -114,8 +119,11 @@ impl Entries {
 pub struct Live {
     dataset: DatasetId,
     store: Arc<Store>,
+    objects: Arc<Objects>,
     /// The root directory as long as no version has recorded it.
     initial_root: Inode,
+    /// Versions whose records are lost.
+    lost: Arc<[Span]>,
     nodes: HashMap<Ino, Box<Node>>,
     /// How many of them there must be for a look at which can be dropped to be worth it.
     trim_at: usize,
@@ -135,12 +143,21 @@ pub struct Live {
 
 impl Live {
     /// The live tree as `head` has it; `root` is the root directory if no version has one.
-    pub fn new(store: Arc<Store>, dataset: DatasetId, head: Head, root: Inode) -> Result<Live> {
+    pub fn new(
+        store: Arc<Store>,
+        objects: Arc<Objects>,
+        dataset: DatasetId,
+        head: Head,
+        root: Inode,
+        lost: Arc<[Span]>,
+    ) -> Result<Live> {
         let next_ino = store.max_ino(dataset)?.0.max(Ino::ROOT.0) + 1;
         Ok(Live {
             dataset,
             store,
+            objects,
             initial_root: root,
+            lost,
             nodes: HashMap::new(),
             trim_at: NODES_MAX,
             trimmed: false,
@@ -158,17 +175,35 @@ impl Live {
         self.nodes.len()
     }
 
-    fn allocate_ino(&mut self) -> Ino {
+    fn allocate_ino(&mut self) -> Result<Ino> {
+        if self.next_ino > Ino::MAX.0 {
+            return Err(Error::Invalid("no inode number is left in this dataset".into()));
+        }
         self.next_ino += 1;
-        Ino(self.next_ino - 1)
+        Ok(Ino(self.next_ino - 1))
     }
 
     /// The inode as the head version has it, without keeping it.
     fn stored_inode(&self, ino: Ino) -> Result<Inode> {
+        Ok(self.stored_node(ino)?.inode)
+    }
+
+    fn stored_node(&self, ino: Ino) -> Result<Node> {
         match self.store.inode(self.dataset, ino, &self.head.view)? {
-            Some((_, inode)) => Ok(inode),
-            None if ino == Ino::ROOT => Ok(self.initial_root.clone()),
+            Some((recorded, inode)) => {
+                let uncertain = inode.kind() != Kind::Dir && recorded < self.head.view.newest_of(&self.lost);
+                Ok(Node { uncertain, ..Node::new(inode) })
+            }
+            None if ino == Ino::ROOT => Ok(Node::new(self.initial_root.clone())),
             None => Err(Error::Stale),
+        }
+    }
+
+    /// Refuses to look into an inode, or to record it again, where it is not certain what it is.
+    fn refuse_uncertain(&mut self, ino: Ino) -> Result<()> {
+        match self.node(ino)?.uncertain {
+            true => Err(Error::Lost(format!("what a version changed, perhaps inode {},", ino.0))),
+            false => Ok(()),
         }
     }
 
@@ -176,11 +211,11 @@ impl Live {
     /// dropped from memory or has no name any more.
     fn node(&mut self, ino: Ino) -> Result<&mut Node> {
         if !self.nodes.contains_key(&ino) {
-            let inode = self.stored_inode(ino)?;
-            if !self.is_named(ino, inode.place)? {
+            let node = self.stored_node(ino)?;
+            if !self.is_named(ino, node.inode.place)? {
                 return Err(Error::Stale);
             }
-            self.nodes.insert(ino, Box::new(Node::new(inode)));
+            self.nodes.insert(ino, Box::new(node));
         }
         self.nodes.get_mut(&ino).map(|node| &mut **node).ok_or(Error::Stale)
     }
@@ -197,8 +232,8 @@ impl Live {
     /// The node `slot` names, loading it if need be.
     fn child(&mut self, slot: &Slot) -> Result<&mut Node> {
         if !self.nodes.contains_key(&slot.ino) {
-            let inode = self.stored_inode(slot.ino)?;
-            self.nodes.insert(slot.ino, Box::new(Node::new(inode)));
+            let node = self.stored_node(slot.ino)?;
+            self.nodes.insert(slot.ino, Box::new(node));
         }
         self.node(slot.ino)
     }
@@ -263,7 +298,9 @@ impl Live {
     pub fn path(&mut self, ino: Ino) -> Result<Option<Vec<Name>>> {
         let mut path = Vec::new();
         let mut at = ino;
+        let mut climb = Climb::default();
         while at != Ino::ROOT {
+            climb.step(at)?;
             let Some(place) = self.node(at)?.inode.place else { return Ok(None) };
             let Some(slot) = self.entries(place.dir)?.get(&place.key) else { return Ok(None) };
             path.push(slot.name.clone());
@@ -313,6 +350,7 @@ impl Live {
         ino: Ino,
         make: impl FnOnce(Content) -> OpenFile,
     ) -> Result<Option<Arc<OpenFile>>> {
+        self.refuse_uncertain(ino)?;
         let node = self.node(ino)?;
         let file = match &node.inode.body {
             Body::File(content) => {
@@ -377,6 +415,8 @@ impl Live {
                         None => drop(self.nodes.insert(ino, Box::new(Node::new(inode)))),
                     }
                     self.note_inode(ino, true)?;
+                    // Whether its time was asked for is not recorded: what was kept once stays.
+                    self.note_mtime(ino, true);
                 }
             }
         }

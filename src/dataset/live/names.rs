@@ -55,7 +55,7 @@ impl Live {
             place: Some(Place { dir, key }),
             others: None,
         };
-        let ino = self.allocate_ino();
+        let ino = self.allocate_ino()?;
         let slot = Slot { key, name: name.clone(), ino, kind: inode.kind() };
         let mut node = Node::new(inode);
         node.held = held;
@@ -113,6 +113,7 @@ impl Live {
         if node.unlinked {
             return Err(Error::NotFound(name.to_string()));
         }
+        self.refuse_uncertain(ino)?;
         self.unhold(ino)?;
         let now = Timestamp::now();
         let slot = Slot { key: name.key(), name: name.clone(), ino, kind: self.node(ino)?.inode.kind() };
@@ -121,7 +122,7 @@ impl Live {
         let node = self.node(ino)?;
         let mut places = node.inode.places();
         places.push(Place { dir, key: name.key() });
-        node.inode.nlink += 1;
+        node.inode.nlink = node.inode.nlink.saturating_add(1);
         node.inode.ctime = now;
         node.inode.set_places(&places);
         self.note_inode(ino, false)?;
@@ -136,6 +137,9 @@ impl Live {
             return Err(Error::IsADirectory(name.to_string()));
         }
         let now = Timestamp::now();
+        if self.node(slot.ino)?.inode.others.is_some() {
+            self.refuse_uncertain(slot.ino)?;
+        }
         self.take_slot(dir, &slot)?;
         let last = self.drop_name(dir, &slot, now)?;
         self.touch_dir(dir, now, 0)?;

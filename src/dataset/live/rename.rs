@@ -2,6 +2,7 @@
 
 use crate::model::{Ino, Kind, Name, NameKey, Place, Timestamp};
 
+use super::super::climb::Climb;
 use super::super::error::{Error, Result};
 use super::super::trie::Slot;
 use super::Live;
@@ -32,10 +33,17 @@ impl Live {
         if source.kind == Kind::Dir {
             self.refuse_cycle(source.ino, new_dir)?;
         }
+        self.refuse_uncertain(source.ino)?;
         let target = match self.entries(new_dir)?.get(&new_name.key()).is_some() {
             true => Some(self.slot(new_dir, new_name)?),
             false => None,
         };
+        if let Some(target) = &target {
+            let named_elsewhere = self.node(target.ino)?.inode.others.is_some();
+            if named_elsewhere || mode == RenameMode::Exchange {
+                self.refuse_uncertain(target.ino)?;
+            }
+        }
         match (mode, target) {
             (RenameMode::Exchange, Some(target)) => {
                 if target.kind == Kind::Dir {
@@ -52,7 +60,9 @@ impl Live {
     /// A directory cannot become part of itself.
     fn refuse_cycle(&mut self, moved: Ino, into: Ino) -> Result<()> {
         let mut at = Some(into);
+        let mut climb = Climb::default();
         while let Some(dir) = at {
+            climb.step(dir)?;
             if dir == moved {
                 return Err(Error::Invalid("a directory cannot be moved below itself".into()));
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::model::{Content, Ino, Inode, Name, Op};
+use crate::model::{Content, Ino, Name, Op};
 
 use super::super::error::{Error, Result};
 use super::super::open_file::OpenFile;
@@ -70,7 +70,8 @@ impl Live {
             node.tree = None;
             if !node.held && !node.unlinked {
                 match self.stored_named(ino)? {
-                    Some(stored) => {
+                    Some(Node { inode: stored, uncertain, .. }) => {
+                        node.uncertain = uncertain;
                         if let (Some(file), Some(content)) = (&node.file, stored.content()) {
                             changed.push((file.clone(), content.clone()));
                         }
@@ -88,9 +89,9 @@ impl Live {
     }
 
     /// The inode as the head version has it, if that has it under some name.
-    fn stored_named(&mut self, ino: Ino) -> Result<Option<Inode>> {
-        match self.stored_inode(ino) {
-            Ok(stored) => Ok(self.is_named(ino, stored.place)?.then_some(stored)),
+    fn stored_named(&mut self, ino: Ino) -> Result<Option<Node>> {
+        match self.stored_node(ino) {
+            Ok(stored) => Ok(self.is_named(ino, stored.inode.place)?.then_some(stored)),
             Err(Error::Stale) => Ok(None),
             Err(error) => Err(error),
         }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::model::inode::Xattrs;
 use crate::model::{Content, ContentId, Ino, NodeHash, Piece};
 use crate::store::manifest::{Items, Node};
-use crate::store::{ObjectStore, Store, content_id};
+use crate::store::{Error, ObjectStore, Store, content_id};
 
 /// What is known of a store's objects.
 pub struct Known<'a> {
@@ -23,6 +23,14 @@ pub struct Known<'a> {
 pub(super) struct Bad {
     pub what: String,
     pub place: Option<(u32, u64)>,
+    /// Whether nothing can be said, because the index failed.
+    pub index_failed: bool,
+}
+
+impl Bad {
+    fn of(what: String, error: &Error) -> Bad {
+        Bad { what: format!("{what}: {error}"), place: None, index_failed: matches!(error, Error::Index(_)) }
+    }
 }
 
 impl<'a> Known<'a> {
@@ -64,14 +72,13 @@ impl<'a> Known<'a> {
         if let Some(bad) = self.object("manifest node", &hash.0) {
             return Some(bad);
         }
-        let unreadable =
-            |reason: String| Bad { what: format!("manifest node {hash}: {reason}"), place: None };
+        let what = || format!("manifest node {hash}");
         let node = match self.store.node(&hash) {
-            Ok(bytes) => Node::decode(&bytes).map_err(|e| unreadable(e.to_string())),
-            Err(e) => Err(unreadable(e.to_string())),
+            Ok(bytes) => Node::decode(&bytes),
+            Err(e) => return Some(Bad::of(what(), &e)),
         };
         let bad = match node {
-            Err(bad) => Some(bad),
+            Err(e) => Some(Bad { what: format!("{}: {e}", what()), place: None, index_failed: false }),
             Ok(Node { items: Items::Pieces(pieces), .. }) => self.pieces(&pieces),
             // Levels are at most a dozen, which decoding has checked.
             Ok(Node { items: Items::Children(children), .. }) => {
@@ -88,11 +95,15 @@ impl<'a> Known<'a> {
         let hex = || crate::model::ChunkHash(*hash).to_hex();
         match self.store.locate(hash) {
             Ok(Some(place)) if self.damaged.contains(&place) => {
-                Some(Bad { what: format!("{what} {} is damaged", hex()), place: Some(place) })
+                let what = format!("{what} {} is damaged", hex());
+                Some(Bad { what, place: Some(place), index_failed: false })
             }
             Ok(Some(_)) => None,
-            Ok(None) => Some(Bad { what: format!("{what} {} is missing", hex()), place: None }),
-            Err(e) => Some(Bad { what: format!("{what} {}: {e}", hex()), place: None }),
+            Ok(None) => {
+                let what = format!("{what} {} is missing", hex());
+                Some(Bad { what, place: None, index_failed: false })
+            }
+            Err(e) => Some(Bad::of(format!("{what} {}", hex()), &e)),
         }
     }
 }

@@ -42,6 +42,7 @@ impl Replay {
     pub fn load(tree: &Frozen) -> Result<Replay> {
         let mut replay = Replay::default();
         let mut dirs = vec![Ino::ROOT];
+        let mut seen = HashSet::from([Ino::ROOT]);
         while let Some(dir) = dirs.pop() {
             let mut after = None;
             loop {
@@ -51,6 +52,9 @@ impl Replay {
                 for (_, entry) in page {
                     replay.link(dir, &entry.name, entry.ino, entry.kind);
                     if entry.kind == Kind::Dir {
+                        if !seen.insert(entry.ino) {
+                            return Err(Error::Invalid(format!("directory {} has two names", entry.ino.0)));
+                        }
                         dirs.push(entry.ino);
                     } else {
                         replay.set_inode(entry.ino, &tree.inode(entry.ino)?.1);

@@ -2,22 +2,22 @@
 //!
 //! - It may panic on damaged files: every call is caught, and a failure is an [`Error::Index`].
 //! - Its `flush` is no fsync: that is [`Backing::sync`].
-//! - After an I/O error it refuses everything until it is opened anew:
-//!   [`Backing::reopen_if_failed`].
+//! - After an I/O error it refuses everything until it is opened anew, which is for
+//!   [`Healer`](super::heal) to do.
+//! - It follows symbolic links, so there must be none among its files.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use parking_lot::RwLock;
-
 use super::memtable::{Generation, Value};
-use crate::store::error::{Error, Result};
-use crate::store::layout::sync_dir;
+use crate::store::error::{Error, Result, chain};
+use crate::store::layout::{make_dir, make_private, sync_dir};
+use crate::store::plain;
 
 /// Cache of sled, in bytes; the process grows by up to six times this.
 const CACHE: u64 = 24 << 20;
@@ -36,56 +36,25 @@ pub type Entries = Vec<(Box<[u8]>, Value)>;
 #[derive(Debug)]
 pub struct Backing {
     dir: PathBuf,
-    db: RwLock<Option<sled::Db>>,
-    failed: AtomicBool,
+    /// There until it is dropped.
+    db: Option<sled::Db>,
 }
 
 impl Backing {
     /// Opens the index in `dir`, making it if it is not there.
     pub fn open(dir: &Path) -> Result<Backing> {
-        let backing = Backing { dir: dir.to_owned(), db: RwLock::new(None), failed: AtomicBool::new(false) };
-        let db = backing.open_sled()?;
-        backing.sync_files().map_err(|e| Error::io("sync", dir, e))?;
-        *backing.db.write() = Some(db);
-        Ok(backing)
-    }
-
-    fn open_sled(&self) -> Result<sled::Db> {
-        let config = sled::Config::new()
-            .path(&self.dir)
-            .cache_capacity(CACHE)
-            .flush_every_ms(None)
-            .mode(sled::Mode::HighThroughput);
-        let mut tries = LOCK_TRIES;
-        loop {
-            let opened = guard("open", || match config.open() {
-                Err(sled::Error::Io(e)) if tries > 0 && e.to_string().contains(LOCKED) => Ok(None),
-                result => result.map(Some),
-            })?;
-            if let Some(db) = opened {
-                return Ok(db);
+        let io = |e| failed(dir, "open", &e);
+        if plain::is_dir(dir).map_err(io)? {
+            make_private(dir).map_err(io)?;
+            if !plain::is_plain_tree(dir).map_err(io)? {
+                return Err(Error::Index("there is something else than files in its directory".into()));
             }
-            tries -= 1;
-            thread::sleep(LOCK_WAIT);
+        } else {
+            make_dir(dir, false).map_err(|e| Error::Index(chain(&e)))?;
         }
-    }
-
-    /// Closes and opens sled again if a call of it failed.
-    pub fn reopen_if_failed(&self) -> Result<()> {
-        if !self.failed.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let mut slot = self.db.write();
-        // The old one has to be gone before the new one can lock its files; it may fail in going.
-        let old = slot.take();
-        guard("close", || {
-            drop(old);
-            Ok(())
-        })?;
-        *slot = Some(self.open_sled()?);
-        self.failed.store(false, Ordering::Release);
-        log::warn!("the index in {} was opened anew", self.dir.display());
-        Ok(())
+        let backing = Backing { dir: dir.to_owned(), db: Some(open_sled(dir)?) };
+        backing.sync_files().map_err(|e| failed(dir, "sync", &e))?;
+        Ok(backing)
     }
 
     /// The value of `key`.
@@ -126,10 +95,12 @@ impl Backing {
     }
 
     /// Makes all that was flushed durable.
+    ///
+    /// # Errors
+    /// What it holds is in doubt then.
     pub fn sync(&self) -> Result<()> {
         let path = self.dir.join("db");
-        let synced = File::open(&path).and_then(|f| f.sync_data());
-        synced.map_err(|e| Error::io("sync", &path, e))
+        File::open(&path).and_then(|f| f.sync_data()).map_err(|e| failed(&self.dir, "sync", &e))
     }
 
     /// Makes the files of a new index durable, names and all.
@@ -147,19 +118,65 @@ impl Backing {
     }
 
     fn call<T>(&self, what: &str, f: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T> {
-        let slot = self.db.read();
-        let db = slot.as_ref().ok_or_else(|| Error::Index(format!("cannot {what}: it is closed")))?;
-        let result = guard(what, || f(db));
-        if result.is_err() {
-            self.failed.store(true, Ordering::Release);
-        }
-        result
+        let db = self.db.as_ref().ok_or_else(|| Error::Index(format!("cannot {what}: it is closed")))?;
+        guard(what, || f(db))
     }
+}
+
+impl Drop for Backing {
+    fn drop(&mut self) {
+        // It writes in going, and panics where it cannot.
+        let db = self.db.take();
+        let close = || {
+            drop(db);
+            Ok(())
+        };
+        if let Err(e) = guard("close", close) {
+            log::warn!("{e}");
+        }
+    }
+}
+
+fn open_sled(dir: &Path) -> Result<sled::Db> {
+    let config = sled::Config::new()
+        .path(dir)
+        .cache_capacity(CACHE)
+        .flush_every_ms(None)
+        .mode(sled::Mode::HighThroughput);
+    let mut tries = LOCK_TRIES;
+    loop {
+        let opened = guard("open", || match config.open() {
+            Err(sled::Error::Io(e)) if tries > 0 && e.to_string().contains(LOCKED) => Ok(None),
+            result => result.map(Some),
+        })?;
+        if let Some(db) = opened {
+            return Ok(db);
+        }
+        tries -= 1;
+        thread::sleep(LOCK_WAIT);
+    }
+}
+
+/// A failed call on the files of the index in `dir`.
+pub fn failed(dir: &Path, what: &str, error: &io::Error) -> Error {
+    Error::Index(format!("cannot {what} {}: {error}", dir.display()))
+}
+
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is where a panic becomes an error: nobody need be told of it otherwise.
+pub fn catches_panics() -> bool {
+    GUARDED.get()
 }
 
 /// Runs a call of sled; a panic is an error like others.
 fn guard<T>(what: &str, f: impl FnOnce() -> sled::Result<T>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(f)) {
+    let outer = GUARDED.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(f));
+    GUARDED.set(outer);
+    match result {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(e)) => Err(Error::Index(format!("cannot {what}: {e}"))),
         Err(panic) => {
@@ -178,19 +195,18 @@ mod tests {
     fn a_panic_is_an_error_with_its_reason() {
         let error = guard::<()>("read", || panic!("page {}", 7)).unwrap_err().to_string();
         assert!(error.contains("cannot read: it panicked: page 7"), "{error}");
+        assert!(!catches_panics());
     }
 
     #[test]
-    fn a_failed_one_is_opened_anew_and_has_what_was_flushed() {
+    fn one_that_is_opened_again_has_what_was_flushed() {
         let dir = tempfile::TempDir::new().unwrap();
-        let backing = Backing::open(&dir.path().join("index")).unwrap();
+        let path = dir.path().join("index");
+        let backing = Backing::open(&path).unwrap();
         backing.put(b"k", b"v").unwrap();
         backing.flush().unwrap();
-        let failed: Result<()> = backing.call("read", |_| Err(sled::Error::ReportableBug("x".into())));
-        assert!(failed.is_err());
-        assert!(backing.failed.load(Ordering::Acquire));
-        backing.reopen_if_failed().unwrap();
-        assert!(!backing.failed.load(Ordering::Acquire));
+        drop(backing);
+        let backing = Backing::open(&path).unwrap();
         assert_eq!(backing.get(b"k").unwrap().as_deref(), Some(&b"v"[..]));
     }
 }

@@ -4,9 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::keys::{self, Key};
+use crate::model::check::Check;
 use crate::model::{
-    DatasetId, DatasetRecord, Dirent, Inode, Op, PendingRecord, Timestamp, TreeHash, VersionId, VersionNo,
-    VersionRecord, codec,
+    DatasetId, DatasetRecord, Dirent, Inode, Op, PendingRecord, SalvagedVersion, Timestamp, TreeHash,
+    VersionId, VersionNo, VersionRecord, codec,
 };
 use crate::store::error::{Error, Result};
 use crate::store::pack::{Pos, RecordKind};
@@ -19,8 +20,8 @@ const INLINE_MAX: usize = 4000;
 pub enum Change {
     /// `key` now has this value.
     Put(Key, Vec<u8>),
-    /// The dataset's pending records count no more.
-    ClearPending(DatasetId),
+    /// The dataset's pending records below this sequence count no more.
+    ClearPending(DatasetId, u64),
 }
 
 /// What the index keeps of a version.
@@ -43,6 +44,8 @@ pub enum LogRecord {
     Object([u8; 32]),
     /// A version.
     Version(VersionId, Box<VersionRecord>),
+    /// A version of which only the index knew.
+    Salvaged(Box<SalvagedVersion>),
     /// A dataset's name and settings.
     Dataset(DatasetRecord),
     /// Changes no version holds yet.
@@ -60,21 +63,23 @@ impl LogRecord {
         Ok(match kind {
             RecordKind::Chunk | RecordKind::Node => Some(LogRecord::Object(hash)),
             RecordKind::Version => {
-                let record =
-                    codec::decode("version record", payload).map_err(|e| failed("version record", e))?;
+                let record = codec::decode_checked("version record", payload);
+                let record = record.map_err(|e| failed("version record", e))?;
                 Some(LogRecord::Version(VersionId(hash), Box::new(record)))
             }
+            RecordKind::Salvaged => {
+                let record = codec::decode_checked("salvaged version", payload);
+                Some(LogRecord::Salvaged(Box::new(record.map_err(|e| failed("salvaged version", e))?)))
+            }
             RecordKind::Dataset => {
-                let record =
-                    codec::decode("dataset record", payload).map_err(|e| failed("dataset record", e))?;
-                Some(LogRecord::Dataset(record))
+                let record = codec::decode_checked("dataset record", payload);
+                Some(LogRecord::Dataset(record.map_err(|e| failed("dataset record", e))?))
             }
             RecordKind::Pending => {
-                let record =
-                    codec::decode("pending record", payload).map_err(|e| failed("pending record", e))?;
-                Some(LogRecord::Pending(record))
+                let record = codec::decode_checked("pending record", payload);
+                Some(LogRecord::Pending(record.map_err(|e| failed("pending record", e))?))
             }
-            RecordKind::Footer | RecordKind::Other(_) => None,
+            RecordKind::Footer | RecordKind::Void | RecordKind::Other(_) => None,
         })
     }
 
@@ -82,13 +87,10 @@ impl LogRecord {
     pub fn changes(&self, pos: Pos) -> Vec<Change> {
         match self {
             LogRecord::Object(hash) => vec![object_change(hash, pos)],
-            LogRecord::Version(id, record) => version_changes(*id, record, pos),
+            LogRecord::Version(id, record) => version_changes(*id, record, pos, u64::MAX),
+            LogRecord::Salvaged(s) => version_changes(s.id, &s.record, pos, s.pending_from),
             LogRecord::Dataset(record) => vec![dataset_change(record)],
-            LogRecord::Pending(record) => {
-                let discard = record.discard.then_some(Change::ClearPending(record.dataset));
-                let put = (!record.ops.is_empty()).then(|| pending_change(record, pos));
-                discard.into_iter().chain(put).collect()
-            }
+            LogRecord::Pending(record) => pending_changes(record, pos),
         }
     }
 }
@@ -103,13 +105,21 @@ pub fn dataset_change(record: &DatasetRecord) -> Change {
     Change::Put(keys::dataset(record.id), codec::encode(record))
 }
 
-/// The change a pending record makes.
-pub fn pending_change(record: &PendingRecord, pos: Pos) -> Change {
-    Change::Put(keys::pending(record.dataset, record.sequence), pos.to_bytes().to_vec())
+/// The changes a pending record makes.
+pub fn pending_changes(record: &PendingRecord, pos: Pos) -> Vec<Change> {
+    let key = keys::pending(record.dataset, record.sequence);
+    let discard = record.discard.then_some(Change::ClearPending(record.dataset, u64::MAX));
+    let put = (!record.ops.is_empty()).then(|| Change::Put(key, pos.to_bytes().to_vec()));
+    discard.into_iter().chain(put).collect()
 }
 
-/// The changes a version record makes.
-pub fn version_changes(id: VersionId, record: &VersionRecord, pos: Pos) -> Vec<Change> {
+/// Notes that the records of the versions `first` to `last` were missing when those after them came.
+pub fn gap_change(ds: DatasetId, first: VersionNo, last: VersionNo) -> Change {
+    Change::Put(keys::gap(ds, first), last.0.to_be_bytes().to_vec())
+}
+
+/// The changes a version record makes, which takes up the pending records below a sequence.
+pub fn version_changes(id: VersionId, record: &VersionRecord, pos: Pos, pending_below: u64) -> Vec<Change> {
     let (ds, v) = (record.dataset, record.number);
     let mut changes = Vec::with_capacity(record.ops.len() + record.trees.len() + 5);
     for (index, op) in record.ops.iter().enumerate() {
@@ -137,7 +147,7 @@ pub fn version_changes(id: VersionId, record: &VersionRecord, pos: Pos) -> Vec<C
     }
     let meta = VersionMeta { time: record.time, base: record.base, snapshot: record.snapshot, record: pos };
     changes.push(Change::Put(keys::version(ds, v), codec::encode(&meta)));
-    changes.push(Change::ClearPending(ds));
+    changes.push(Change::ClearPending(ds, pending_below));
     changes
 }
 
@@ -168,7 +178,7 @@ fn encode_inode(inode: &Inode, pos: Pos, op: usize) -> Vec<u8> {
 pub fn decode_inode(value: &[u8]) -> Result<StoredInode> {
     let damaged = || Error::Index("the value of an inode has no known form".into());
     match value.split_first().ok_or_else(damaged)? {
-        (0, encoded) => Ok(StoredInode::Here(decode("inode", encoded)?)),
+        (0, encoded) => Ok(StoredInode::Here(decode_checked("inode", encoded)?)),
         (1, place) if place.len() == Pos::BYTES + 8 => {
             let (pos, op) = place.split_at(Pos::BYTES);
             let pos = Pos::from_bytes(pos).ok_or_else(damaged)?;
@@ -183,6 +193,29 @@ pub fn decode_inode(value: &[u8]) -> Result<StoredInode> {
 pub fn decode<T: serde::de::DeserializeOwned>(what: &'static str, value: &[u8]) -> Result<T> {
     codec::decode(what, value)
         .map_err(|source| Error::Decode { what: format!("{what} in the index"), source })
+}
+
+/// Decodes a value of the index and checks that it makes sense.
+pub fn decode_checked<T: serde::de::DeserializeOwned + Check>(what: &'static str, value: &[u8]) -> Result<T> {
+    codec::decode_checked(what, value)
+        .map_err(|source| Error::Decode { what: format!("{what} in the index"), source })
+}
+
+/// The version in a record of this kind.
+///
+/// # Errors
+/// Where it is none.
+pub fn decode_version(
+    kind: RecordKind,
+    hash: [u8; 32],
+    payload: &[u8],
+    pos: Pos,
+) -> Result<(VersionId, VersionRecord)> {
+    match LogRecord::decode(kind, hash, payload, pos)? {
+        Some(LogRecord::Version(id, record)) => Ok((id, *record)),
+        Some(LogRecord::Salvaged(salvaged)) => Ok((salvaged.id, salvaged.record)),
+        _ => Err(Error::Index("a version is not where it says".into())),
+    }
 }
 
 /// Decodes a place in the log.
@@ -235,7 +268,7 @@ mod tests {
         };
         let (ds, v) = (DatasetId(1), VersionNo(4));
         let id = VersionId([3; 32]);
-        let changes = version_changes(id, &record, POS);
+        let changes = version_changes(id, &record, POS, u64::MAX);
         let dirent = Dirent { name: name.clone(), ino: Ino(8), kind: Kind::Symlink };
         let meta =
             VersionMeta { time: Timestamp(5), base: VersionNo(2), snapshot: TreeHash([1; 32]), record: POS };
@@ -252,7 +285,7 @@ mod tests {
                 Change::Put(keys::hash(ds, &[1; 32], 0, v), vec![]),
                 Change::Put(keys::hash(ds, &[3; 32], 1, v), vec![]),
                 Change::Put(keys::version(ds, v), codec::encode(&meta)),
-                Change::ClearPending(ds),
+                Change::ClearPending(ds, u64::MAX),
             ]
         );
         let same = LogRecord::decode(RecordKind::Version, id.0, &codec::encode(&record), POS).unwrap();

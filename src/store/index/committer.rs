@@ -74,11 +74,14 @@ fn apply_loop(log: &Log, index: &Index) {
         match index.apply(|| log.sync()) {
             Ok(()) => failures = 0,
             // Said by the log already; what is not durable must not be indexed.
-            Err(_) if log.is_read_only() => return,
+            Err(_) if log.read_only().is_some() => return,
             Err(e) => {
-                failures += 1;
+                failures += 1u32;
                 rest = APPLY_EVERY * failures.min(10);
-                log::error!("{e}; nothing is lost, trying again in {} s", rest.as_secs());
+                // Not over and over for as long as a disk is full.
+                if failures.is_power_of_two() {
+                    log::error!("{e}; nothing is lost, trying again in {} s", rest.as_secs());
+                }
             }
         }
     }

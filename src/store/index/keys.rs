@@ -12,6 +12,7 @@
 //! h ds4 hash12 tag1 v8      -> empty; tag 0: snapshot id, 1: version id
 //! c hash32                  -> Pos of a chunk or manifest node
 //! w ds4 sequence8           -> Pos of a PendingRecord
+//! g ds4 v8                  -> the last of the versions from v on whose records were missing, 8 bytes
 //! ```
 //! `ds` is the dataset's id, `name16` the name's [`NameKey`].
 
@@ -140,6 +141,16 @@ pub fn pendings(id: DatasetId) -> Key {
 /// A pending record.
 pub fn pending(id: DatasetId, sequence: u64) -> Key {
     key(b'w', &[&ds(id), &sequence.to_be_bytes()])
+}
+
+/// Start of all gaps in the versions of a dataset.
+pub fn gaps(id: DatasetId) -> Key {
+    key(b'g', &[&ds(id)])
+}
+
+/// A gap that begins at version `v`.
+pub fn gap(id: DatasetId, v: VersionNo) -> Key {
+    key(b'g', &[&ds(id), &v.0.to_be_bytes()])
 }
 
 /// The number in a key's last 8 bytes.

@@ -62,8 +62,9 @@ impl Memtable {
                     }
                     self.set(key, Some(value.into()));
                 }
-                Change::ClearPending(ds) => {
-                    for key in self.pending(keys::pendings(ds)) {
+                Change::ClearPending(ds, below) => {
+                    let taken = |key: &Key| keys::tail8(key).is_none_or(|sequence| sequence < below);
+                    for key in self.pending(keys::pendings(ds)).into_iter().filter(taken) {
                         self.pending.remove(&key);
                         self.set(key, None);
                     }
@@ -133,6 +134,16 @@ impl Memtable {
                 bytes: std::mem::take(&mut self.active_bytes),
             });
         }
+    }
+
+    /// All frozen generations, newest first.
+    pub fn into_frozen(self) -> VecDeque<Frozen> {
+        self.frozen
+    }
+
+    /// Takes up generations, newest first, that are older than all there are.
+    pub fn add_older(&mut self, older: VecDeque<Frozen>) {
+        self.frozen.extend(older);
     }
 
     /// The frozen generation to apply next.

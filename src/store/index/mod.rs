@@ -2,7 +2,7 @@
 //! back.
 //!
 //! What is appended is published in memory first (the `memtable`) and applied to sled in the
-//! background (the `committer`); look-ups see both as one.
+//! background (the `committer`); look-ups see both as one. A sled that fails is replaced (`heal`).
 //!
 //! Invariants:
 //! - sled never has more than the durable log: the log is synced before anything is applied.
@@ -13,12 +13,14 @@
 mod backing;
 pub mod change;
 mod committer;
+mod heal;
 pub mod keys;
 mod memtable;
 mod range;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -26,14 +28,17 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use self::backing::Backing;
 use self::change::Change;
+use self::heal::{Cause, Slot, State};
 use self::keys::Key;
 use self::memtable::{Frozen, Memtable};
 use crate::store::bell::Bell;
 use crate::store::error::{Error, Result};
-use crate::store::layout::StoreId;
+use crate::store::identity::StoreId;
 use crate::store::pack::LogPos;
 
+pub use backing::catches_panics;
 pub use committer::Followers;
+pub use heal::{Replay, Target, put_aside};
 pub use range::{Entry, Range};
 
 /// Format of the index; one of another format is rebuilt.
@@ -52,15 +57,24 @@ struct Applied {
     durable: LogPos,
     /// When it was last made durable.
     synced: Instant,
+    /// How often applying failed in a row.
+    failures: u32,
+    /// Whether what sled wrote may be lost.
+    in_doubt: bool,
 }
 
 /// The index of a store.
 #[derive(Debug)]
 pub struct Index {
+    dir: PathBuf,
+    /// What it says it is.
+    meta: Vec<u8>,
     mem: RwLock<Memtable>,
-    backing: Backing,
-    /// Held by who applies.
+    slot: RwLock<Slot>,
+    /// Held by who applies, and who replaces sled.
     applied: Mutex<Applied>,
+    /// Reads the log again where sled fails; `None` where an index is only looked at, as it is.
+    replay: Option<Arc<dyn Replay>>,
     failing: AtomicBool,
     waiting: Mutex<()>,
     freed: Condvar,
@@ -73,42 +87,48 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::Index`] where it does not open or is of another store or format.
-    pub fn open(dir: &Path, store: StoreId) -> Result<(Index, LogPos)> {
-        let backing = Backing::open(dir)?;
-        let mut meta = FORMAT.to_be_bytes().to_vec();
-        meta.extend_from_slice(&store.0);
-        match backing.get(keys::META)? {
-            Some(found) if *found == *meta => {}
-            None if backing.page(&[0], &[0xff], 1)?.is_empty() => backing.put(keys::META, &meta)?,
-            _ => return Err(Error::Index("it is of another store or format".into())),
-        }
-        let watermark = match backing.get(keys::WATERMARK)? {
-            Some(value) => {
-                keys::tail8(&value).map(LogPos).ok_or_else(|| Error::Index("no watermark".into()))?
-            }
-            None => LogPos::default(),
-        };
-        let pending = Self::stored_pending(&backing)?;
-        let index = Index {
-            mem: RwLock::new(Memtable::new(watermark, pending)),
-            backing,
-            applied: Mutex::new(Applied { flushed: watermark, durable: watermark, synced: Instant::now() }),
+    pub fn open(dir: &Path, store: StoreId, replay: Arc<dyn Replay>) -> Result<(Index, LogPos)> {
+        let meta = meta_of(store);
+        let (backing, watermark) = open_backing(dir, &meta)?;
+        let mem = Memtable::new(watermark, stored_pending(&backing)?);
+        Ok((Index::new(dir, meta, mem, State::Sled(backing), watermark, Some(replay)), watermark))
+    }
+
+    /// Opens the index in `dir` as [`Index::open`] does, but leaves it as it is where it fails.
+    pub fn open_as_is(dir: &Path, store: StoreId) -> Result<(Index, LogPos)> {
+        let meta = meta_of(store);
+        let (backing, watermark) = open_backing(dir, &meta)?;
+        let mem = Memtable::new(watermark, stored_pending(&backing)?);
+        Ok((Index::new(dir, meta, mem, State::Sled(backing), watermark, None), watermark))
+    }
+
+    /// An index in memory, empty: all records have to be published. It goes into `dir` when it is applied.
+    pub fn in_memory(dir: &Path, store: StoreId, replay: Arc<dyn Replay>) -> Index {
+        let start = LogPos::default();
+        Index::new(dir, meta_of(store), Memtable::default(), State::Memory, start, Some(replay))
+    }
+
+    fn new(
+        dir: &Path,
+        meta: Vec<u8>,
+        mem: Memtable,
+        state: State,
+        end: LogPos,
+        replay: Option<Arc<dyn Replay>>,
+    ) -> Index {
+        let applied =
+            Applied { flushed: end, durable: end, synced: Instant::now(), failures: 0, in_doubt: false };
+        Index {
+            dir: dir.to_owned(),
+            meta,
+            mem: RwLock::new(mem),
+            slot: RwLock::new(Slot::new(state)),
+            applied: Mutex::new(applied),
+            replay,
             failing: AtomicBool::new(false),
             waiting: Mutex::new(()),
             freed: Condvar::new(),
             bell: Bell::default(),
-        };
-        Ok((index, watermark))
-    }
-
-    fn stored_pending(backing: &Backing) -> Result<BTreeSet<Key>> {
-        let (mut start, end) = (keys::all_pending(), keys::after_prefix(&keys::all_pending()));
-        let mut found = BTreeSet::new();
-        loop {
-            let page = backing.page(&start, &end, 1000)?;
-            let Some((last, _)) = page.last() else { return Ok(found) };
-            start = [last, &[0][..]].concat();
-            found.extend(page.into_iter().map(|(key, _)| key.into_vec()));
         }
     }
 
@@ -142,32 +162,50 @@ impl Index {
         Ok(())
     }
 
-    /// Whether so much is in memory that a replay should apply it: much at a time, since what is sorted
-    /// before is applied faster.
-    pub fn is_full(&self) -> bool {
-        self.mem.read().bytes() >= WAIT_AT / 2
-    }
-
     /// Applies what is in memory to sled, durably, after `sync` has made the log durable.
     pub fn apply(&self, sync: impl Fn() -> Result<LogPos>) -> Result<()> {
         let mut applied = self.applied.lock();
         self.mem.write().freeze();
-        let mut result = self.backing.reopen_if_failed();
-        while result.is_ok()
-            && let Some(frozen) = self.oldest()
-        {
-            result = self.apply_one(&frozen, &mut applied, &sync);
+        let result = self
+            .check_room()
+            .and_then(|()| self.leave_memory(&mut applied))
+            .and_then(|()| self.apply_all(&mut applied, &sync));
+        self.failing.store(result.is_err(), Ordering::Release);
+        self.wake_waiting();
+        match &result {
+            Ok(()) => applied.failures = 0,
+            Err(why @ Error::Index(_)) if self.replay.is_some() => self.heal_applying(&mut applied, why),
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// Refuses where what is in memory would hardly find room on the disk: trying costs a sled.
+    fn check_room(&self) -> Result<()> {
+        let mem = self.mem.read();
+        if !mem.has_frozen() {
+            return Ok(());
+        }
+        let root = self.dir.parent().unwrap_or(&self.dir);
+        let needed = (mem.bytes().min(2 << 20) + (1 << 20)) as u64;
+        drop(mem);
+        match rustix::fs::statvfs(root) {
+            Ok(stat) if stat.f_bavail.saturating_mul(stat.f_frsize) < needed => {
+                Err(Error::NoSpace(root.to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn apply_all(&self, applied: &mut Applied, sync: impl Fn() -> Result<LogPos>) -> Result<()> {
+        while let Some(frozen) = self.oldest() {
+            self.apply_one(&frozen, applied, &sync)?;
             self.failing.store(false, Ordering::Release);
-            let done = if result.is_ok() { self.mem.write().drop_oldest() } else { None };
+            let done = self.mem.write().drop_oldest();
             drop(done);
             self.wake_waiting();
         }
-        if result.is_err() {
-            self.failing.store(true, Ordering::Release);
-            self.wake_waiting();
-        }
-        result?;
-        self.make_durable(&mut applied)
+        self.make_durable(applied)
     }
 
     fn wake_waiting(&self) {
@@ -186,16 +224,18 @@ impl Index {
         sync: impl Fn() -> Result<LogPos>,
     ) -> Result<()> {
         sync()?;
-        self.backing.put(keys::WATERMARK, &applied.durable.0.to_be_bytes())?;
-        self.backing.apply(&frozen.changes)?;
-        self.backing.flush()?;
+        self.with_backing(|backing| {
+            backing.put(keys::WATERMARK, &applied.durable.0.to_be_bytes())?;
+            backing.apply(&frozen.changes)?;
+            backing.flush()
+        })?;
         applied.flushed = frozen.end;
         if applied.synced.elapsed() >= SYNC_EVERY { self.make_durable(applied) } else { Ok(()) }
     }
 
     fn make_durable(&self, applied: &mut Applied) -> Result<()> {
         if applied.durable < applied.flushed {
-            self.backing.sync()?;
+            self.with_backing(Backing::sync).inspect_err(|_| applied.in_doubt = true)?;
             (applied.durable, applied.synced) = (applied.flushed, Instant::now());
         }
         Ok(())
@@ -205,13 +245,22 @@ impl Index {
     pub fn finish(&self, sync: impl Fn() -> Result<LogPos>) -> Result<()> {
         self.apply(sync)?;
         let durable = self.applied.lock().durable;
-        let written = self.backing.get(keys::WATERMARK)?.as_deref().and_then(keys::tail8);
-        if written == Some(durable.0) {
-            return Ok(());
+        self.with_backing(|backing| {
+            let written = backing.get(keys::WATERMARK)?.as_deref().and_then(keys::tail8);
+            if written == Some(durable.0) {
+                return Ok(());
+            }
+            backing.put(keys::WATERMARK, &durable.0.to_be_bytes())?;
+            backing.flush()?;
+            backing.sync()
+        })
+    }
+
+    fn with_backing(&self, call: impl FnOnce(&Backing) -> Result<()>) -> Result<()> {
+        match &self.slot.read().state {
+            State::Sled(backing) => call(backing),
+            _ => Err(Error::Index("it is not on disk".into())),
         }
-        self.backing.put(keys::WATERMARK, &durable.0.to_be_bytes())?;
-        self.backing.flush()?;
-        self.backing.sync()
     }
 
     /// Memory used by what is not applied yet, in bytes, roughly.
@@ -225,13 +274,32 @@ impl Index {
         &self.bell
     }
 
+    /// Looks something up, with another sled if this one fails.
+    fn look<T>(&self, look: impl Fn(&Slot) -> Result<T>) -> Result<T> {
+        /// First it is opened again, then made anew, then done without.
+        const TRIES: u32 = 3;
+        let mut tries = 0;
+        loop {
+            let slot = self.slot.read();
+            let result = look(&slot);
+            let generation = slot.generation;
+            drop(slot);
+            match result {
+                Err(why @ Error::Index(_)) if tries < TRIES && self.replay.is_some() => {
+                    tries += 1;
+                    self.heal(&mut self.applied.lock(), generation, Cause::Read, &why)?;
+                }
+                result => return result,
+            }
+        }
+    }
+
     /// The value of `key`.
     pub fn get(&self, key: &[u8]) -> Result<Option<Box<[u8]>>> {
-        let found = self.mem.read().get(key);
-        match found {
-            Some(value) => Ok(value),
-            None => self.backing.get(key),
-        }
+        self.look(|slot| {
+            let found = self.mem.read().get(key);
+            found.map_or_else(|| slot.get(key), Ok)
+        })
     }
 
     /// The first key that starts with `prefix` and is not before `start`, with its value.
@@ -242,8 +310,10 @@ impl Index {
     /// The last key that starts with `prefix`, among keys that are never deleted.
     pub fn last(&self, prefix: &[u8]) -> Result<Option<Box<[u8]>>> {
         let end = keys::after_prefix(prefix);
-        let in_memory = self.mem.read().last(prefix, &end);
-        Ok(in_memory.max(self.backing.last(prefix, &end)?))
+        self.look(|slot| {
+            let in_memory = self.mem.read().last(prefix, &end);
+            Ok(in_memory.max(slot.last(prefix, &end)?))
+        })
     }
 
     /// All that starts with `prefix`, in order.
@@ -254,5 +324,55 @@ impl Index {
     /// Keys of the live pending records that start with `prefix`.
     pub fn pending(&self, prefix: Key) -> Vec<Key> {
         self.mem.read().pending(prefix)
+    }
+}
+
+/// A replay when the store is opened: the log is durable, that is what `prepare` is for.
+impl Target for Index {
+    fn get(&self, key: &[u8]) -> Result<Option<Box<[u8]>>> {
+        Index::get(self, key)
+    }
+
+    fn last(&self, prefix: &[u8]) -> Result<Option<Box<[u8]>>> {
+        Index::last(self, prefix)
+    }
+
+    fn take(&self, changes: Vec<Change>, end: LogPos) -> Result<()> {
+        self.publish(changes, end);
+        // Much at a time, since what is sorted before is applied faster.
+        let in_memory = matches!(self.slot.read().state, State::Memory);
+        if !in_memory && self.mem.read().bytes() >= WAIT_AT / 2 { self.apply(|| Ok(end)) } else { Ok(()) }
+    }
+}
+
+fn meta_of(store: StoreId) -> Vec<u8> {
+    let mut meta = FORMAT.to_be_bytes().to_vec();
+    meta.extend_from_slice(&store.0);
+    meta
+}
+
+/// Opens the sled in `dir`, or makes one, and gives its watermark.
+fn open_backing(dir: &Path, meta: &[u8]) -> Result<(Backing, LogPos)> {
+    let backing = Backing::open(dir)?;
+    match backing.get(keys::META)? {
+        Some(found) if *found == *meta => {}
+        None if backing.page(&[0], &[0xff], 1)?.is_empty() => backing.put(keys::META, meta)?,
+        _ => return Err(Error::Index("it is of another store or format".into())),
+    }
+    let watermark = match backing.get(keys::WATERMARK)? {
+        Some(value) => keys::tail8(&value).map(LogPos).ok_or_else(|| Error::Index("no watermark".into()))?,
+        None => LogPos::default(),
+    };
+    Ok((backing, watermark))
+}
+
+fn stored_pending(backing: &Backing) -> Result<BTreeSet<Key>> {
+    let (mut start, end) = (keys::all_pending(), keys::after_prefix(&keys::all_pending()));
+    let mut found = BTreeSet::new();
+    loop {
+        let page = backing.page(&start, &end, 1000)?;
+        let Some((last, _)) = page.last() else { return Ok(found) };
+        start = [last, &[0][..]].concat();
+        found.extend(page.into_iter().map(|(key, _)| key.into_vec()));
     }
 }

@@ -69,8 +69,11 @@ impl<'a> Range<'a> {
         let limit = self.page;
         self.page = (limit * 2).min(PAGE_MAX);
         // Memory first: what moves to sled in between is then seen in both, never in neither.
-        let mut pages = self.index.mem.read().page(start, &self.end, limit);
-        pages.push(self.index.backing.page(start, &self.end, limit)?);
+        let mut pages = self.index.look(|slot| {
+            let mut pages = self.index.mem.read().page(start, &self.end, limit);
+            pages.push(slot.page(start, &self.end, limit)?);
+            Ok(pages)
+        })?;
         pages.retain(|page| !page.is_empty());
         let mut sources: Vec<Source> =
             pages.into_iter().map(|page| (page.len() == limit, page.into_iter().peekable())).collect();

@@ -20,7 +20,7 @@ pub use build::TreeBuilder;
 pub use node::{Child, Items, Node, NodeError};
 pub use objects::{HashOnly, Objects};
 pub use splice::{Edit, splice};
-pub use walk::{Pieces, locate, pieces_from};
+pub use walk::{Pieces, data_size, locate, pieces_from};
 
 use crate::model::{Content, ContentId, NodeHash, Piece};
 

@@ -153,6 +153,38 @@ fn edits_between_chunk_ends_and_damaged_nodes_are_errors() {
     assert!(pieces.next().is_none());
 }
 
+/// What st_blocks says is never less than the data, never more than the size, all of it without holes,
+/// and exact where the pieces are at hand.
+#[test]
+fn data_size_leaves_out_holes_but_no_data() {
+    let (_, objects) = MemObjects::new();
+    let data = |number: u32| {
+        Piece::Data(ChunkRef { hash: ChunkHash::of(&number.to_le_bytes()), len: CHUNK_MAX as u32 })
+    };
+    for (count, hole, exact) in [
+        (0, 0, true),
+        (3, 1, true),
+        (40, 1, false),
+        (10, 10_000, true),
+        (40, 10_000, false),
+        (5000, 0, true),
+        (5000, 7, false),
+        (5000, 9000, false),
+    ] {
+        let with_hole = |number| match hole {
+            0 => vec![data(number)],
+            hole => vec![Piece::Zeros(hole), data(number)],
+        };
+        let content = build(&objects, &(0..count).flat_map(with_hole).collect::<Vec<_>>());
+        let (least, got) = (u64::from(count) * CHUNK_MAX as u64, data_size(&objects, &content).unwrap());
+        assert!(got >= least && got <= content.size(), "{count} chunks after {hole}: {got}");
+        assert_eq!(exact, got == least, "{count} chunks after {hole}: {got}");
+        if hole > 1000 {
+            assert!(got < content.size() / 10, "{count} chunks after {hole}: {got}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 

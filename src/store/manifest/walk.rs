@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::node::{Item, Node};
+use super::node::{Child, Item, Items, NODE_MAX, Node};
 use super::objects::Objects;
+use crate::model::content::CHUNK_MAX;
 use crate::model::{Content, Piece};
 use crate::store::error::{Error, Result};
 
@@ -110,4 +111,34 @@ impl Iterator for Pieces<'_> {
         self.next += piece.len();
         Some(Ok((start, piece)))
     }
+}
+
+/// Most bytes of data below a node of this level.
+fn data_max(level: u8) -> u64 {
+    (NODE_MAX as u64).saturating_pow(u32::from(level) + 1).saturating_mul(CHUNK_MAX as u64)
+}
+
+fn is_data(piece: &Piece) -> bool {
+    matches!(piece, Piece::Data(_))
+}
+
+/// Bytes that are not in holes, at a cost that does not depend on the size: exact for the smallest
+/// contents, else the most there can be, going by the root node. A content that one node of data could
+/// hold counts as all data.
+pub fn data_size(objects: &Objects, content: &Content) -> Result<u64> {
+    let data = |pieces: &[Piece]| pieces.iter().filter(|piece| is_data(piece)).map(Piece::len).sum();
+    let tree = match content {
+        Content::Empty | Content::One(_) => return Ok(content.size()),
+        Content::Few(pieces) => return Ok(data(pieces)),
+        Content::Tree(tree) if tree.size <= data_max(0) => return Ok(tree.size),
+        Content::Tree(tree) => tree,
+    };
+    let (root, _) = objects.node_at(tree, tree.depth.saturating_sub(1), 0)?;
+    Ok(match &root.items {
+        Items::Pieces(pieces) => data(pieces),
+        Items::Children(children) => {
+            let most = data_max(root.level.saturating_sub(1));
+            children.iter().map(|child: &Child| child.size.min(most)).sum()
+        }
+    })
 }

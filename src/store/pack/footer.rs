@@ -14,7 +14,7 @@ use std::os::unix::fs::FileExt;
 use super::Pos;
 use super::header::{PACK_HEADER, Place, RECORD_HEADER, RecordHeader, RecordKind, be32};
 use super::scan::read_record;
-use crate::store::layout::StoreId;
+use crate::store::identity::StoreId;
 
 const ENTRY: usize = 46;
 const TRAILER: usize = 8;

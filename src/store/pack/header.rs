@@ -14,7 +14,7 @@
 //! ```
 
 use crate::model::{ChunkHash, NodeHash, VersionId};
-use crate::store::layout::{FORMAT, StoreId};
+use crate::store::identity::{FORMAT, StoreId};
 
 /// Length of a pack's header in bytes.
 pub const PACK_HEADER: u32 = 40;
@@ -39,6 +39,10 @@ pub enum RecordKind {
     Pending,
     /// The list of a sealed pack's records.
     Footer,
+    /// What the index still knew of a version whose record was lost.
+    Salvaged,
+    /// Bytes of records that were lost, given up by `strata fsck`.
+    Void,
     /// A kind this release does not know.
     Other(u8),
 }
@@ -53,6 +57,8 @@ impl RecordKind {
             RecordKind::Dataset => 4,
             RecordKind::Pending => 5,
             RecordKind::Footer => 6,
+            RecordKind::Salvaged => 7,
+            RecordKind::Void => 8,
             RecordKind::Other(n) => n,
         }
     }
@@ -66,6 +72,8 @@ impl RecordKind {
             4 => RecordKind::Dataset,
             5 => RecordKind::Pending,
             6 => RecordKind::Footer,
+            7 => RecordKind::Salvaged,
+            8 => RecordKind::Void,
             n => RecordKind::Other(n),
         }
     }
@@ -253,5 +261,6 @@ mod tests {
             assert_eq!(RecordKind::from_number(n).number(), n);
         }
         assert_eq!(RecordKind::from_number(6), RecordKind::Footer);
+        assert_eq!(RecordKind::from_number(8), RecordKind::Void);
     }
 }

@@ -11,8 +11,8 @@
 use std::fs::{self, File};
 use std::io::{self, IoSlice};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -21,10 +21,11 @@ use super::footer::{FooterEntry, encode_footer};
 use super::header::{PACK_HEADER, Place, RECORD_HEADER, RecordHeader, RecordKind, encode_pack_header};
 use super::scan::{Scanner, Step};
 use super::synced::SyncedNote;
-use super::{CODEC_RAW, LogPos, Pos, SEAL_SIZE};
+use super::{CODEC_RAW, LogPos, Pos, seal_size};
 use crate::store::bell::Bell;
 use crate::store::error::{Error, Result};
-use crate::store::layout::{Layout, StoreId, private_file, sync_dir};
+use crate::store::identity::StoreId;
+use crate::store::layout::{Layout, private_file, sync_dir};
 use crate::store::media::{Media, Room, write_all_at};
 use crate::store::space::{Claim, Gate};
 
@@ -89,7 +90,8 @@ pub struct Log {
     bell: Bell,
     synced: Condvar,
     note: SyncedNote,
-    read_only: AtomicBool,
+    /// Why nothing is written any more, if so.
+    read_only: OnceLock<String>,
 }
 
 impl Log {
@@ -120,7 +122,7 @@ impl Log {
             bell: Bell::default(),
             synced: Condvar::new(),
             note,
-            read_only: AtomicBool::new(false),
+            read_only: OnceLock::new(),
         }
     }
 
@@ -148,9 +150,9 @@ impl Log {
         self.bytes().saturating_sub(self.durable_bytes.load(Ordering::Acquire))
     }
 
-    /// Whether a sync failed.
-    pub fn is_read_only(&self) -> bool {
-        self.read_only.load(Ordering::Acquire)
+    /// Why nothing is written any more, if so.
+    pub fn read_only(&self) -> Option<&str> {
+        self.read_only.get().map(String::as_str)
     }
 
     /// Room on the store's disk.
@@ -179,7 +181,7 @@ impl Log {
         if !writer.gate.admit(claim, bytes, || self.media.room(self.layout.root())).unwrap_or(true) {
             return Err(Error::NoSpace(self.layout.root().to_owned()));
         }
-        if writer.tail.sealed || writer.tail.end >= SEAL_SIZE {
+        if writer.tail.sealed || writer.tail.end >= seal_size() {
             self.begin_pack(&mut writer)?;
         }
         let placed = self.write(&mut writer.tail, records)?;
@@ -193,8 +195,10 @@ impl Log {
         Ok(placed)
     }
 
-    fn check_writable(&self) -> Result<()> {
-        if self.is_read_only() { Err(Error::ReadOnly(self.layout.root().to_owned())) } else { Ok(()) }
+    /// Refuses where nothing is written any more.
+    pub fn check_writable(&self) -> Result<()> {
+        let refuse = |why: &str| Error::ReadOnly { path: self.layout.root().to_owned(), why: why.to_owned() };
+        self.read_only().map_or(Ok(()), |why| Err(refuse(why)))
     }
 
     /// Writes records at the tail's end, or nothing.
@@ -332,12 +336,14 @@ impl Log {
         })
     }
 
-    fn fail(&self, why: &str) {
-        self.read_only.store(true, Ordering::Release);
-        log::error!(
-            "{why}; the store in {} takes no more writes until it is opened anew",
-            self.layout.root().display()
-        );
+    /// Lets nothing more be written, and says why.
+    pub fn fail(&self, why: &str) {
+        if self.read_only.set(why.to_owned()).is_ok() {
+            log::error!(
+                "{why}; the store in {} takes no more writes until it is opened anew",
+                self.layout.root().display()
+            );
+        }
     }
 
     fn error(&self, what: &'static str, path: &Path, e: io::Error) -> Error {

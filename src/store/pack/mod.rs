@@ -14,8 +14,10 @@ mod log;
 mod scan;
 mod synced;
 
-pub use files::Packs;
-pub use footer::{FooterEntry, read_footer};
+use std::sync::OnceLock;
+
+pub use files::{Packs, pack_number, read_pack_header};
+pub use footer::{FooterEntry, encode_footer, read_footer};
 pub use header::{
     PACK_HEADER, Place, RECORD_HEADER, RecordHeader, RecordKind, decode_pack_header, encode_pack_header,
 };
@@ -24,8 +26,19 @@ pub use log::{Log, NewRecord, Tail};
 pub use scan::{Payload, Scanner, Step, read_record};
 pub use synced::SyncedNote;
 
-/// A pack is sealed once it has this many bytes.
-pub const SEAL_SIZE: u32 = 64 << 20;
+/// A pack is sealed once it has this many bytes: 64 MiB, and less in tests of the store alone, which make
+/// many stores of several packs.
+pub const SEAL_SIZE: u32 = if cfg!(test) { 2 << 20 } else { 64 << 20 };
+
+/// The same, or fewer bytes where `STRATA_PACK_BYTES` says so: packs of any size can be read, and tests
+/// need not fill large ones.
+pub fn seal_size() -> u32 {
+    static SIZE: OnceLock<u32> = OnceLock::new();
+    *SIZE.get_or_init(|| {
+        let wanted = std::env::var("STRATA_PACK_BYTES").ok().and_then(|text| text.parse().ok());
+        wanted.map_or(SEAL_SIZE, |wanted: u32| wanted.clamp(4096, SEAL_SIZE))
+    })
+}
 
 /// The only codec so far: payloads are stored as they are.
 pub const CODEC_RAW: u8 = 0;

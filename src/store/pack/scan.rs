@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use super::header::{PACK_HEADER, Place, RECORD_HEADER, RECORD_MAGIC, RecordHeader, RecordKind};
 use super::{CODEC_RAW, Pos};
-use crate::store::layout::StoreId;
+use crate::store::identity::StoreId;
 
 const BUFFER: usize = 256 << 10;
 

@@ -1,7 +1,8 @@
 //! A note of how far the log is known to be durable, beside the packs: the file `synced` with the
 //! pack number and offset (4 bytes each), then the same bytes inverted.
 //!
-//! It is written after each sync and never synced itself: an old one tells less, but nothing wrong.
+//! It is written after each sync and, but for its first bytes, never synced itself: an old one tells
+//! less, but nothing wrong.
 
 use std::fs::File;
 use std::io;
@@ -11,32 +12,55 @@ use std::path::Path;
 use super::LogPos;
 use crate::store::error::{Error, Result};
 use crate::store::layout::private_file;
+use crate::store::plain;
 
-/// The note, open for writing.
+/// The note, open for writing if it could be made.
 #[derive(Debug)]
-pub struct SyncedNote(File);
+pub struct SyncedNote(Option<File>);
 
 impl SyncedNote {
-    /// Opens the note in `path`, making it if it is not there, and gives what it says: the start of
-    /// the log where it says nothing.
-    pub fn open(path: &Path) -> Result<(SyncedNote, LogPos)> {
+    /// Makes a note that says the start of the log, durably but for its name.
+    pub fn create(path: &Path) -> Result<()> {
+        let make = || {
+            let file = plain::open(path, private_file().create(true))?;
+            file.write_all_at(&encode(LogPos::default()), 0)?;
+            file.sync_all()
+        };
+        make().map_err(|e| Error::io("make", path, e))
+    }
+
+    /// Opens the note in `path`, making it if it is not there, and gives what it says; `None` where it
+    /// says nothing that makes sense, and may have said anything. On a full disk there may be none.
+    pub fn open(path: &Path) -> Result<(SyncedNote, Option<LogPos>)> {
         let open = || -> io::Result<_> {
-            let file = private_file().read(true).create(true).open(path)?;
+            let file = plain::open(path, private_file().read(true).create(true))?;
             let mut bytes = [0; 16];
             match file.read_exact_at(&mut bytes, 0) {
-                Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => bytes = [0; 16],
-                Err(e) => return Err(e),
+                Ok(()) => Ok((file, decode(bytes))),
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok((file, None)),
+                Err(e) => Err(e),
             }
-            Ok((file, decode(bytes).unwrap_or_default()))
         };
-        let (file, synced) = open().map_err(|e| Error::io("open", path, e))?;
-        Ok((SyncedNote(file), synced))
+        match open().map_err(|e| Error::io("open", path, e)) {
+            Ok((file, synced)) => Ok((SyncedNote(Some(file)), synced)),
+            Err(Error::NoSpace(_)) => Ok((SyncedNote(None), None)),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// What the note in `path` says, without making one.
+    pub fn read(path: &Path) -> Result<Option<LogPos>> {
+        match plain::read(path, 16) {
+            Ok(bytes) => Ok(bytes.try_into().ok().and_then(decode)),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => Ok(None),
+            Err(e) => Err(Error::io("read", path, e)),
+        }
     }
 
     /// Notes that the log is durable up to `end`.
     pub fn write(&self, end: LogPos) {
-        if let Err(e) = self.0.write_all_at(&encode(end), 0) {
+        let Some(file) = &self.0 else { return };
+        if let Err(e) = file.write_all_at(&encode(end), 0) {
             log::warn!("cannot note how far the log is durable: {e}; recovery would take longer");
         }
     }

@@ -14,7 +14,8 @@ fn a_new_store_is_private_and_has_an_identity() {
     Store::init(&root).unwrap();
     let store = Store::open(&root).unwrap();
     let text = std::fs::read_to_string(root.join("strata.json")).unwrap();
-    assert_eq!(text, format!("{{\"format\":1,\"id\":\"{}\"}}\n", store.id()));
+    let start = format!("{{\"format\":1,\"id\":\"{}\",\"check\":\"", store.id());
+    assert!(text.starts_with(&start) && text.len() == start.len() + 19, "{text}");
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&root), 0o700);
     assert_eq!(mode(&root.join("packs")), 0o700);
@@ -33,7 +34,36 @@ fn what_is_no_store_or_a_later_one_is_refused() {
     std::fs::write(dir.path().join("strata.json"), b"{\"format\":2,\"ids\":[]}").unwrap();
     assert!(matches!(Store::open(dir.path()), Err(Error::NewerFormat { found: 2, supported: 1, .. })));
     std::fs::write(dir.path().join("strata.json"), b"{\"format\":1,\"id\":\"zz\"}").unwrap();
-    assert!(matches!(Store::open(dir.path()), Err(Error::Corrupt(_))));
+    assert!(matches!(Store::open(dir.path()), Err(Error::Damaged { .. })));
+}
+
+/// What a store of an earlier release says of itself, and what one says that has lost packs.
+#[test]
+fn identities_keep_their_form() {
+    let layout = Layout::new(&TempDir::new().unwrap().keep());
+    let id = StoreId([0xab; 16]);
+    let text = |text: &str| std::fs::write(layout.identity(), text).unwrap();
+    std::fs::create_dir(layout.packs()).unwrap();
+    text("{\"format\":1,\"id\":\"abababababababababababababababab\"}\n");
+    let old = Identity::read(&layout).unwrap();
+    assert_eq!((old.id, old.lost), (id, vec![]));
+    Identity::new(id, vec![2, 5]).write(&layout).unwrap();
+    assert_eq!(
+        std::fs::read_to_string(layout.identity()).unwrap(),
+        "{\"format\":1,\"id\":\"abababababababababababababababab\",\"lost\":[2,5],\"check\":\"0be5a8d6d7b3aefd\"}\n"
+    );
+    let good = std::fs::read(layout.identity()).unwrap();
+    for bit in 0..good.len() * 8 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(layout.identity(), &bad).unwrap();
+        match Identity::read(&layout) {
+            Ok(read) => assert_eq!((read.id, read.lost), (id, vec![2, 5]), "bit {bit} changes nothing"),
+            Err(Error::Damaged { .. } | Error::NewerFormat { .. }) => {}
+            Err(e) => panic!("bit {bit}: {e}"),
+        }
+    }
+    std::fs::remove_dir_all(layout.root()).unwrap();
 }
 
 #[test]
@@ -156,6 +186,10 @@ fn versions_that_do_not_follow_are_refused() {
     store.append_version(&good).unwrap();
 }
 
+fn pending_of(store: &Store, ds: DatasetId) -> Vec<(u64, Vec<Op>)> {
+    store.pending(ds).unwrap().into_iter().map(|(sequence, ops)| (sequence, ops.unwrap())).collect()
+}
+
 #[test]
 fn pending_changes_count_until_a_version() {
     let (dir, store) = new_store();
@@ -170,23 +204,23 @@ fn pending_changes_count_until_a_version() {
     store.append_pending(&pending(DS, 1)).unwrap();
     store.append_pending(&pending(other, 1)).unwrap();
     store.append_pending(&pending(DS, 2)).unwrap();
-    assert_eq!(store.pending(DS).unwrap(), [(1, pending(DS, 1).ops), (2, pending(DS, 2).ops)]);
+    assert_eq!(pending_of(&store, DS), [(1, pending(DS, 1).ops), (2, pending(DS, 2).ops)]);
     assert_eq!(store.max_ino(DS).unwrap(), Ino(102));
     drop(store);
     let store = Store::open(dir.path()).unwrap();
-    assert_eq!(store.pending(DS).unwrap().len(), 2);
+    assert_eq!(pending_of(&store, DS).len(), 2);
     history.add(&store, vec![]);
     store.append_pending(&pending(DS, 3)).unwrap();
-    assert_eq!(store.pending(DS).unwrap(), [(3, pending(DS, 3).ops)]);
+    assert_eq!(pending_of(&store, DS), [(3, pending(DS, 3).ops)]);
     kill(store);
     let store = Store::open(dir.path()).unwrap();
-    assert_eq!(store.pending(DS).unwrap(), [(3, pending(DS, 3).ops)]);
-    assert_eq!(store.pending(other).unwrap().len(), 1);
+    assert_eq!(pending_of(&store, DS), [(3, pending(DS, 3).ops)]);
+    assert_eq!(pending_of(&store, other).len(), 1);
     drop(store);
     Store::rebuild_index(dir.path()).unwrap();
     let store = Store::open(dir.path()).unwrap();
-    assert_eq!(store.pending(DS).unwrap(), [(3, pending(DS, 3).ops)]);
-    assert_eq!(store.pending(other).unwrap().len(), 1);
+    assert_eq!(pending_of(&store, DS), [(3, pending(DS, 3).ops)]);
+    assert_eq!(pending_of(&store, other).len(), 1);
 }
 
 #[test]

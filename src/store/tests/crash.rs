@@ -43,6 +43,7 @@ fn lose_power(dir: &Path, synced: LogPos) {
 /// A store with `count` one-file versions; where the log ended before each and after the last.
 fn with_versions(count: u64) -> (TempDir, Store, Vec<u64>) {
     let (dir, store) = new_store();
+    store.append_dataset(&dataset(DS, "d")).unwrap();
     let mut history = History::new(DS);
     let mut ends = vec![store.stats().pack_bytes];
     for i in 1..=count {
@@ -119,9 +120,23 @@ fn after_a_power_loss_damage_in_what_was_durable_is_not_cut() {
     kill(store);
     flip(&packs_of(dir.path())[0], ends[6] + 10);
     lose_power(dir.path(), LogPos::new(1, ends[7] as u32));
+    refuses_until_repaired(dir.path(), "00000001.pack");
     let store = Store::open(dir.path()).unwrap();
-    assert_eq!(store.last_version(DS).unwrap(), VersionNo(5));
     assert_eq!(store.stats().pack_bytes, ends[10]);
+    assert_versions(&store, 5);
+}
+
+/// Asserts that the store does not open before it was repaired, and names the file; then repairs it.
+fn refuses_until_repaired(dir: &Path, file: &str) {
+    let before = std::fs::read(&packs_of(dir)[0]).unwrap();
+    for _ in 0..2 {
+        let error = Store::open(dir).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, Error::Damaged { .. }) && text.contains(file), "{text}");
+        assert!(text.contains("strata fsck"), "{text}");
+    }
+    assert_eq!(std::fs::read(&packs_of(dir)[0]).unwrap(), before, "a refused store is left as it is");
+    Store::rebuild_index(dir).unwrap();
 }
 
 /// A store of three packs, with a version in each; where in the first pack its footer begins.
@@ -179,12 +194,25 @@ fn without_a_power_loss_good_records_behind_bad_ones_are_kept() {
     std::fs::remove_dir_all(dir.path().join("index")).unwrap();
     // The header of the chunk of v4.
     flip(&packs_of(dir.path())[0], ends[6] + 10);
+    refuses_until_repaired(dir.path(), "00000001.pack");
     let store = Store::open(dir.path()).unwrap();
-    assert_eq!(store.last_version(DS).unwrap(), VersionNo(5));
     assert_eq!(store.stats().pack_bytes, ends[10]);
-    let chunk = |i: u64| ChunkRef { hash: crate::model::ChunkHash::of(&noise(50, i)), len: 50 };
-    assert!(matches!(read(&store, chunk(4)), Err(Error::Missing(_))));
-    assert_eq!(read(&store, chunk(5)).unwrap(), noise(50, 5));
+    assert_versions(&store, 5);
+}
+
+#[test]
+fn the_last_records_of_a_log_that_was_durable_are_not_taken_for_torn() {
+    let (dir, store, ends) = with_versions(5);
+    drop(store);
+    for ruin in [&[0u8; 60][..], &[0xff; 3]] {
+        let dir = copy(dir.path());
+        std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+        let mut bytes = std::fs::read(&packs_of(dir.path())[0]).unwrap();
+        bytes[ends[9] as usize..][..ruin.len()].copy_from_slice(ruin);
+        std::fs::write(&packs_of(dir.path())[0], bytes).unwrap();
+        refuses_until_repaired(dir.path(), "00000001.pack");
+        assert_eq!(Store::open(dir.path()).unwrap().stats().pack_bytes, ends[10]);
+    }
 }
 
 #[test]
@@ -193,7 +221,7 @@ fn a_torn_pack_header_is_written_again() {
     kill(store);
     for len in [0, 13] {
         truncate(&packs_of(dir.path())[0], len);
-        std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+        lose_power(dir.path(), LogPos(0));
         let store = Store::open(dir.path()).unwrap();
         let chunk = put(&store, b"abc");
         assert_eq!(read(&store, chunk).unwrap(), b"abc");
@@ -229,8 +257,8 @@ fn a_missing_or_ruined_index_costs_a_rebuild_and_nothing_else() {
 }
 
 #[test]
-fn an_index_of_another_store_or_ahead_of_the_log_is_rebuilt() {
-    let (dir, store, ends) = with_versions(6);
+fn an_index_of_another_store_is_rebuilt() {
+    let (dir, store, _) = with_versions(6);
     drop(store);
     let (other, other_store, _) = with_versions(20);
     drop(other_store);
@@ -239,9 +267,30 @@ fn an_index_of_another_store_or_ahead_of_the_log_is_rebuilt() {
     std::fs::rename(other.path().join("index"), &index).unwrap();
     let store = Store::open(dir.path()).unwrap();
     assert_versions(&store, 6);
+}
+
+/// A log that is shorter than it was is not taken for a younger one: by the note of what was durable, or by
+/// the index.
+#[test]
+fn a_log_that_lost_its_end_is_refused_and_its_numbers_are_not_given_out_again() {
+    let (whole, store, ends) = with_versions(6);
     drop(store);
-    truncate(&packs_of(dir.path())[0], ends[8]);
-    assert_versions(&Store::open(dir.path()).unwrap(), 4);
+    for keep_note in [true, false] {
+        let dir = copy(whole.path());
+        truncate(&packs_of(dir.path())[0], ends[8]);
+        if !keep_note {
+            std::fs::remove_file(dir.path().join("synced")).unwrap();
+        }
+        refuses_until_repaired(dir.path(), "packs");
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.last_version(DS).unwrap(), VersionNo(6), "the index knew of it");
+        let (_, inode) = store.inode(DS, Ino(7), &view(VersionNo(6))).unwrap().unwrap();
+        let Some(Content::One(chunk)) = inode.content() else { panic!("{inode:?}") };
+        assert!(matches!(read(&store, *chunk), Err(Error::Missing(_))));
+        let mut history = History { ds: DS, last: VersionNo(6), id: VersionId::ROOT };
+        (history.id, _) = store.version(DS, VersionNo(6)).unwrap().unwrap();
+        assert_eq!(history.add(&store, vec![]), VersionNo(7));
+    }
 }
 
 #[test]
@@ -255,10 +304,13 @@ fn a_record_copied_into_a_payload_is_not_taken_for_one() {
     history.add(&store, file_ops("f3", Ino(4), Content::One(chunk)));
     drop(store);
     std::fs::remove_dir_all(dir.path().join("index")).unwrap();
-    flip(&packs_of(dir.path())[0], *ends.last().unwrap() + 20);
+    let mut bytes = std::fs::read(&packs_of(dir.path())[0]).unwrap();
+    bytes[*ends.last().unwrap() as usize..][..56].fill(0x55);
+    std::fs::write(&packs_of(dir.path())[0], bytes).unwrap();
+    refuses_until_repaired(dir.path(), "00000001.pack");
     let store = Store::open(dir.path()).unwrap();
     assert_eq!(store.last_version(DS).unwrap(), VersionNo(3));
-    assert_eq!(store.totals().unwrap().records, 3);
+    assert_eq!(store.totals().unwrap().records, 5, "three versions, the dataset, what is lost");
     assert!(matches!(read(&store, chunk), Err(Error::Missing(_))));
 }
 

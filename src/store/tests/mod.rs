@@ -11,11 +11,12 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use super::pack::LogPos;
 use super::*;
 use crate::model::name::Name;
 use crate::model::{
     Author, Body, ChunkRef, Content, DatasetId, DatasetName, DatasetRecord, Dirent, Ino, Inode, Kind, Op,
-    Policy, Timestamp, TreeHash, VersionId, VersionNo, VersionRecord, View,
+    PendingRecord, Policy, Span, Timestamp, TreeHash, VersionId, VersionNo, VersionRecord, View,
 };
 
 const DS: DatasetId = DatasetId(1);
@@ -38,7 +39,7 @@ fn kill(mut store: Store) {
 }
 
 fn packs_of(dir: &Path) -> Vec<PathBuf> {
-    let packs = Packs::new(dir.join("packs"));
+    let packs = Packs::new(dir.join("packs"), StoreId([0; 16]));
     packs.numbers().unwrap().into_iter().map(|n| packs.path(n)).collect()
 }
 

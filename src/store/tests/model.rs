@@ -14,8 +14,12 @@ enum Step {
     Change(Vec<u8>, Vec<u8>),
     /// Restores an earlier version, as a part (of 256) of the history so far.
     Rollback(u8),
-    /// Applies the index, or kills and reopens the store, or rebuilds the index.
+    /// Records changes that no version holds, or that those so far do not count.
+    Pending(bool),
+    /// Applies the index, or has it fail and be had in one of three ways, or kills and reopens the store,
+    /// or rebuilds the index.
     Apply,
+    Lose(u8),
     Kill,
     Rebuild,
 }
@@ -25,7 +29,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         12 => (names(), names()).prop_map(|(a, b): (Vec<u8>, Vec<u8>)| Step::Change(a, b)),
         3 => any::<u8>().prop_map(Step::Rollback),
+        2 => any::<bool>().prop_map(Step::Pending),
         2 => Just(Step::Apply),
+        2 => (0u8..3).prop_map(Step::Lose),
         1 => Just(Step::Kill),
         1 => Just(Step::Rebuild),
     ];
@@ -38,6 +44,9 @@ type Tree = BTreeMap<NameKey, (Ino, VersionNo)>;
 struct Model {
     trees: Vec<Tree>,
     rollbacks: Vec<(VersionNo, VersionNo)>,
+    sequence: u64,
+    /// How many pending records count.
+    pending: usize,
 }
 
 /// A file's inode as version `v` wrote it.
@@ -49,6 +58,7 @@ fn check(store: &Store, model: &Model) {
     let last = VersionNo(model.trees.len() as u64 - 1);
     assert_eq!(store.last_version(DS).unwrap(), last);
     assert_eq!(store.rollbacks(DS).unwrap(), model.rollbacks);
+    assert_eq!(store.pending(DS).unwrap().len(), model.pending);
     for (n, tree) in model.trees.iter().enumerate() {
         let view = View::of(VersionNo(n as u64), &model.rollbacks);
         // By pages of an odd size.
@@ -107,17 +117,27 @@ fn take(step: &Step, dir: &Path, store: Store, model: &mut Model, history: &mut 
                 tree.insert(key_of(i), (ino, number));
             }
             history.add(&store, ops);
+            model.pending = 0;
             model.trees.push(tree);
         }
         Step::Rollback(part) => {
             let base = VersionNo(u64::from(*part) * number.0 / 256);
             let record = history.next(base, vec![]);
             history.append(&store, &record).unwrap();
+            model.pending = 0;
             if base.next() != number {
                 model.rollbacks.push((number, base));
             }
             model.trees.push(model.trees[base.0 as usize].clone());
         }
+        Step::Pending(discard) => {
+            model.sequence += 1;
+            let ops = if *discard { vec![] } else { vec![unlink("nothing")] };
+            let sequence = model.sequence;
+            store.append_pending(&PendingRecord { dataset: DS, sequence, discard: *discard, ops }).unwrap();
+            model.pending = if *discard { 0 } else { model.pending + 1 };
+        }
+        Step::Lose(how) => store.index.lose(*how),
         Step::Apply => store.index.apply(|| store.log.sync()).unwrap(),
         Step::Kill => {
             kill(store);
@@ -136,7 +156,7 @@ fn take(step: &Step, dir: &Path, store: Store, model: &mut Model, history: &mut 
 fn dump(dir: &Path) -> Vec<index::Entry> {
     let store = Store::open(dir).unwrap();
     let mut all = Vec::new();
-    for prefix in b"cdhiprsvw" {
+    for prefix in b"cdhiprvw" {
         let mut range = store.index.scan(&[*prefix]);
         while let Some(entry) = range.next_entry().unwrap() {
             all.push(entry);
@@ -151,7 +171,7 @@ proptest! {
     #[test]
     fn every_version_stays_what_it_was(steps in steps()) {
         let (dir, mut store) = new_store();
-        let mut model = Model { trees: vec![Tree::new()], rollbacks: vec![] };
+        let mut model = Model { trees: vec![Tree::new()], rollbacks: vec![], sequence: 0, pending: 0 };
         let mut history = History::new(DS);
         for step in &steps {
             store = take(step, dir.path(), store, &mut model, &mut history);

@@ -1,0 +1,50 @@
+//! Reaching what is further down than a path can say.
+
+use std::borrow::Cow;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+
+/// Longest path that is given to the kernel as it is: PATH_MAX, but for the NUL and what stands before the
+/// rest of a longer one.
+const PATH_MAX: usize = 4095 - 32;
+
+/// A path that the kernel takes, for one of any length.
+#[derive(Debug)]
+pub struct Reach<'a> {
+    path: Cow<'a, Path>,
+    /// The directory that the path starts from, if not where `path` does.
+    _from: Option<OwnedFd>,
+}
+
+impl<'a> Reach<'a> {
+    /// Opens directories on the way, as far as needed.
+    pub fn new(path: &'a Path) -> io::Result<Reach<'a>> {
+        if path.as_os_str().len() <= PATH_MAX {
+            return Ok(Reach { path: path.into(), _from: None });
+        }
+        let (mut from, mut rest) = (None, PathBuf::new());
+        for part in path.components() {
+            if rest.as_os_str().len() + 1 + part.as_os_str().len() > PATH_MAX {
+                from = Some(step(from.as_ref().map_or(CWD, AsFd::as_fd), &rest)?);
+                rest.clear();
+            }
+            rest.push(part);
+        }
+        let Some(from) = from else { return Ok(Reach { path: rest.into(), _from: None }) };
+        let path = Path::new("/proc/self/fd").join(from.as_raw_fd().to_string()).join(rest);
+        Ok(Reach { path: path.into(), _from: Some(from) })
+    }
+
+    /// The path, good as long as this is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn step(from: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat(from, path, flags, Mode::empty())?)
+}

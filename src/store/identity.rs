@@ -1,0 +1,170 @@
+//! The file `strata.json`: which store this is, and in which format.
+//!
+//! ```text
+//! {"format":1,"id":"<32 hexadecimal digits>","lost":[2],"check":"<16 hexadecimal digits>"}
+//! ```
+//! `lost` names the packs that `strata fsck` found missing and went on without; it is left out where
+//! there are none. `check` is the start of the BLAKE3 of the others as text. A store of an earlier
+//! release has none.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::error::{Error, Result};
+use super::layout::{Layout, private_file, sync_dir};
+use super::pack::pack_number;
+use super::plain;
+
+/// The format of stores written by this release, and the newest it reads.
+pub const FORMAT: u32 = 1;
+/// Most bytes of the file.
+const SIZE_MAX: u64 = 1 << 20;
+
+/// A store's identity: 128 random bits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StoreId(pub [u8; 16]);
+
+impl StoreId {
+    /// A new one.
+    pub(super) fn random() -> Result<StoreId> {
+        let path = Path::new("/dev/urandom");
+        let mut id = [0; 16];
+        let read = File::open(path).and_then(|mut f| f.read_exact(&mut id));
+        read.map_err(|e| Error::io("read", path, e))?;
+        Ok(StoreId(id))
+    }
+}
+
+impl fmt::Display for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoreId({self})")
+    }
+}
+
+impl From<StoreId> for String {
+    fn from(id: StoreId) -> String {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for StoreId {
+    type Error = String;
+    fn try_from(s: String) -> Result<StoreId, String> {
+        let digits = s.len() == 32 && s.bytes().all(|b| b.is_ascii_hexdigit());
+        let value = u128::from_str_radix(&s, 16).ok().filter(|_| digits);
+        value.map(|v| StoreId(v.to_be_bytes())).ok_or_else(|| format!("'{s}' is not a store id"))
+    }
+}
+
+/// What `strata.json` says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The store's format.
+    format: u32,
+    /// The store's identity.
+    pub id: StoreId,
+    /// Numbers of packs known to be lost, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<u32>,
+    #[serde(default)]
+    check: Option<String>,
+}
+
+impl Identity {
+    /// Of a store in this release's format.
+    pub fn new(id: StoreId, lost: Vec<u32>) -> Identity {
+        let mut identity = Identity { format: FORMAT, id, lost, check: None };
+        identity.check = Some(identity.checksum());
+        identity
+    }
+
+    fn checksum(&self) -> String {
+        let text = format!("stratafs {} {} {:?}", self.format, self.id, self.lost);
+        blake3::hash(text.as_bytes()).to_hex()[..16].to_owned()
+    }
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// [`Error::NotAStore`] where there is no store, [`Error::NewerFormat`] where it is too new,
+    /// [`Error::Damaged`] where `strata fsck` is to look at it.
+    pub fn read(layout: &Layout) -> Result<Identity> {
+        Identity::read_or_tell(layout).map_err(|(error, _)| error)
+    }
+
+    /// As [`Identity::read`]; with the error, whether a newer format is only what damage made of this one.
+    pub(super) fn read_or_tell(layout: &Layout) -> Result<Identity, (Error, bool)> {
+        let path = layout.identity();
+        let damaged = |what: String| Error::Damaged {
+            what: format!("{}: {what}", path.display()),
+            advice: "`strata fsck` restores it from the packs",
+        };
+        let text = match plain::read(&path, SIZE_MAX) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound && has_packs(layout) => {
+                return Err((damaged("it is missing".into()), false));
+            }
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Err((Error::NotAStore(layout.root().to_owned()), false));
+            }
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => return Err((damaged(e.to_string()), false)),
+            Err(e) => return Err((Error::io("read", &path, e), false)),
+        };
+        let value: Value = serde_json::from_slice(&text).map_err(|e| (damaged(e.to_string()), false))?;
+        // A newer format may have other fields, but it has these.
+        let format = value.get("format").and_then(Value::as_u64).unwrap_or(0);
+        let identity: Result<Identity, _> = serde_json::from_value(value);
+        let is_whole = identity.as_ref().is_ok_and(|i| i.check.as_ref().is_none_or(|c| *c == i.checksum()));
+        match (identity, format) {
+            (identity, found) if found > u64::from(FORMAT) => {
+                let found = u32::try_from(found).unwrap_or(u32::MAX);
+                let error = Error::NewerFormat { path: layout.root().to_owned(), found, supported: FORMAT };
+                Err((error, identity.is_ok() && !is_whole))
+            }
+            (Ok(_), _) if !is_whole => Err((damaged("its check does not match what it says".into()), false)),
+            (Err(e), _) => Err((damaged(e.to_string()), false)),
+            (Ok(_), 0) => Err((damaged("no store has format 0".into()), false)),
+            (Ok(identity), _) => Ok(identity),
+        }
+    }
+
+    /// Writes the file, durably, at once or not at all.
+    pub fn write(&self, layout: &Layout) -> Result<()> {
+        let path = layout.identity();
+        let write = || {
+            // What a whole store has beside it is durable first.
+            sync_dir(layout.root())?;
+            let text = serde_json::to_string(self)?;
+            let temp = path.with_extension("json.new");
+            // One left behind by a process that died; or else it is not ours to write through.
+            match fs::remove_file(&temp) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+            let mut file = private_file().create_new(true).open(&temp)?;
+            file.write_all(text.as_bytes())?;
+            file.write_all(b"\n")?;
+            file.sync_all()?;
+            fs::rename(&temp, &path)?;
+            sync_dir(layout.root())
+        };
+        write().map_err(|e| Error::io("write", &path, e))
+    }
+}
+
+fn has_packs(layout: &Layout) -> bool {
+    let packs = fs::read_dir(layout.packs());
+    packs.is_ok_and(|entries| entries.flatten().any(|e| pack_number(&e.file_name()).is_some()))
+}

@@ -1,0 +1,100 @@
+//! O_DIRECT: reading and writing past the kernel's cache.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{Mode, OFlags, open};
+
+use crate::harness::*;
+
+const BLOCK: usize = 4096;
+
+/// Memory of which a part begins at a multiple of [`BLOCK`].
+struct Aligned {
+    memory: Vec<u8>,
+    start: usize,
+    len: usize,
+}
+
+impl Aligned {
+    fn new(len: usize) -> Aligned {
+        let memory = vec![0; len + 2 * BLOCK];
+        let start = memory.as_ptr().align_offset(BLOCK);
+        Aligned { memory, start, len }
+    }
+
+    /// The part, or one of the same length `off` bytes later.
+    fn part(&mut self, off: usize) -> &mut [u8] {
+        &mut self.memory[self.start + off..][..self.len]
+    }
+}
+
+fn direct(d: &Dataset<'_>, path: &str, flags: OFlags) -> File {
+    open(d.path(path), flags | OFlags::DIRECT, Mode::from(0o644)).expect("open with O_DIRECT").into()
+}
+
+/// Blocks written and read with O_DIRECT are what anybody reads, through the cache or past it, at once
+/// and in the version; reading stops at the end of the file.
+#[test]
+fn direct_and_cached_access_see_the_same() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    let (blocks, size) = (64, 64 * BLOCK);
+    let mut wanted = noise(1, size);
+    let (past, cached) = (direct(&d, "f", OFlags::RDWR | OFlags::CREATE), File::options());
+    let cached = cached.clone().read(true).write(true).open(d.path("f")).expect("open");
+    let mut memory = Aligned::new(size);
+    memory.part(0).copy_from_slice(&wanted);
+    past.write_all_at(memory.part(0), 0).expect("write");
+    let mut random = Random::new(2);
+    for round in 0..200 {
+        let len = (1 + random.below(16)) * BLOCK;
+        let at = random.below(blocks - len / BLOCK + 1) * BLOCK;
+        let bytes = random.bytes(len);
+        match random.below(2) {
+            0 => {
+                let mut memory = Aligned::new(len);
+                memory.part(0).copy_from_slice(&bytes);
+                past.write_all_at(memory.part(0), at as u64).expect("write past the cache");
+            }
+            _ => cached.write_all_at(&bytes, at as u64).expect("write through the cache"),
+        }
+        wanted[at..at + len].copy_from_slice(&bytes);
+        let from = random.below(blocks) * BLOCK;
+        let mut memory = Aligned::new(size);
+        let n = past.read_at(memory.part(0), from as u64).expect("read past the cache");
+        assert!(memory.part(0)[..n] == wanted[from..], "past the cache, round {round}");
+        let mut back = vec![0; size - from];
+        cached.read_exact_at(&mut back, from as u64).expect("read through the cache");
+        assert!(back == wanted[from..], "through the cache, round {round}");
+    }
+    drop((past, cached));
+    assert!(d.bytes("f") == wanted && d.bytes("@latest/f") == wanted);
+    let version = direct(&d, "@latest/f", OFlags::RDONLY);
+    assert_eq!(version.read_at(memory.part(0), 0).expect("read a version"), size);
+    assert!(memory.part(0) == wanted);
+    assert_eq!(version.read_at(memory.part(0), (size - BLOCK) as u64).expect("read to the end"), BLOCK);
+    assert_eq!(version.read_at(memory.part(0), size as u64).expect("read at the end"), 0);
+}
+
+/// Where disks ask for aligned offsets, lengths and memory, any will do: the bytes are right.
+#[test]
+fn direct_access_needs_no_alignment() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    let mut wanted = noise(3, 300_000);
+    d.write("f", &wanted);
+    let (file, mut random) = (direct(&d, "f", OFlags::RDWR), Random::new(4));
+    for _ in 0..60 {
+        let (at, len) = (random.below(200_000), 1 + random.below(90_000));
+        let (mut memory, off) = (Aligned::new(len), random.below(BLOCK));
+        memory.part(off).copy_from_slice(&random.bytes(len));
+        file.write_all_at(memory.part(off), at as u64).expect("write");
+        wanted[at..at + len].copy_from_slice(memory.part(off));
+        let (at, mut memory) = (random.below(200_000), Aligned::new(len));
+        assert_eq!(file.read_at(memory.part(off), at as u64).expect("read"), len);
+        assert!(memory.part(off) == &wanted[at..at + len]);
+    }
+    drop(file);
+    assert!(d.bytes("f") == wanted && d.bytes("@latest/f") == wanted);
+}

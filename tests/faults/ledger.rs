@@ -1,0 +1,146 @@
+//! Keeps the books of what was acknowledged, where operations may fail: what a path must hold, or may.
+
+use std::collections::BTreeMap;
+
+use super::script::{Node, Op, Tree, is_within};
+
+/// What a path is that an operation failed on.
+#[derive(Clone, Debug)]
+enum Doubt {
+    /// This, or nothing.
+    Is(Option<Node>),
+    /// A file that was being written anew: the first bytes of these.
+    Begins(Vec<u8>),
+    /// A file that was being written to: of each byte, what it was or what it was to be.
+    Between(Vec<u8>, Vec<u8>),
+}
+
+/// What was acknowledged.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// What there would be if nothing had failed.
+    tree: Tree,
+    /// Paths on which something failed.
+    doubts: BTreeMap<String, Vec<Doubt>>,
+    /// What [`Op::Remember`] noted, and of which version.
+    noted: Tree,
+    noted_version: Option<String>,
+    /// What versions must hold.
+    versions: Vec<(String, Tree)>,
+}
+
+impl Ledger {
+    /// Whether the operation depends on nothing that is in doubt.
+    pub fn allows(&self, op: &Op) -> bool {
+        let paths = op.paths(&self.tree, &self.noted);
+        let clear = |path: &String| {
+            self.doubts
+                .keys()
+                .all(|doubt| path != doubt && !is_within(path, doubt) && !is_within(doubt, path))
+        };
+        let there = match op {
+            Op::Edit(path, ..) | Op::Rename(path, _) | Op::Unlink(path) | Op::Rmdir(path) => {
+                self.tree.contains_key(*path)
+            }
+            Op::Rollback(_) => self.noted_version.is_some(),
+            _ => true,
+        };
+        let dataset = op.dataset();
+        let has_dataset =
+            matches!(op, Op::Mkdir(path) if *path == dataset) || self.tree.contains_key(dataset);
+        there && has_dataset && paths.iter().all(clear) && clear(&dataset.to_owned())
+    }
+
+    /// The version to go back to.
+    pub fn noted_version(&self) -> &str {
+        self.noted_version.as_deref().unwrap_or_default()
+    }
+
+    /// Enters that an operation was done; `version` is what its dataset was at afterwards, where known.
+    pub fn done(&mut self, op: &Op, version: Option<String>) {
+        op.apply(&mut self.tree, &self.noted);
+        let dataset = op.dataset();
+        let of_dataset = |(path, _): &(&String, &Node)| {
+            is_within(path, dataset) && !self.doubts.keys().any(|d| d == *path || is_within(path, d))
+        };
+        let now: Tree =
+            self.tree.iter().filter(of_dataset).map(|(path, node)| (path.clone(), node.clone())).collect();
+        if let Op::Remember(_) = op {
+            (self.noted, self.noted_version) = (now, version);
+        } else if let Some(version) = version {
+            let name = |path: String| path.replacen(dataset, &format!("{dataset}/@{version}"), 1);
+            let now = now.into_iter().map(|(path, node)| (name(path), node)).collect();
+            self.versions.push((format!("{dataset}@{version}"), now));
+        }
+    }
+
+    /// Enters that an operation failed.
+    pub fn failed(&mut self, op: &Op) {
+        let mut after = self.tree.clone();
+        op.apply(&mut after, &self.noted);
+        for path in op.paths(&self.tree, &self.noted) {
+            let (old, new) = (self.tree.get(&path).cloned(), after.get(&path).cloned());
+            let mut may = vec![];
+            match (op, &old, &new) {
+                (Op::Write(..), _, Some(Node::File(bytes))) => may.push(Doubt::Begins(bytes.clone())),
+                (Op::Edit(..), Some(Node::File(old)), Some(Node::File(new))) => {
+                    may.push(Doubt::Between(old.clone(), new.clone()));
+                }
+                _ => may.push(Doubt::Is(new)),
+            }
+            may.push(Doubt::Is(old));
+            self.doubts.insert(path, may);
+        }
+    }
+
+    /// What is wrong with the files that are there.
+    pub fn wrong(&self, found: &Tree) -> Vec<String> {
+        let paths = self.tree.keys().chain(found.keys()).chain(self.doubts.keys());
+        let paths: std::collections::BTreeSet<_> = paths.collect();
+        let mut wrong = vec![];
+        for path in paths {
+            let is = found.get(path);
+            let fits = match self.doubts.get(path) {
+                Some(may) => may.iter().any(|doubt| doubt.allows(is)),
+                // Something failed on a directory above: it may be there or not, with all that is in it.
+                None if self.doubts.keys().any(|doubt| is_within(path, doubt)) => true,
+                None => is == self.tree.get(path),
+            };
+            if !fits {
+                wrong.push(format!("{path} is {}, not {}", show(is), show(self.tree.get(path))));
+            }
+        }
+        wrong
+    }
+
+    /// What versions must hold: name of the version, and paths through `@`.
+    pub fn versions(&self) -> &[(String, Tree)] {
+        &self.versions
+    }
+}
+
+impl Doubt {
+    fn allows(&self, is: Option<&Node>) -> bool {
+        match (self, is) {
+            (Doubt::Is(node), is) => node.as_ref() == is,
+            (Doubt::Begins(whole), Some(Node::File(bytes))) => whole.starts_with(bytes),
+            (Doubt::Between(old, new), Some(Node::File(bytes))) => {
+                let fits = |(i, byte): (usize, &u8)| old.get(i) == Some(byte) || new.get(i) == Some(byte);
+                (old.len()..=new.len()).contains(&bytes.len()) && bytes.iter().enumerate().all(fits)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A node in few words.
+pub fn show(node: Option<&Node>) -> String {
+    match node {
+        None => "missing".into(),
+        Some(Node::Dir) => "a directory".into(),
+        Some(Node::File(bytes)) => {
+            let hash = blake3::hash(bytes).to_hex();
+            format!("a file of {} bytes ({})", bytes.len(), &hash[..8])
+        }
+    }
+}

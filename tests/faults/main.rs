@@ -1,0 +1,21 @@
+//! Failing disks and failing power: the real daemon on a real mount, with a library of ours between it
+//! and the C library (see `shim.c`), so that every file of a store is concerned: the log, the index and
+//! the rest.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod disk;
+mod full;
+mod index;
+mod ledger;
+mod nth;
+mod opened;
+mod power;
+mod readonly;
+mod recording;
+mod rig;
+mod script;
+mod shim;
+mod trace;
+mod variants;

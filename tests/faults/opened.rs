@@ -1,0 +1,118 @@
+//! What a store that was opened says: its log, its datasets, its files.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use stratafs::dataset::verify::{Known, verify_dataset};
+use stratafs::dataset::{Caller, Error, Repo, Result};
+use stratafs::model::Kind;
+use stratafs::model::Policy;
+use stratafs::store::RecordKind;
+use stratafs::view::{FileSystem, NodeId, Scope};
+
+use super::recording::State;
+use super::script::{Node, Tree};
+
+/// A dataset as it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub policy: Policy,
+    pub tree: Tree,
+}
+
+impl Settings {
+    pub fn state(&self) -> State {
+        State { tree: self.tree.clone(), policy: self.policy }
+    }
+}
+
+/// A store as it was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// Hashes of all records but chunks and nodes, in the order of the log: the ids of versions among
+    /// them.
+    pub log: Vec<[u8; 32]>,
+    pub datasets: BTreeMap<String, Settings>,
+}
+
+/// Opens a store as a mount does, with nobody's help, and reads and verifies everything in it.
+pub fn open(store: &Path) -> Result<Opened, String> {
+    let text = |error: Error| {
+        let mut text = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            text.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        text
+    };
+    let repo = Repo::open(store, false).map_err(text)?;
+    look(&Arc::new(repo)).map_err(text)?
+}
+
+fn look(repo: &Arc<Repo>) -> Result<Result<Opened, String>> {
+    let store = repo.store();
+    let mut opened = Opened::default();
+    store.each_record(
+        |_| false,
+        |header, _, _| {
+            if matches!(header.kind, RecordKind::Version | RecordKind::Dataset | RecordKind::Pending) {
+                opened.log.push(header.hash);
+            }
+            Ok(())
+        },
+    )?;
+    let verdict = store.verify(|_| ControlFlow::Continue(()))?;
+    if !verdict.damages.is_empty() {
+        return Ok(Err(format!("verifying finds {:?}", verdict.damages)));
+    }
+    for dataset in repo.datasets() {
+        let mut findings = vec![];
+        let known = Known::new(store, Default::default());
+        verify_dataset(&dataset, known, &mut |finding| {
+            findings.push(finding);
+            Ok::<_, Error>(())
+        })?;
+        if !findings.is_empty() {
+            return Ok(Err(format!("verifying {} finds {findings:?}", dataset.name())));
+        }
+        let settings = Settings { policy: dataset.policy(), tree: Tree::new() };
+        opened.datasets.insert(dataset.name().to_string(), settings);
+    }
+    let fs = FileSystem::new(repo.clone(), Scope::Store, true);
+    for (name, settings) in &mut opened.datasets {
+        let root = fs.lookup(NodeId::ROOT, name.as_bytes())?;
+        walk(&fs, root.node, name, &mut settings.tree)?;
+    }
+    Ok(Ok(opened))
+}
+
+fn walk(fs: &FileSystem, dir: NodeId, path: &str, tree: &mut Tree) -> Result<()> {
+    let (fh, _) = fs.opendir(dir)?;
+    let mut entries = vec![];
+    fs.list(dir, fh, 0, &mut |entry| {
+        if !matches!(entry.name, b"." | b"..") {
+            entries.push((String::from_utf8_lossy(entry.name).into_owned(), entry.entry));
+        }
+        true
+    })?;
+    fs.releasedir(fh);
+    for (name, entry) in entries {
+        let path = format!("{path}/{name}");
+        if entry.attr.kind == Kind::Dir {
+            tree.insert(path.clone(), Node::Dir);
+            walk(fs, entry.node, &path, tree)?;
+            continue;
+        }
+        let by = Caller { uid: 0, gid: 0, pid: 0 };
+        let opened = fs.open(by, entry.node, libc::O_RDONLY)?;
+        let mut bytes = vec![0; entry.attr.size as usize + 1];
+        let len = fs.read(entry.node, opened.fh, 0, &mut bytes)?;
+        fs.release(by, opened.fh);
+        bytes.truncate(len);
+        tree.insert(path, Node::File(bytes));
+    }
+    Ok(())
+}
