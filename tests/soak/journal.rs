@@ -35,7 +35,7 @@ pub struct Reading {
 /// What one writer did to its part of a dataset, from an empty tree on.
 #[derive(Debug)]
 pub struct Journal {
-    /// The part of the dataset: nothing (all of it), or a directory.
+    /// The writer's part: nothing for all of the dataset, or a directory.
     pub prefix: String,
     /// All its changes, the first being number 1.
     pub changes: Vec<Change>,

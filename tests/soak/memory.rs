@@ -74,7 +74,7 @@ const USE: &str = "import os, random, sys; d, seed, turns = sys.argv[1], int(sys
 /// take for its caches, it goes on all the same.
 #[test]
 fn the_daemon_makes_do_with_little_memory() {
-    let turns: usize = setting("SOAK_MEMORY_TURNS", 12);
+    let turns: usize = setting("SOAK_MEMORY_TURNS", 6);
     let m = Mount::new();
     let group = match Group::new("daemon", 128 << 20) {
         Ok(group) => group,

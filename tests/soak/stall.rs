@@ -143,7 +143,7 @@ fn who_stalls_blocks_nobody() {
 /// Processes killed while requests of theirs are under way leave a mount that works and a store that verifies.
 #[test]
 fn who_is_killed_in_a_request_blocks_nobody() {
-    let rounds: usize = setting("SOAK_KILLED_USERS", 4);
+    let rounds: usize = setting("SOAK_KILLED_USERS", 2);
     let m = Mount::new();
     let d = prepare(&m);
     let mut random = Random::new(1);

@@ -217,7 +217,7 @@ const STEPS: &[Step] = &[
     ("truncation", |d| OpenOptions::new().write(true).open(d.path("big")).unwrap().set_len(1 << 20).unwrap()),
     ("truncation by path", |d| drop(tool("truncate", &["-s", "12345678", &text(&d.path("sparse"))]))),
     ("copying a version's file over another", |d| {
-        assert!(fs::copy(d.path("@latest/script"), d.path("new")).unwrap() > 0)
+        fs::copy(d.path("@latest/script"), d.path("new")).unwrap();
     }),
     ("chmod", |d| fs::set_permissions(d.path("script"), fs::Permissions::from_mode(0o600)).unwrap()),
     ("chmod of a hard link", |d| {
