@@ -4,7 +4,6 @@
 //! fails and says so. Long runs take their length from the environment, see `scripts/soak`.
 
 #[path = "../harness/mod.rs"]
-#[allow(dead_code, unused_imports)]
 mod harness;
 
 mod installed;
