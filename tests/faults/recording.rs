@@ -50,12 +50,15 @@ pub struct State {
     pub policy: Policy,
 }
 
+/// The number of a deed (`None`: before the first), and what its dataset was then, if there was one.
+pub type Reached = (Option<usize>, Option<State>);
+
 /// A recorded script.
 pub struct Recording {
     pub events: Vec<Event>,
     pub deeds: Vec<Deed>,
-    /// By dataset: the state (`None` before it is made) after each of its deeds, first the one before.
-    pub states: BTreeMap<&'static str, Vec<(Option<usize>, Option<State>)>>,
+    /// By dataset, in order.
+    pub states: BTreeMap<&'static str, Vec<Reached>>,
     /// What the store came to.
     pub end: Opened,
 }
@@ -292,7 +295,7 @@ impl Recorder {
 }
 
 /// What each dataset is after each of its deeds; a deed's number with what it came to.
-fn states(deeds: &[Deed]) -> BTreeMap<&'static str, Vec<(Option<usize>, Option<State>)>> {
+fn states(deeds: &[Deed]) -> BTreeMap<&'static str, Vec<Reached>> {
     let mut states = BTreeMap::new();
     let mut tree = Tree::new();
     let mut noted = Tree::new();
