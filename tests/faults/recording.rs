@@ -50,15 +50,15 @@ pub struct State {
     pub policy: Policy,
 }
 
-/// The states of a dataset, each with the deed that led to it, if one did; `None` where it is not there.
-pub type States = Vec<(Option<usize>, Option<State>)>;
+/// The number of a deed (`None`: before the first), and what its dataset was then, if there was one.
+pub type Reached = (Option<usize>, Option<State>);
 
 /// A recorded script.
 pub struct Recording {
     pub events: Vec<Event>,
     pub deeds: Vec<Deed>,
-    /// By dataset: the state (`None` before it is made) after each of its deeds, first the one before.
-    pub states: BTreeMap<&'static str, States>,
+    /// By dataset, in order.
+    pub states: BTreeMap<&'static str, Vec<Reached>>,
     /// What the store came to.
     pub end: Opened,
 }
@@ -295,7 +295,7 @@ impl Recorder {
 }
 
 /// What each dataset is after each of its deeds; a deed's number with what it came to.
-fn states(deeds: &[Deed]) -> BTreeMap<&'static str, States> {
+fn states(deeds: &[Deed]) -> BTreeMap<&'static str, Vec<Reached>> {
     let mut states = BTreeMap::new();
     let mut tree = Tree::new();
     let mut noted = Tree::new();
