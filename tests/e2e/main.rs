@@ -21,6 +21,8 @@ mod paths;
 mod pinned;
 mod policies;
 mod rollback;
+mod rot;
+mod rot_rig;
 mod snapshots;
 mod tools;
 mod versions;
