@@ -20,7 +20,7 @@ use super::verify::{DamageJson, find};
 /// in the directory `damaged` of the store, which may be removed once nothing in it is wanted.
 ///
 /// The exit code is 0 where all is sound, 4 where something was wrong and now nothing is, 3 where
-/// something is lost or damaged still. A second run then finds nothing to repair, and lists what is lost.
+/// something is lost. A second run then finds nothing to repair, and lists what versions still lack.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata fsck --dry-run
@@ -32,8 +32,9 @@ pub struct Args {
     /// Make the index anew even if nothing is wrong with it; the old one is kept aside as index.bad-N
     #[arg(long)]
     rebuild_index: bool,
-    /// Print a JSON object: dry_run, the array problems (file, offset, what, action, outcome: repaired or
-    /// lost), and what `strata verify --json` prints, or null where the versions were not looked at
+    /// Print a JSON object: dry_run, the array problems (file, offset, what, action, outcome: repaired,
+    /// given-up where the versions tell whether anything needs it, lost where nothing else tells of it), and
+    /// what `strata verify --json` prints, or null where the versions were not looked at
     #[arg(long)]
     json: bool,
 }
@@ -71,9 +72,10 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
             false => failure,
         }
     })?;
-    let lost = problems.iter().filter(|p| p.outcome == Outcome::Lost).count();
+    let lost = problems.iter().any(|p| p.outcome == Outcome::Lost);
+    let given_up = lost || problems.iter().any(|p| p.outcome == Outcome::GivenUp);
     if !args.json && !problems.is_empty() {
-        let repaired = problems.len() - lost;
+        let repaired = problems.iter().filter(|p| p.outcome == Outcome::Repaired).count();
         let tense = if args.dry_run { "would be repaired" } else { "repaired" };
         eprintln!("{} problems, {repaired} {tense}", problems.len());
     }
@@ -83,8 +85,8 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         false => Some(find(Client::open(&path)?, !args.json)?),
     };
     let code = match &findings {
-        Some(findings) if findings.totals.damages > 0 => DAMAGED,
-        None if lost > 0 => DAMAGED,
+        Some(findings) if findings.totals.damages > 0 || lost => DAMAGED,
+        None if given_up => DAMAGED,
         _ if problems.is_empty() => 0,
         _ => REPAIRED,
     };

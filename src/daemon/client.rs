@@ -1,15 +1,14 @@
 //! How a command reaches a store: through the daemon that has it, else by opening it itself.
 
-use std::fs;
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::dataset::{self, Caller, Repo};
-use crate::store;
+use crate::store::{self, Store};
 
 use super::control;
 use super::failure::Failure;
@@ -119,15 +118,11 @@ impl Client {
 
 /// Checks that there is a store.
 fn exists(path: &Path) -> Result<(), Failure> {
-    let identity: PathBuf = path.join("strata.json");
-    match fs::symlink_metadata(&identity) {
-        Ok(_) => Ok(()),
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Err(Failure::from(store::Error::NotAStore(path.to_owned()))
-                .hint("--store DIR or STRATA_STORE says where the store is"))
-        }
-        Err(e) => Err(Failure::because(format!("cannot open the store {}", path.display()), &e)),
-    }
+    Store::look_for(path).map_err(|error| {
+        let none = matches!(error, store::Error::NotAStore(_));
+        let failure = Failure::from(error);
+        if none { failure.hint("--store DIR or STRATA_STORE says where the store is") } else { failure }
+    })
 }
 
 /// The connection to the store's daemon, if there is one.

@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -40,7 +40,11 @@ const BUFFER: usize = 64 << 10;
 /// `NotFound` or `ConnectionRefused` where none does.
 pub fn connect(store: &Path) -> io::Result<UnixStream> {
     let (_dir, path) = socket_path(store)?;
-    UnixStream::connect(path)
+    // A link could lead to anybody's socket.
+    match fs::symlink_metadata(&path)?.file_type().is_socket() {
+        true => UnixStream::connect(path),
+        false => Err(io::ErrorKind::NotFound.into()),
+    }
 }
 
 /// The path of the socket by way of an open directory, since a socket's path has at most 107 bytes. It

@@ -21,7 +21,7 @@ use super::error::{Error, Result};
 use super::frozen::Frozen;
 
 use contents::Bad;
-pub use contents::Known;
+pub use contents::{Damaged, Known};
 use replay::Replay;
 
 /// Version numbers read at a time.

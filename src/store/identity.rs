@@ -17,7 +17,6 @@ use serde_json::Value;
 
 use super::error::{Error, Result};
 use super::layout::{Layout, private_file, sync_dir};
-use super::pack::pack_number;
 use super::plain;
 
 /// The format of stores written by this release, and the newest it reads.
@@ -113,7 +112,7 @@ impl Identity {
         };
         let text = match plain::read(&path, SIZE_MAX) {
             Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound && has_packs(layout) => {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && layout.has_packs() => {
                 return Err((damaged("it is missing".into()), false));
             }
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -162,9 +161,4 @@ impl Identity {
         };
         write().map_err(|e| Error::io("write", &path, e))
     }
-}
-
-fn has_packs(layout: &Layout) -> bool {
-    let packs = fs::read_dir(layout.packs());
-    packs.is_ok_and(|entries| entries.flatten().any(|e| pack_number(&e.file_name()).is_some()))
 }

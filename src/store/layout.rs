@@ -21,7 +21,7 @@ use rustix::fs::{AtFlags, CWD, FlockOperation, StatxFlags, statx};
 
 use super::error::{Error, Result};
 use super::identity::{Identity, StoreId};
-use super::pack::SyncedNote;
+use super::pack::{SyncedNote, pack_number};
 use super::plain;
 
 /// Most bytes of the small files.
@@ -135,6 +135,25 @@ impl Layout {
         Ok(())
     }
 
+    /// Whether there is a store, be it damaged.
+    pub fn look_for(&self) -> Result<()> {
+        let path = self.identity();
+        match fs::symlink_metadata(&path) {
+            Ok(_) => Ok(()),
+            Err(_) if self.has_packs() => Ok(()),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Err(Error::NotAStore(self.root.clone()))
+            }
+            Err(e) => Err(Error::io("open", &path, e)),
+        }
+    }
+
+    /// Whether there are packs.
+    pub fn has_packs(&self) -> bool {
+        let entries = fs::read_dir(self.packs());
+        entries.is_ok_and(|entries| entries.flatten().any(|e| pack_number(&e.file_name()).is_some()))
+    }
+
     /// Checks that the directories of the store are such, and its own.
     pub fn check_dirs(&self) -> Result<()> {
         for dir in [self.packs(), self.index(), self.scratch(), self.damaged()] {
@@ -224,7 +243,9 @@ impl Layout {
             let file = plain::open(&path, private_file().create(true).truncate(false))?;
             let text = format!("{text:<60}\n");
             file.write_all_at(text.as_bytes(), 0)?;
-            file.set_len(text.len() as u64)?;
+            if file.metadata()?.len() != text.len() as u64 {
+                file.set_len(text.len() as u64)?;
+            }
             if durably {
                 file.sync_all()?;
                 sync_dir(&self.root)?;

@@ -106,6 +106,14 @@ impl Store {
         Layout::new(dir).create().map(drop)
     }
 
+    /// Looks whether there is a store in `dir`, be it damaged.
+    ///
+    /// # Errors
+    /// [`Error::NotAStore`] where there is none.
+    pub fn look_for(dir: &Path) -> Result<()> {
+        Layout::new(dir).look_for()
+    }
+
     /// Opens the store in `dir`, bringing it in order after a crash and rebuilding its index where
     /// that is missing or damaged.
     ///

@@ -170,7 +170,13 @@ impl Store {
                 return Ok(ControlFlow::Break(()));
             }
         }
-        let lists_others = footer.as_ref().is_some_and(|entries| *entries != found);
+        if last && scanner.offset() < end {
+            damage(scanner.offset(), DamageKind::NoRecord(end - scanner.offset()), None);
+        }
+        // The last pack may have been sealed since: then its footer lists what came after, too.
+        let listed =
+            |entries: &Vec<FooterEntry>| entries.iter().filter(|e| u64::from(e.offset) < end).eq(&found);
+        let lists_others = footer.as_ref().is_some_and(|entries| !listed(entries));
         if lists_others || (!last && footer.is_none()) {
             damage(scanner.offset(), DamageKind::Footer, None);
         }
@@ -207,13 +213,21 @@ impl Store {
         Ok(found.map(|pos| (pos.pack, u64::from(pos.offset.saturating_sub(RECORD_HEADER)))))
     }
 
-    /// Counts what is in the packs: from the footers of sealed ones, by reading the headers of the last.
+    /// Counts what is in the packs: from the footers of sealed ones, by reading the headers of the last. What
+    /// cannot be read is left out.
     pub fn totals(&self) -> Result<Totals> {
         let mut totals = Totals::default();
         let end = self.log.end();
         for pack in self.packs.numbers()?.into_iter().filter(|&n| n <= end.pack()) {
             let io = |e| Error::io("read", &self.packs.path(pack), e);
-            let file = self.packs.reopen(pack)?;
+            let file = match self.packs.reopen(pack) {
+                Ok(file) => file,
+                Err(e @ (Error::Damaged { .. } | Error::Missing(_))) => {
+                    log::error!("{e}");
+                    continue;
+                }
+                Err(e) => return Err(e),
+            };
             if let Some(entries) = read_footer(&file, self.id, pack).map_err(io)? {
                 entries.iter().for_each(|entry| totals.add(&entry.header));
                 continue;

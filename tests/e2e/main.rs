@@ -27,6 +27,8 @@ mod pinned;
 mod policies;
 mod privileges;
 mod rollback;
+mod rot;
+mod rot_rig;
 mod snapshots;
 mod sparse;
 mod times;

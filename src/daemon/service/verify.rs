@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::dataset::Dataset;
-use crate::dataset::verify::{Finding, Known, verify_dataset};
+use crate::dataset::verify::{Damaged, Finding, Known, verify_dataset};
 use crate::store::{Damage, DamageKind, RecordKind};
 
 use super::super::failure::{DAMAGED, Failure};
@@ -45,8 +45,9 @@ impl Service {
         totals.chunks = store.totals()?.chunks;
         let mut named = HashSet::new();
         let damaged: HashMap<_, _> = verdict.damages.iter().map(|d| ((d.pack, d.offset), d)).collect();
+        let places = Damaged::new(&verdict.damages);
         for dataset in self.every_dataset()? {
-            let known = Known::new(store, damaged.keys().copied().collect());
+            let known = Known::new(store, &places);
             let name = dataset.name().to_string();
             let mut found = 0;
             totals.versions += verify_dataset(&dataset, known, &mut |finding| {

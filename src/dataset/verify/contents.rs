@@ -1,17 +1,40 @@
 //! Whether contents are there and intact, by what is known to be damaged in the packs.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::model::inode::Xattrs;
 use crate::model::{Content, ContentId, Ino, NodeHash, Piece};
 use crate::store::manifest::{Items, Node};
-use crate::store::{Error, ObjectStore, Store, content_id};
+use crate::store::{Damage, DamageKind, Error, ObjectStore, Store, content_id};
+
+/// Where packs are damaged: from which byte up to which.
+#[derive(Debug, Default)]
+pub struct Damaged(BTreeMap<(u32, u64), u64>);
+
+impl Damaged {
+    /// What a look at the packs found.
+    pub fn new(damages: &[Damage]) -> Damaged {
+        let end = |damage: &Damage| match damage.kind {
+            DamageKind::NoRecord(bytes) => Some(damage.offset + bytes),
+            DamageKind::Payload(_) | DamageKind::Nonsense(_) => Some(damage.offset + 1),
+            // A footer that is missing may have been cut off with what was before it.
+            DamageKind::Pack | DamageKind::Footer => Some(u64::MAX),
+            DamageKind::PackHeader => None,
+        };
+        Damaged(damages.iter().filter_map(|d| Some(((d.pack, d.offset), end(d)?))).collect())
+    }
+
+    /// The place of the damage that a record, by pack and offset, is hit by.
+    fn at(&self, place: (u32, u64)) -> Option<(u32, u64)> {
+        let (&from, &to) = self.0.range(..=place).next_back()?;
+        (from.0 == place.0 && place.1 < to).then_some(from)
+    }
+}
 
 /// What is known of a store's objects.
 pub struct Known<'a> {
     store: &'a Store,
-    /// Places of damaged records: pack and offset.
-    damaged: HashSet<(u32, u64)>,
+    damaged: &'a Damaged,
     /// Manifest nodes found to be sound, with all below them.
     sound: HashSet<NodeHash>,
     /// Damaged contents that have been told of.
@@ -34,8 +57,8 @@ impl Bad {
 }
 
 impl<'a> Known<'a> {
-    /// Of `store`, where the records at these places (pack and offset) are damaged.
-    pub fn new(store: &'a Store, damaged: HashSet<(u32, u64)>) -> Known<'a> {
+    /// Of `store`, in which this is damaged.
+    pub fn new(store: &'a Store, damaged: &'a Damaged) -> Known<'a> {
         Known { store, damaged, sound: HashSet::new(), told: HashSet::new() }
     }
 
@@ -94,11 +117,11 @@ impl<'a> Known<'a> {
     fn object(&self, what: &str, hash: &[u8; 32]) -> Option<Bad> {
         let hex = || crate::model::ChunkHash(*hash).to_hex();
         match self.store.locate(hash) {
-            Ok(Some(place)) if self.damaged.contains(&place) => {
+            Ok(Some(place)) => {
+                let damage = self.damaged.at(place)?;
                 let what = format!("{what} {} is damaged", hex());
-                Some(Bad { what, place: Some(place), index_failed: false })
+                Some(Bad { what, place: Some(damage), index_failed: false })
             }
-            Ok(Some(_)) => None,
             Ok(None) => {
                 let what = format!("{what} {} is missing", hex());
                 Some(Bad { what, place: None, index_failed: false })

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use super::*;
 use crate::dataset::{Caller, NewInode, RenameMode, Repo};
 use crate::model::{Author, DatasetName, Timestamp};
+use crate::store::{Damage, DamageKind, RecordKind};
 
 struct Fixture {
     _dir: tempfile::TempDir,
@@ -41,7 +42,11 @@ impl Fixture {
 
     fn findings(&self, damaged: HashSet<(u32, u64)>) -> Vec<Finding> {
         let mut all = Vec::new();
-        let known = Known::new(self.repo.store(), damaged);
+        let kind = DamageKind::Payload(RecordKind::Chunk);
+        let damages: Vec<Damage> =
+            damaged.into_iter().map(|(pack, offset)| Damage { pack, offset, kind, hash: None }).collect();
+        let damaged = Damaged::new(&damages);
+        let known = Known::new(self.repo.store(), &damaged);
         let versions = verify_dataset(&self.dataset, known, &mut |finding| {
             all.push(finding);
             Ok::<_, crate::dataset::Error>(())

@@ -15,6 +15,8 @@ use crate::store::pack::{Place, RECORD_HEADER, RecordHeader, RecordKind};
 
 /// Bytes of a leaf of BLAKE3's tree.
 const LEAF: usize = 1024;
+/// Bytes it hashes at a time.
+const BLOCK: usize = 64;
 
 /// How many flips are tried in all: a store with very many hopeless places must come to an end.
 #[derive(Debug)]
@@ -22,7 +24,7 @@ pub struct Budget(u64);
 
 impl Default for Budget {
     fn default() -> Budget {
-        Budget(64 << 20)
+        Budget(16 << 20)
     }
 }
 
@@ -90,18 +92,23 @@ impl Tree<'_> {
         self.context.as_ref().map_or(Mode::Hash, Mode::DeriveKeyMaterial)
     }
 
-    fn value(&self, bytes: &[u8], offset: u64) -> ChainingValue {
+    fn hasher(&self, offset: u64) -> Hasher {
         let mut hasher = match &self.context {
             Some(context) => Hasher::new_from_context_key(context),
             None => Hasher::new(),
         };
-        hasher.set_input_offset(offset).update(bytes).finalize_non_root()
+        hasher.set_input_offset(offset);
+        hasher
+    }
+
+    fn value(&self, bytes: &[u8], offset: u64) -> ChainingValue {
+        self.hasher(offset).update(bytes).finalize_non_root()
     }
 
     /// Searches the subtree of `bytes`; `siblings` leads up from it, the root's children first.
     fn search(&self, bytes: &mut [u8], offset: u64, siblings: &mut Vec<Sibling>) -> bool {
         if bytes.len() <= LEAF {
-            return flips(bytes, |leaf| self.root(self.value(leaf, offset), siblings) == *self.wanted);
+            return self.search_leaf(bytes, offset, siblings);
         }
         let middle = left_subtree_len(bytes.len() as u64);
         let (left, right) = bytes.split_at_mut(middle as usize);
@@ -116,6 +123,25 @@ impl Tree<'_> {
         let found = self.search(right, right_offset, siblings);
         siblings.pop();
         found
+    }
+
+    fn search_leaf(&self, leaf: &mut [u8], offset: u64, siblings: &[Sibling]) -> bool {
+        // What comes before the block with the flipped bit is hashed once.
+        let mut before = self.hasher(offset);
+        for start in (0..leaf.len()).step_by(BLOCK) {
+            let rest = &mut leaf[start..];
+            let len = rest.len().min(BLOCK);
+            for bit in 0..len * 8 {
+                rest[bit / 8] ^= 1 << (bit % 8);
+                let value = before.clone().update(rest).finalize_non_root();
+                if self.root(value, siblings) == *self.wanted {
+                    return true;
+                }
+                rest[bit / 8] ^= 1 << (bit % 8);
+            }
+            before.update(&rest[..len]);
+        }
+        false
     }
 
     fn root(&self, mut value: ChainingValue, siblings: &[Sibling]) -> [u8; 32] {

@@ -42,8 +42,8 @@ pub enum Part {
         /// How it is known.
         how: &'static str,
     },
-    /// Nothing is known of these bytes: from and to.
-    Unknown(u64, u64),
+    /// Bytes, from and to, of which no header can be made; what the index knows of them.
+    Unknown(u64, u64, Option<Knows>),
 }
 
 /// A gap and what is known of what was in it.
@@ -77,8 +77,12 @@ impl Gap<'_> {
                 at += u64::from(RECORD_HEADER) + u64::from(header.stored);
                 continue;
             }
+            let known =
+                self.known.iter().find(|(pos, _)| u64::from(pos.offset) == at + u64::from(RECORD_HEADER));
+            let ends = known.map(|(pos, _)| u64::from(pos.offset) + u64::from(pos.stored));
             let next = self.next_known(at).unwrap_or(end);
-            parts.push(Part::Unknown(at, next));
+            let next = ends.map_or(next, |ends| ends.min(next));
+            parts.push(Part::Unknown(at, next, known.map(|(_, knows)| *knows)));
             at = next;
         }
         parts
@@ -202,9 +206,9 @@ mod tests {
         let known = [(entries[1].pos(1), Knows::Object(entries[1].header.hash))];
         assert_eq!(resolve(&bytes, &[], &known), [flipped, record(&entries[1], "the index"), left]);
         let third_known = [(entries[2].pos(1), Knows::Object(entries[2].header.hash))];
-        let unknown = Part::Unknown(101, u64::from(entries[2].offset));
+        let unknown = Part::Unknown(101, u64::from(entries[2].offset), None);
         assert_eq!(resolve(&bytes, &[], &third_known), [flipped, unknown, record(&entries[2], "the index")]);
-        assert_eq!(resolve(&[0; 200], &[], &[]), [Part::Unknown(40, 240)]);
-        assert_eq!(resolve(&good[..30], &entries, &[]), [Part::Unknown(40, 70)]);
+        assert_eq!(resolve(&[0; 200], &[], &[]), [Part::Unknown(40, 240, None)]);
+        assert_eq!(resolve(&good[..30], &entries, &[]), [Part::Unknown(40, 70, None)]);
     }
 }

@@ -18,7 +18,7 @@ use crate::store::index::change::{
 };
 use crate::store::index::{Index, Range, keys, put_aside};
 use crate::store::layout::{LastSession, sync_dir};
-use crate::store::pack::{LogPos, Packs};
+use crate::store::pack::{LogPos, Packs, Pos, RECORD_HEADER};
 use crate::store::rebuild::{aside, remove_dir};
 use crate::store::recovery::Recovery;
 
@@ -36,6 +36,8 @@ pub(super) struct Source {
 pub(super) struct Salvage {
     pub versions: BTreeMap<(DatasetId, VersionNo), SalvagedVersion>,
     pub datasets: Vec<DatasetRecord>,
+    /// Datasets whose changes that no version held are lost.
+    pub pending: BTreeSet<DatasetId>,
 }
 
 /// How two indexes differ.
@@ -66,10 +68,10 @@ impl Fsck<'_> {
         self.sources.iter().filter(|s| s.present).map(|s| s.from).max().unwrap_or_default()
     }
 
-    /// What an index has in packs in which something is no record any more.
+    /// What an index has where packs are damaged.
     pub(super) fn knowledge(&mut self, troubled: &[PackScan]) -> Known {
         let packs: BTreeSet<u32> =
-            troubled.iter().filter(|scan| !scan.gaps.is_empty()).map(|scan| scan.number).collect();
+            troubled.iter().filter(|s| !(s.gaps.is_empty() && s.bad.is_empty())).map(|s| s.number).collect();
         let mut known = Known::new();
         if packs.is_empty() {
             return known;
@@ -85,11 +87,15 @@ impl Fsck<'_> {
             }
         }
         for (number, records) in &mut known {
-            let in_gap = |at: u64| {
+            let is_hit = |pos: &Pos| {
                 let scan = troubled.iter().find(|scan| scan.number == *number);
-                scan.is_some_and(|scan| scan.gaps.iter().any(|(from, to)| (*from..*to).contains(&at)))
+                scan.is_some_and(|scan| {
+                    let at = u64::from(pos.offset.saturating_sub(RECORD_HEADER));
+                    scan.gaps.iter().any(|(from, to)| (*from..*to).contains(&at))
+                        || scan.bad.iter().any(|bad| u64::from(*bad) == at)
+                })
             };
-            records.retain(|(pos, _)| in_gap(u64::from(pos.offset)));
+            records.retain(|(pos, _)| is_hit(pos));
             records.sort_unstable_by_key(|(pos, _)| pos.offset);
             records.dedup_by_key(|(pos, _)| pos.offset);
         }
@@ -166,6 +172,9 @@ impl Fsck<'_> {
                 if current {
                     salvage_datasets(&source.index, &fresh, &mut salvage)?;
                 }
+                if source.present {
+                    lost_pending(&source.index, &fresh, &mut salvage)?;
+                }
                 difference(&source.index, &fresh)
             })();
             if !source.present {
@@ -181,8 +190,14 @@ impl Fsck<'_> {
                 Err(e) => Some(e.to_string()),
             });
         }
+        for &ds in &salvage.pending {
+            let what = format!("changes of {} that no version held", name_of(&self.sources, ds));
+            let found = Problem::of("packs", None, what, "they are lost".into(), Outcome::Lost);
+            self.problems += 1;
+            (self.report)(found)?;
+        }
         for (ds, number) in salvage.versions.keys() {
-            let what = format!("the record of {number} of dataset {} is lost", ds.0);
+            let what = format!("the record of {number} of {} is lost", name_of(&self.sources, *ds));
             let action = "restored from the index, but for author and message".into();
             let found = Problem::of("packs", None, what, action, Outcome::Repaired);
             self.problems += 1;
@@ -205,7 +220,7 @@ fn all(index: &Index) -> Range<'_> {
 
 fn knowledge_of(index: &Index, packs: &BTreeSet<u32>) -> Result<Known> {
     let mut known = Known::new();
-    let mut note = |pos: crate::store::pack::Pos, knows| {
+    let mut note = |pos: Pos, knows| {
         if packs.contains(&pos.pack) {
             known.entry(pos.pack).or_default().push((pos, knows));
         }
@@ -386,6 +401,26 @@ fn name_before(old: &Index, key: &[u8]) -> Result<Option<Name>> {
         }
     }
     Ok(None)
+}
+
+/// Collects the datasets of which `old` knows changes that no version held and `fresh` does not.
+fn lost_pending(old: &Index, fresh: &Index, into: &mut Salvage) -> Result<()> {
+    for key in old.pending(keys::all_pending()) {
+        if let Some(ds) = dataset_of(&key)
+            && fresh.get(&key)?.is_none()
+        {
+            into.pending.insert(ds);
+        }
+    }
+    Ok(())
+}
+
+/// A dataset, as a user is told of it.
+pub(super) fn name_of(sources: &[Source], ds: DatasetId) -> String {
+    let find = |source: &Source| source.index.get(&keys::dataset(ds)).ok().flatten();
+    let record = sources.iter().find_map(find);
+    let record = record.and_then(|value| decode_checked::<DatasetRecord>("dataset record", &value).ok());
+    record.map_or(format!("dataset {}", ds.0), |record| format!("dataset '{}'", record.name))
 }
 
 fn salvage_datasets(old: &Index, fresh: &Index, into: &mut Salvage) -> Result<()> {

@@ -50,11 +50,13 @@ pub struct FsckOptions {
 
 /// What became of a problem, or would.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// It is as it was before the damage, or as good.
     Repaired,
-    /// Something is lost; verifying the versions tells what that means for them.
+    /// It cannot be restored. Verifying the versions tells whether anything needs it.
+    GivenUp,
+    /// It cannot be restored, and nothing else tells of it.
     Lost,
 }
 
@@ -197,7 +199,7 @@ impl Fsck<'_> {
                 let what =
                     format!("{} bytes are missing from its end", u64::from(reached.offset()) - scan.len);
                 let action = "gone on without".into();
-                self.problem(Problem::of(&name, Some(scan.len), what, action, Outcome::Lost))?;
+                self.problem(Problem::of(&name, Some(scan.len), what, action, Outcome::GivenUp))?;
             }
             end = LogPos::new(number, scan.len as u32);
             if !scan.is_sound() {
@@ -222,13 +224,16 @@ impl Fsck<'_> {
     fn restore(&mut self, packs: &Packs, identity: &Identity, troubled: Vec<PackScan>) -> Result<()> {
         let known = self.knowledge(&troubled);
         let sources = std::mem::take(&mut self.sources);
+        let name = |ds| index::name_of(&sources, ds);
         let is_version = |ds, number, id: VersionId| {
             let key = keys::hash(ds, &id.0, keys::TAG_VERSION, number);
             sources.iter().any(|source| matches!(source.index.get(&key), Ok(Some(_))))
         };
         let store = identity.id;
         let (copies, budget) = (Copies::new(), Default::default());
-        let mut planner = Planner { store, packs, copies, known, is_version: &is_version, budget };
+        let has_index = !sources.is_empty();
+        let is_version = &is_version;
+        let mut planner = Planner { store, packs, copies, known, has_index, is_version, name: &name, budget };
         let mut damaged = Vec::new();
         for scan in &troubled {
             damaged.push(planner.damaged(scan)?);

@@ -124,7 +124,7 @@ impl Fsck<'_> {
             let what = "missing".to_owned();
             let action = "gone on without".to_owned();
             let name = format!("packs/{}", name_packs(&[(first, last)]));
-            self.problem(Problem::of(&name, None, what, action, Outcome::Lost))?;
+            self.problem(Problem::of(&name, None, what, action, Outcome::GivenUp))?;
         }
         for number in &back {
             let name = format!("packs/{number:08}.pack");

@@ -50,8 +50,12 @@ pub struct Planner<'a> {
     pub copies: Copies,
     /// What the index has in damaged packs, by pack.
     pub known: HashMap<u32, Vec<(Pos, Knows)>>,
+    /// Whether there is an index that knows such things.
+    pub has_index: bool,
     /// Whether the index has this version under this id.
     pub is_version: &'a dyn Fn(DatasetId, VersionNo, VersionId) -> bool,
+    /// A dataset, as a user is told of it.
+    pub name: &'a dyn Fn(DatasetId) -> String,
     /// How many flips are still tried.
     pub budget: Budget,
 }
@@ -79,7 +83,7 @@ impl Planner<'_> {
         }
         parts.sort_by_key(|part| match part {
             Part::Record { offset, .. } => u64::from(*offset),
-            Part::Unknown(from, _) => *from,
+            Part::Unknown(from, ..) => *from,
         });
         Ok(parts)
     }
@@ -91,9 +95,10 @@ impl Planner<'_> {
         plan.entries =
             scan.entries.iter().filter(|e| scan.bad.binary_search(&e.offset).is_err()).copied().collect();
         let name = format!("packs/{:08}.pack", scan.number);
+        let mut problems = Vec::new();
         let mut note = |offset: u64, what: String, action: String, outcome: Outcome| {
             let (file, offset) = (name.clone(), Some(offset));
-            plan.problems.push(Problem { file, offset, what, action, outcome });
+            problems.push(Problem { file, offset, what, action, outcome });
         };
         if !scan.header_ok {
             plan.patches.push((0, encode_pack_header(self.store, scan.number).to_vec()));
@@ -101,14 +106,14 @@ impl Planner<'_> {
         }
         for part in damaged {
             let (from, to, found) = match part {
-                Part::Unknown(from, to) => (*from, *to, None),
+                Part::Unknown(from, to, _) => (*from, *to, None),
                 Part::Record { offset, header, how } => {
                     let entry = FooterEntry { offset: *offset, header: *header };
                     let what = match how.is_empty() {
                         true => format!("{} that is not what was stored", name_kind(header.kind)),
                         false => format!("{} whose header is damaged", name_kind(header.kind)),
                     };
-                    let found = self.restore(&file, scan.number, &entry)?;
+                    let found = self.restore(&file, scan.number, &entry, how.is_empty())?;
                     (u64::from(*offset), entry_end(&entry), Some((entry, what, *how, found)))
                 }
             };
@@ -122,10 +127,7 @@ impl Planner<'_> {
                     note(from, what, format!("restored by {}", by.join(" and ")), Outcome::Repaired);
                 }
                 lost => {
-                    let what = match lost {
-                        Some((_, what, ..)) => what,
-                        None => format!("{} bytes that are no record", to - from),
-                    };
+                    let (what, outcome) = self.name_lost(scan.number, part, lost.map(|(_, what, ..)| what));
                     // What is shorter than a header was no whole record: it is the rest of one.
                     if let Some((header, payload)) = void(&file, from, to).map_err(|e| self.io(scan, e))? {
                         let offset = from as u32;
@@ -135,13 +137,40 @@ impl Planner<'_> {
                     } else {
                         plan.len = plan.len.min(from);
                     }
-                    note(from, what, "it cannot be restored".into(), Outcome::Lost);
+                    note(from, what, "it cannot be restored".into(), outcome);
                 }
             }
         }
+        plan.problems = problems;
         plan.entries.sort_by_key(|entry| entry.offset);
         self.plan_footer(scan, &mut plan, &name);
         Ok(plan)
+    }
+
+    /// What is said of a part that is not restored, and what that comes to.
+    fn name_lost(&self, pack: u32, part: &Part, what: Option<String>) -> (String, Outcome) {
+        let (from, to, mut knows, kind) = match part {
+            Part::Unknown(from, to, knows) => (*from, *to, *knows, None),
+            Part::Record { offset, header, .. } => (u64::from(*offset), 0, None, Some(header.kind)),
+        };
+        if knows.is_none() {
+            let known = self.known.get(&pack).map_or(&[][..], Vec::as_slice);
+            let here = known.iter().find(|(pos, _)| u64::from(pos.offset) == from + u64::from(RECORD_HEADER));
+            knows = here.map(|(_, knows)| *knows);
+        }
+        let bytes = || what.clone().unwrap_or_else(|| format!("{} bytes that are no record", to - from));
+        match (knows, kind) {
+            // What that comes to, the index tells when it is compared.
+            (Some(Knows::Pending(ds, _)), _) => {
+                (format!("a record of changes of {} that no version held", (self.name)(ds)), Outcome::GivenUp)
+            }
+            (Some(Knows::Version(ds, number)), _) => {
+                (format!("the record of {number} of {}", (self.name)(ds)), Outcome::GivenUp)
+            }
+            (Some(Knows::Object(_)), None) => ("a chunk or manifest node".into(), Outcome::GivenUp),
+            (None, Some(RecordKind::Pending)) if !self.has_index => (bytes(), Outcome::Lost),
+            _ => (bytes(), Outcome::GivenUp),
+        }
     }
 
     fn io(&self, scan: &PackScan, error: io::Error) -> Error {
@@ -179,12 +208,13 @@ impl Planner<'_> {
         }
     }
 
-    /// The payload of a record, and where it comes from.
+    /// The payload of a record, and where it comes from; `header_ok`: nothing else of the record is damaged.
     fn restore(
         &mut self,
         file: &File,
         pack: u32,
         entry: &FooterEntry,
+        header_ok: bool,
     ) -> Result<Option<(RecordKind, Vec<u8>, String)>> {
         let path = self.packs.path(pack);
         let io = |e| Error::io("read", &path, e);
@@ -206,7 +236,8 @@ impl Planner<'_> {
                 return Ok(Some((header.kind, copy, source)));
             }
         }
-        if whole && mend_payload(kind, &mut payload, &hash, &mut self.budget) {
+        // Where more than a bit is damaged, it is not tried for.
+        if whole && header_ok && mend_payload(kind, &mut payload, &hash, &mut self.budget) {
             return Ok(Some((kind, payload, "flipping the one bit that was wrong".into())));
         }
         Ok(None)
@@ -218,7 +249,7 @@ impl Planner<'_> {
 fn leave_footer(parts: &mut Vec<Part>, known: &[(Pos, Knows)]) {
     let was_footer = match parts.last() {
         Some(Part::Record { header, .. }) => header.kind == RecordKind::Footer,
-        Some(Part::Unknown(from, _)) => known.iter().all(|(pos, _)| u64::from(pos.offset) < *from),
+        Some(Part::Unknown(from, ..)) => known.iter().all(|(pos, _)| u64::from(pos.offset) < *from),
         None => false,
     };
     if was_footer {
