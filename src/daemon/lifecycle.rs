@@ -122,6 +122,10 @@ impl Daemon {
         let repo = Arc::new(open(options)?);
         if starter == Starter::Command {
             logging::to_file(&options.store).map_err(|e| Failure::because("cannot open daemon.log", &e))?;
+            if let Some(why) = repo.store().read_only() {
+                // Said already, where nobody looks for it later.
+                log::error!("{why}; the store takes no more writes until it is opened anew");
+            }
         }
         let scope = scope(&repo, options)?;
         let read_only = options.read_only || options.at.is_some();

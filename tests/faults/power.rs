@@ -1,6 +1,6 @@
 //! Power fails at every point of a script.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::Write;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -15,20 +15,14 @@ use crate::harness::command::run;
 use crate::harness::noise;
 
 use super::disk::{Disk, Id};
+use super::judge::{Outcome, Reference, judge, seen};
 use super::opened::{Opened, open};
-use super::recording::{Recording, State, durable_script, script};
+use super::recording::{Recording, durable_script, script};
 use super::rig::{Rig, memory, say};
-use super::script::{Node, Op, is_within};
+use super::script::Node;
 use super::shim::{Class, Fault};
 use super::trace::{Event, events};
 use super::variants::{Snapshot, Variant, hash, write as write_snapshot};
-
-/// What a disk's content came to when it was opened.
-type Outcome = Result<Seen, String>;
-
-/// How far the script got, by dataset: the numbers of the states it may be in, and whether half-way to
-/// the next.
-type Seen = BTreeMap<&'static str, Vec<(usize, bool)>>;
 
 /// A disk's content to open; which time something was to be opened this is.
 struct Job {
@@ -50,16 +44,6 @@ struct Failure {
 fn recording() -> &'static Recording {
     static RECORDED: OnceLock<Recording> = OnceLock::new();
     RECORDED.get_or_init(|| Recording::of(script()))
-}
-
-/// What is held against what is found.
-struct Reference<'a> {
-    recording: &'a Recording,
-    /// All records there can be, in order.
-    log: &'a [[u8; 32]],
-    /// Where in the recorded script all this is, unless it is the script itself, and whether power had
-    /// failed already.
-    within: Option<(usize, bool)>,
 }
 
 fn variants(at: usize, few: bool) -> Vec<Variant> {
@@ -166,73 +150,6 @@ fn goes_on(store: &std::path::Path, before: &Opened) -> Result<(), String> {
     } else {
         Err("is another once it was written on".into())
     }
-}
-
-/// What a store that was opened shows of the script.
-fn seen(reference: &Reference<'_>, opened: &Opened) -> Outcome {
-    let recording = reference.recording;
-    if !reference.log.starts_with(&opened.log) {
-        let common = reference.log.iter().zip(&opened.log).take_while(|(a, b)| a == b).count();
-        return Err(format!("of {} records only the first {common} are a prefix", opened.log.len()));
-    }
-    if let Some(name) = opened.datasets.keys().find(|name| !recording.states.contains_key(name.as_str())) {
-        return Err(format!("there is a dataset {name}"));
-    }
-    let mut all = Seen::new();
-    for (dataset, states) in &recording.states {
-        let found = opened.datasets.get(*dataset).map(|settings| settings.state());
-        let mut fits = vec![];
-        for (n, (_, state)) in states.iter().enumerate() {
-            if *state == found {
-                fits.push((n, false));
-            }
-            let next = states.get(n + 1).and_then(|(deed, _)| recording.deeds[(*deed)?].op.as_ref());
-            if let (Some(state), Some(op)) = (state, next)
-                && half_way(state, op).is_some_and(|half| Some(half) == found)
-            {
-                fits.push((n, true));
-            }
-        }
-        if fits.is_empty() {
-            let listed: Vec<_> = found.iter().flat_map(|state| state.tree.keys()).collect();
-            return Err(format!("{dataset} is as it never was: {listed:?}"));
-        }
-        all.insert(dataset, fits);
-    }
-    Ok(all)
-}
-
-/// What may be seen while an operation is under way: a file made or emptied by being opened.
-fn half_way(state: &State, op: &Op) -> Option<State> {
-    let Op::Write(path, ..) = op else { return None };
-    let mut half = state.clone();
-    half.tree.insert((*path).to_owned(), Node::File(vec![]));
-    is_within(path, op.dataset()).then_some(half)
-}
-
-/// What of the script is not there though it must be, or cannot be there yet. `at`: how far the script
-/// had come; `power`: whether power failed.
-fn judge(recording: &Recording, at: usize, power: bool, seen: &Seen) -> Option<String> {
-    let done = |n: usize| recording.deeds[n].done <= at;
-    // The last moment at which everything acknowledged before was made durable.
-    let acknowledged = recording.deeds.iter().filter(|deed| deed.durable && deed.done <= at);
-    let durable = acknowledged.map(|deed| deed.begun).max().unwrap_or(0);
-    let must = |n: usize| {
-        let deed = &recording.deeds[n];
-        done(n) && (!power || deed.done < durable || deed.durable)
-    };
-    for (dataset, states) in &recording.states {
-        let deed_of = |n: usize| states[n].0;
-        let least = (0..states.len()).filter(|n| deed_of(*n).is_some_and(must)).max().unwrap_or(0);
-        let begun = |n: &usize| deed_of(*n).is_none_or(|deed| recording.deeds[deed].begun <= at);
-        let most = (0..states.len()).filter(begun).max().unwrap_or(0);
-        let fits = &seen[dataset];
-        let fit = |(n, half): &(usize, bool)| (least..=most).contains(n) && (!half || *n < most);
-        if !fits.iter().any(fit) {
-            return Some(format!("{dataset} is as after its deeds {fits:?}, not between {least} and {most}"));
-        }
-    }
-    None
 }
 
 /// What came of failing everywhere.

@@ -27,7 +27,7 @@ use crate::store::pack::LogPos;
 /// A sled that fails so soon after it was opened is not worth another try.
 const AGAIN: Duration = Duration::from_secs(10);
 /// How often an index that cannot be had at all is tried again.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(200);
 /// As often in a row applying must fail for sled itself to be in doubt.
 const FAILURES: u32 = 3;
 /// Free space with which a failure is none for want of space.
