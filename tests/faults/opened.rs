@@ -70,7 +70,8 @@ fn look(repo: &Arc<Repo>) -> Result<Result<Opened, String>> {
     }
     for dataset in repo.datasets() {
         let mut findings = vec![];
-        let known = Known::new(store, &Default::default());
+        let damaged = Default::default();
+        let known = Known::new(store, &damaged);
         verify_dataset(&dataset, known, &mut |finding| {
             findings.push(finding);
             Ok::<_, Error>(())
