@@ -170,7 +170,10 @@ impl Store {
                 return Ok(ControlFlow::Break(()));
             }
         }
-        let lists_others = footer.as_ref().is_some_and(|entries| *entries != found);
+        // The last pack may have been sealed since: then its footer lists what came after, too.
+        let listed =
+            |entries: &Vec<FooterEntry>| entries.iter().filter(|e| u64::from(e.offset) < end).eq(&found);
+        let lists_others = footer.as_ref().is_some_and(|entries| !listed(entries));
         if lists_others || (!last && footer.is_none()) {
             damage(scanner.offset(), DamageKind::Footer, None);
         }

@@ -248,6 +248,30 @@ fn full_packs_are_sealed_and_the_next_begun() {
     assert_eq!(store.stats().pack_bytes, verdict.bytes);
 }
 
+/// Verifying beside a writer who fills and seals the pack meanwhile that was the last when it began finds
+/// no fault with it.
+#[test]
+fn a_pack_sealed_while_the_store_is_verified_is_sound() {
+    let (dir, store) = new_store();
+    let mut next = 0;
+    let mut fill = || {
+        let count = u64::from(SEAL_SIZE) / CHUNK_MAX as u64 + 10;
+        (next..next + count).for_each(|i| drop(put(&store, &noise(CHUNK_MAX, i))));
+        next += count;
+    };
+    fill();
+    let mut filled = false;
+    let verdict = store.verify(|_| {
+        if !std::mem::replace(&mut filled, true) {
+            fill();
+        }
+        std::ops::ControlFlow::Continue(())
+    });
+    let verdict = verdict.unwrap();
+    assert!(packs_of(dir.path()).len() > 2, "the pack was sealed meanwhile");
+    assert_eq!((verdict.damages, verdict.complete), (vec![], true));
+}
+
 #[test]
 fn long_inodes_are_read_from_their_version() {
     let (_dir, store) = new_store();

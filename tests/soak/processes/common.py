@@ -72,7 +72,7 @@ class Strata:
         command = [CONFIG["strata"], *arguments]
         ran = subprocess.run(command, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=CONFIG.get("patience", 120))
         if ran.returncode not in expect:
-            raise OSError(errno.EIO, f"{arguments} ended with {ran.returncode}: {ran.stderr.decode()}")
+            raise OSError(errno.EIO, f"{arguments} ended with {ran.returncode}: {ran.stderr.decode()}{ran.stdout.decode()}")
         return ran.stdout.decode()
 
     def json(self, *arguments):
