@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use stratafs::dataset::verify::{Known, verify_dataset};
 use stratafs::dataset::{Caller, Error, Repo, Result};
 use stratafs::model::Kind;
 use stratafs::model::Policy;
-use stratafs::store::RecordKind;
+use stratafs::store::{Error as StoreError, RecordKind};
 use stratafs::view::{FileSystem, NodeId, Scope};
 
 use super::recording::State;
@@ -48,8 +50,25 @@ pub fn open(store: &Path) -> Result<Opened, String> {
         }
         text
     };
-    let repo = Repo::open(store, false).map_err(text)?;
+    let repo = open_repo(store).map_err(text)?;
     look(&Arc::new(repo)).map_err(text)?
+}
+
+/// Opens a store. A process that another test starts meanwhile has this one's files, and with them the lock of
+/// a store that was just closed, until it runs its program: such a lock is waited for.
+pub fn open_repo(store: &Path) -> Result<Repo> {
+    let own = std::process::id();
+    let mut opened = Repo::open(store, false);
+    for _ in 0..3000 {
+        match &opened {
+            Err(Error::Store(StoreError::InUse { pid, .. })) if *pid == own => {
+                thread::sleep(Duration::from_millis(10));
+                opened = Repo::open(store, false);
+            }
+            _ => break,
+        }
+    }
+    opened
 }
 
 fn look(repo: &Arc<Repo>) -> Result<Result<Opened, String>> {

@@ -7,7 +7,6 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, OnceLock};
 use std::thread;
 
-use stratafs::dataset::Repo;
 use stratafs::model::DatasetName;
 use tempfile::TempDir;
 
@@ -16,7 +15,7 @@ use crate::harness::noise;
 
 use super::disk::{Disk, Id};
 use super::judge::{Outcome, Reference, judge, seen};
-use super::opened::{Opened, open};
+use super::opened::{Opened, open, open_repo};
 use super::recording::{Recording, durable_script, script};
 use super::rig::{Rig, memory, say};
 use super::script::Node;
@@ -136,7 +135,7 @@ fn open_all(
 
 fn goes_on(store: &std::path::Path, before: &Opened) -> Result<(), String> {
     let name = DatasetName::new(b"after").expect("a name");
-    let made = Repo::open(store, false).and_then(|repo| {
+    let made = open_repo(store).and_then(|repo| {
         repo.create(name, 0o755, 0, 0)?;
         repo.finish()
     });
