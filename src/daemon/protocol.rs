@@ -134,10 +134,12 @@ pub struct Status {
     pub archived: Vec<String>,
     /// Bytes of all files of the newest versions, where they have been counted.
     pub logical_bytes: Option<u64>,
-    /// Bytes of the distinct chunks of all versions.
-    pub unique_bytes: u64,
+    /// Bytes of the distinct chunks of all versions, where the packs can be read.
+    pub unique_bytes: Option<u64>,
     /// Bytes the store takes on disk.
     pub disk_bytes: u64,
+    /// What of all this could not be told, and why.
+    pub problems: Vec<String>,
 }
 
 /// A dataset.

@@ -18,7 +18,7 @@ use crate::dataset::{Caller, Dataset, Invalid, Repo};
 use crate::model::{DatasetId, DatasetName};
 
 use super::batch::Batch;
-use super::failure::Failure;
+use super::failure::{FAILED, Failure};
 use super::protocol::{Item, Made, Request};
 use super::sizes::Sizes;
 
@@ -76,7 +76,12 @@ impl Service {
     /// Where it failed, or nobody takes the answer any more.
     pub fn execute(&self, by: Caller, request: Request, sink: &mut dyn Sink) -> Result<u8, Failure> {
         match request {
-            Request::Status { count_all } => sink.item(Item::Status(self.status(count_all)?))?,
+            Request::Status { count_all } => {
+                let status = self.status(count_all);
+                let whole = status.problems.is_empty();
+                sink.item(Item::Status(status))?;
+                return Ok(if whole { 0 } else { FAILED });
+            }
             Request::Datasets => {
                 for dataset in self.repo.datasets() {
                     sink.item(Item::Dataset(self.dataset_info(&dataset)?))?;
