@@ -5,6 +5,7 @@
 //! streamed: nothing is held that grows with the history or the size of a file.
 
 mod history;
+mod import;
 mod read;
 mod status;
 mod verify;
@@ -48,8 +49,11 @@ pub trait Host: Send + Sync {
     /// Whether it takes no writes.
     fn is_read_only(&self) -> bool;
 
-    /// Makes the kernel forget what a rollback changed.
+    /// Makes the kernel forget what was changed by other means than through the mount.
     fn invalidate(&self, dataset: DatasetId, invalid: &Invalid);
+
+    /// Makes the kernel see a dataset that was made by other means than through the mount.
+    fn dataset_made(&self, name: &DatasetName);
 }
 
 /// Answers requests on an open store.
@@ -105,6 +109,11 @@ impl Service {
                 self.invalidate(dataset.id(), &invalid);
                 let version = version.map(|v| v.to_string());
                 let made = Made { restores: Some(target.to_string()), ..made(&dataset, version) };
+                sink.item(Item::Made(made))?;
+            }
+            Request::Import { source, dataset, message, delete, checksum } => {
+                let how = import::Wanted { source: &source, message, delete, checksum };
+                let made = self.import(by, &dataset, how, sink)?;
                 sink.item(Item::Made(made))?;
             }
             Request::Cat(object) => self.cat(&object, sink)?,
