@@ -1,6 +1,5 @@
 //! `strata hash`
 
-mod reach;
 mod tree;
 
 use std::os::unix::ffi::OsStrExt;

@@ -9,11 +9,13 @@ mod commit;
 mod datasets;
 mod fsck;
 mod hash;
+mod import;
 mod init;
 mod log;
 mod ls;
 mod mount;
 mod out;
+mod progress;
 mod rollback;
 mod set;
 mod show;
@@ -75,6 +77,7 @@ enum Command {
     Show(show::Args),
     Ls(ls::Args),
     Cat(cat::Args),
+    Import(import::Args),
     Set(set::Args),
     Commit(commit::Args),
     Batch(batch::Args),
@@ -127,6 +130,7 @@ pub fn main() -> ExitCode {
         Command::Show(args) => show::run(args, &context),
         Command::Ls(args) => ls::run(args, &context),
         Command::Cat(args) => cat::run(args, &context),
+        Command::Import(args) => import::run(args, &context),
         Command::Set(args) => set::run(args, &context),
         Command::Commit(args) => commit::run(args, &context),
         Command::Batch(args) => batch::run(args, &context),

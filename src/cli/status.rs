@@ -12,14 +12,15 @@ use super::out::{Out, ask, human};
 /// Logical bytes are those of all files of the newest versions; unique bytes those of the distinct
 /// chunks of all versions; disk bytes what the store takes on disk. Counting the logical bytes of
 /// millions of files takes long the first time, and is given up after two seconds unless --sizes is
-/// given. Changes nothing, but cuts what waits to become a version.
+/// given. What cannot be told, of a failing disk say, is left out with the reason, and the exit code is
+/// 1. Changes nothing, but cuts what waits to become a version.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata status
   strata status --json | jq .unique_bytes")]
 pub struct Args {
     /// Print JSON: store, id, format, pid, mountpoint, read_only, read_only_because,
-    /// datasets, archived, logical_bytes, unique_bytes, disk_bytes
+    /// datasets, archived, logical_bytes, unique_bytes, disk_bytes, problems
     #[arg(long)]
     json: bool,
     /// Count the logical bytes however long it takes
@@ -46,12 +47,16 @@ fn print(out: &mut Out, status: &Status) -> Result<(), Failure> {
         }
         _ => out.text(format_args!("mounted  no{note}\n"))?,
     }
-    let logical = status.logical_bytes.map_or("not counted".into(), human);
     if let Some(why) = &status.read_only_because {
         out.text(format_args!("writes   none are taken until it is mounted anew: {why}\n"))?;
     }
-    let (unique, disk) = (human(status.unique_bytes), human(status.disk_bytes));
+    let logical = status.logical_bytes.map_or("not counted".into(), human);
+    let unique = status.unique_bytes.map_or("not counted".into(), human);
+    let disk = human(status.disk_bytes);
     out.text(format_args!("sizes    {logical} logical, {unique} unique, {disk} on disk\n"))?;
+    for problem in &status.problems {
+        out.text(format_args!("problem  {problem}\n"))?;
+    }
     if !status.archived.is_empty() {
         out.text(format_args!("archived {}\n", status.archived.join(", ")))?;
     }

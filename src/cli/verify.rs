@@ -1,7 +1,5 @@
 //! `strata verify`
 
-use std::io::IsTerminal;
-
 use serde::Serialize;
 
 use crate::daemon::failure::DAMAGED;
@@ -9,7 +7,8 @@ use crate::daemon::protocol::{DamageInfo, Verified};
 use crate::daemon::{Client, Failure, Item, Request};
 
 use super::Context;
-use super::out::{JsonName, Out, ask, human};
+use super::out::{JsonName, Out, ask};
+use super::progress::Progress;
 
 /// Check every record, chunk and version
 ///
@@ -79,7 +78,7 @@ pub fn find(client: Client, print: bool) -> Result<Findings, Failure> {
     ask(client, Request::Verify, |out, item| {
         match item {
             Item::Verified(verified) => totals = verified,
-            Item::Progress { done, total } => progress.show(done, total),
+            Item::Progress { done, total } => progress.show(done, total, "verifying"),
             Item::Damage(damage) if !print => damages.push(damage_json(damage)),
             Item::Damage(damage) => {
                 progress.clear();
@@ -137,27 +136,6 @@ fn print_damage(out: &mut Out, damage: &DamageInfo) -> Result<(), Failure> {
         None => "",
     };
     out.text(format_args!("{}{newest}\n", damage.what))
-}
-
-/// How far it is, on a terminal.
-#[derive(Default)]
-struct Progress {
-    shown: bool,
-}
-
-impl Progress {
-    fn show(&mut self, done: u64, total: u64) {
-        if std::io::stderr().is_terminal() {
-            self.shown = true;
-            eprint!("\r\x1b[K{} of {} read", human(done), human(total));
-        }
-    }
-
-    fn clear(&mut self) {
-        if std::mem::take(&mut self.shown) {
-            eprint!("\r\x1b[K");
-        }
-    }
 }
 
 #[cfg(test)]

@@ -105,6 +105,10 @@ impl Host for Mounted {
     fn invalidate(&self, dataset: DatasetId, invalid: &Invalid) {
         self.mount.invalidate(dataset, invalid);
     }
+
+    fn dataset_made(&self, name: &DatasetName) {
+        self.mount.dataset_made(name);
+    }
 }
 
 impl Daemon {

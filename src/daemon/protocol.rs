@@ -1,5 +1,7 @@
 //! What commands ask of a store, and what they are told.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{ChangeKind, LogEntry};
@@ -56,6 +58,19 @@ pub enum Request {
         /// What the author says of the new version.
         message: Option<String>,
     },
+    /// An [`Item::Made`] after [`Item::Importing`] now and then.
+    Import {
+        /// The directory, an absolute path.
+        source: PathBuf,
+        /// The dataset, made if there is none.
+        dataset: DatasetName,
+        /// What the author says of the version.
+        message: Option<String>,
+        /// Whether what the directory does not have goes away.
+        delete: bool,
+        /// Whether files that seem unchanged are read.
+        checksum: bool,
+    },
     /// The bytes of a file, as data.
     Cat(ObjectSpec),
     /// An [`Item::Entry`] for each entry of a directory, or for the file itself.
@@ -105,6 +120,19 @@ pub enum Item {
         /// Bytes to read.
         total: u64,
     },
+    /// How far an import is.
+    Importing {
+        /// Files dealt with.
+        files: u64,
+        /// Files there are.
+        files_total: u64,
+        /// Bytes dealt with.
+        bytes: u64,
+        /// Bytes there are.
+        bytes_total: u64,
+        /// Whether the totals are known, or files are still being looked for.
+        counted: bool,
+    },
     /// From here on versions are held back.
     BatchBegun,
 }
@@ -134,10 +162,12 @@ pub struct Status {
     pub archived: Vec<String>,
     /// Bytes of all files of the newest versions, where they have been counted.
     pub logical_bytes: Option<u64>,
-    /// Bytes of the distinct chunks of all versions.
-    pub unique_bytes: u64,
+    /// Bytes of the distinct chunks of all versions, where the packs can be read.
+    pub unique_bytes: Option<u64>,
     /// Bytes the store takes on disk.
     pub disk_bytes: u64,
+    /// What of all this could not be told, and why.
+    pub problems: Vec<String>,
 }
 
 /// A dataset.

@@ -5,6 +5,7 @@
 //! streamed: nothing is held that grows with the history or the size of a file.
 
 mod history;
+mod import;
 mod read;
 mod status;
 mod verify;
@@ -18,7 +19,7 @@ use crate::dataset::{Caller, Dataset, Invalid, Repo};
 use crate::model::{DatasetId, DatasetName};
 
 use super::batch::Batch;
-use super::failure::Failure;
+use super::failure::{FAILED, Failure};
 use super::policy;
 use super::protocol::{Item, Made, Request};
 use super::sizes::Sizes;
@@ -49,8 +50,11 @@ pub trait Host: Send + Sync {
     /// Whether it takes no writes.
     fn is_read_only(&self) -> bool;
 
-    /// Makes the kernel forget what a rollback changed.
+    /// Makes the kernel forget what was changed by other means than through the mount.
     fn invalidate(&self, dataset: DatasetId, invalid: &Invalid);
+
+    /// Makes the kernel see a dataset that was made by other means than through the mount.
+    fn dataset_made(&self, name: &DatasetName);
 }
 
 /// Answers requests on an open store.
@@ -77,7 +81,12 @@ impl Service {
     /// Where it failed, or nobody takes the answer any more.
     pub fn execute(&self, by: Caller, request: Request, sink: &mut dyn Sink) -> Result<u8, Failure> {
         match request {
-            Request::Status { count_all } => sink.item(Item::Status(self.status(count_all)?))?,
+            Request::Status { count_all } => {
+                let status = self.status(count_all);
+                let whole = status.problems.is_empty();
+                sink.item(Item::Status(status))?;
+                return Ok(if whole { 0 } else { FAILED });
+            }
             Request::Datasets => {
                 for dataset in self.repo.datasets() {
                     sink.item(Item::Dataset(self.dataset_info(&dataset)?))?;
@@ -104,6 +113,11 @@ impl Service {
                 self.invalidate(dataset.id(), &invalid);
                 let version = version.map(|v| v.to_string());
                 let made = Made { restores: Some(target.to_string()), ..made(&dataset, version) };
+                sink.item(Item::Made(made))?;
+            }
+            Request::Import { source, dataset, message, delete, checksum } => {
+                let how = import::Wanted { source: &source, message, delete, checksum };
+                let made = self.import(by, &dataset, how, sink)?;
                 sink.item(Item::Made(made))?;
             }
             Request::Cat(object) => self.cat(&object, sink)?,

@@ -39,6 +39,8 @@ impl Host for FakeMount {
     fn invalidate(&self, _: DatasetId, invalid: &Invalid) {
         self.invalidated.lock().push(invalid.names.len());
     }
+
+    fn dataset_made(&self, _: &DatasetName) {}
 }
 
 #[derive(Default)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::model::{Body, DatasetId, DatasetName, DatasetRecord, Ino, Inode, Policy, Timestamp};
+use crate::model::{DatasetId, DatasetName, DatasetRecord, Ino, Inode, Policy, Timestamp};
 use crate::store::{self, Objects, Store, error::chain};
 
 use super::author::Caller;
@@ -115,19 +115,7 @@ impl Repo {
                 created: now,
                 archived: false,
                 policy: Policy::EveryWrite,
-                root: Inode {
-                    mode: mode & 0o7777,
-                    uid,
-                    gid,
-                    nlink: 2,
-                    atime: now,
-                    mtime: now,
-                    ctime: now,
-                    body: Body::Dir,
-                    xattrs: None,
-                    place: None,
-                    others: None,
-                },
+                root: Inode::root(mode & 0o7777, uid, gid, now),
             },
         };
         self.store.append_dataset(&record)?;

@@ -41,15 +41,20 @@ impl Dataset {
         state.note_author(by);
         let (version, files) = self.take_up(&mut state, target, message)?;
         drop(state);
+        self.restore(files);
+        self.store.sync()?;
+        Ok((Some(version), invalid))
+    }
+
+    /// Gives open files the content they now have. The dataset's lock is not held.
+    pub(super) fn restore(&self, files: Vec<Reopened>) {
         for (file, content) in files {
             let mut edit = file.edit();
-            // Somebody is writing to it: what they write is the next change after the rollback.
+            // Somebody is writing to it: what they write is the next change.
             if !edit.is_dirty() {
                 edit.replace(self.working(content));
             }
         }
-        self.store.sync()?;
-        Ok((Some(version), invalid))
     }
 
     fn take_up(

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use rustix::mount::UnmountFlags;
 
 use crate::dataset::Invalid;
-use crate::model::DatasetId;
+use crate::model::{DatasetId, DatasetName};
 use crate::view::FileSystem;
 
 use super::adapter::Adapter;
@@ -83,6 +83,19 @@ impl Mount {
             if let Err(error) = self.notifier.inval_inode(node, 0, 0) {
                 log::debug!("kernel did not forget inode {}: {error}", ino.0);
             }
+        }
+    }
+
+    /// Lets the kernel see a dataset that was made by other means than through this mount. Must not be called
+    /// from a request's handler.
+    pub fn dataset_made(&self, name: &DatasetName) {
+        if !self.fs.note_dataset_made() {
+            return;
+        }
+        drop(self.gate.write());
+        let forgotten = self.notifier.inval_entry(INodeNo::ROOT, name.as_str().as_ref());
+        if let Err(error) = forgotten.and_then(|()| self.notifier.inval_inode(INodeNo::ROOT, 0, 0)) {
+            log::debug!("kernel did not see dataset {name}: {error}");
         }
     }
 

@@ -90,6 +90,23 @@ pub struct Inode {
 }
 
 impl Inode {
+    /// The root of an empty dataset made at `now`.
+    pub fn root(mode: u32, uid: u32, gid: u32, now: Timestamp) -> Inode {
+        Inode {
+            mode,
+            uid,
+            gid,
+            nlink: 2,
+            atime: now,
+            mtime: now,
+            ctime: now,
+            body: Body::Dir,
+            xattrs: None,
+            place: None,
+            others: None,
+        }
+    }
+
     /// The inode's kind.
     pub fn kind(&self) -> Kind {
         match &self.body {

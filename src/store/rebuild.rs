@@ -1,12 +1,12 @@
 //! Opening the index, and making it anew where it is missing or cannot be trusted.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::error::{Error, Result};
 use super::identity::StoreId;
-use super::index::{Index, Replay, put_aside};
+use super::index::{Index, Replay, move_aside, put_aside};
 use super::layout::{LastSession, Layout, sync_dir};
 use super::pack::{LogPos, Packs};
 use super::recovery::{Again, Recovered, Recovery};
@@ -38,16 +38,17 @@ impl Opening<'_> {
         // sled may have lost any part of its files without noticing.
         let root = self.layout.root().display();
         log::warn!("the machine or its disk went down with {root} open: rebuilding its index");
-        let old = next_aside(self.layout)?;
-        rename(self.layout, &dir, &old)?;
+        let Some(old) = self.unless_failed(move_aside(&dir), "doing without")? else {
+            return self.in_memory();
+        };
         let rebuilt = self.kept();
-        match &rebuilt {
-            Ok(_) => remove_dir(&old)?,
-            // What it knows may be all that is left of what the packs lost.
-            Err(_) => {
-                remove_dir(&dir)?;
-                rename(self.layout, &old, &dir)?;
-            }
+        if rebuilt.is_ok() {
+            remove_dir(&old)?;
+        } else {
+            remove_dir(&dir)?;
+            fs::rename(&old, &dir)
+                .and_then(|()| sync_dir(self.layout.root()))
+                .map_err(|e| Error::io("rename", &old, e))?;
         }
         rebuilt
     }
@@ -106,29 +107,6 @@ impl Opening<'_> {
         let Opening { layout, id, packs, .. } = *self;
         Arc::new(Again { layout: layout.clone(), store: id, packs: packs.clone() })
     }
-}
-
-/// The indexes that were put aside, by number.
-pub fn aside(layout: &Layout) -> Result<Vec<(u32, PathBuf)>> {
-    let root = layout.root();
-    let names = fs::read_dir(root).map_err(|e| Error::io("list", root, e))?;
-    let number = |name: &str| name.strip_prefix("index.bad-")?.parse::<u32>().ok();
-    let mut found: Vec<(u32, PathBuf)> = names
-        .filter_map(|e| e.ok())
-        .filter_map(|e| Some((number(e.file_name().to_str()?)?, e.path())))
-        .collect();
-    found.sort_unstable();
-    Ok(found)
-}
-
-fn next_aside(layout: &Layout) -> Result<PathBuf> {
-    let next = aside(layout)?.last().map_or(1, |(n, _)| n.saturating_add(1));
-    Ok(layout.root().join(format!("index.bad-{next}")))
-}
-
-fn rename(layout: &Layout, from: &Path, to: &Path) -> Result<()> {
-    let renamed = fs::rename(from, to).and_then(|()| sync_dir(layout.root()));
-    renamed.map_err(|e| Error::io("rename", from, e))
 }
 
 /// Removes a directory and all in it; one that is not there is removed.

@@ -242,6 +242,12 @@ impl FileSystem {
         }
     }
 
+    /// Notes that a dataset was made by other means; whether it is seen here.
+    pub fn note_dataset_made(&self) -> bool {
+        *self.top_changed.write() = Timestamp::now();
+        matches!(self.scope, Scope::Store)
+    }
+
     fn top_attr(&self) -> Attr {
         let changed = *self.top_changed.read();
         Attr {

@@ -11,7 +11,7 @@ use std::num::NonZeroUsize;
 use lru::LruCache;
 use parking_lot::Mutex;
 
-use crate::dataset::live::decode_xattrs;
+use crate::dataset::live::{COMPUTED_XATTRS, decode_xattrs, is_supported_xattr};
 use crate::dataset::{Caller, Error, Result, XattrSet};
 use crate::model::{Content, ContentId, Ino, VersionNo};
 use crate::store::{b3sum, content_id, sha256};
@@ -19,8 +19,6 @@ use crate::store::{b3sum, content_id, sha256};
 use super::fs::{FileSystem, lost};
 use super::nodes::{Node, NodeId};
 
-/// Prefix of the virtual attributes.
-const PREFIX: &[u8] = b"user.strata.";
 /// Digests kept.
 const DIGESTS: usize = 4096;
 
@@ -43,13 +41,13 @@ impl Default for Digests {
 impl FileSystem {
     /// Whether an extended attribute is computed when it is asked for.
     pub fn is_virtual_xattr(name: &[u8]) -> bool {
-        name.starts_with(PREFIX)
+        name.starts_with(COMPUTED_XATTRS)
     }
 
     /// The value of an extended attribute.
     pub fn get_xattr(&self, by: Caller, id: NodeId, name: &[u8]) -> Result<Vec<u8>> {
         let node = self.node(id)?;
-        if let Some(name) = name.strip_prefix(PREFIX) {
+        if let Some(name) = name.strip_prefix(COMPUTED_XATTRS) {
             return self.virtual_xattr(by, &node, name);
         }
         check_supported(name)?;
@@ -145,15 +143,12 @@ impl FileSystem {
 /// Which names there are: no access control lists, which the kernel would have to enforce, and no SELinux
 /// labels. Programs that list directories ask for both of every file, unless told once that there are none.
 fn check_supported(name: &[u8]) -> Result<()> {
-    if name.starts_with(b"system.") || name == b"security.selinux" {
-        return Err(Error::Unsupported("this extended attribute"));
-    }
-    Ok(())
+    if is_supported_xattr(name) { Ok(()) } else { Err(Error::Unsupported("this extended attribute")) }
 }
 
 /// Which names can be set: those there are, but for the virtual ones.
 fn check_name(name: &[u8]) -> Result<()> {
-    if name.starts_with(PREFIX) {
+    if name.starts_with(COMPUTED_XATTRS) {
         return Err(Error::NotPermitted("user.strata.* attributes are computed".into()));
     }
     check_supported(name)

@@ -18,6 +18,7 @@ mod errors;
 mod files;
 mod frozen;
 mod history;
+mod import;
 mod manual;
 mod mirror;
 mod names;

@@ -1,7 +1,8 @@
 //! Going back: by copying, and by `strata rollback`.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 
 use rustix::io::Errno;
 
@@ -97,6 +98,24 @@ fn rollback_is_one_version() {
     assert_eq!(m.unique_bytes(), unique);
     m.strata(&["rollback", "d", &format!("v{versions}")]).ok();
     assert_same_facts(&facts(d.root()), &bad);
+}
+
+/// A file that was removed while it was open is again what its handle means once a rollback brings it back.
+#[test]
+fn a_file_that_is_open_comes_back() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("f", "first");
+    let mut open = fs::File::options().read(true).write(true).open(d.path("f")).expect("open");
+    fs::remove_file(d.path("f")).expect("unlink");
+    assert_eq!(d.versions(), 2);
+    m.strata(&["rollback", "d", "v1"]).ok();
+    assert_eq!((d.text("f"), d.path("f").metadata().expect("stat").nlink()), ("first".into(), 1));
+    open.write_all(b"second").and_then(|()| open.sync_all()).expect("write through the handle of before");
+    assert_eq!((d.text("f"), d.text("@latest/f"), d.versions()), ("second".into(), "second".into(), 4));
+    drop(open);
+    d.write("f", "third");
+    assert_eq!((d.text("f"), d.text("@latest/f"), d.versions()), ("third".into(), "third".into(), 5));
 }
 
 /// After a rollback the live tree is the old one at once, whatever the kernel had cached: names that

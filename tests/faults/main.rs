@@ -7,6 +7,7 @@ mod harness;
 
 mod disk;
 mod full;
+mod import;
 mod index;
 mod judge;
 mod ledger;

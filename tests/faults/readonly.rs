@@ -119,3 +119,31 @@ fn after_a_failed_sync_everybody_is_told() {
         rig.mount.down();
     }
 }
+
+/// Where the disk cannot be read, `strata status` tells what it knows, what it could not find out and why.
+#[test]
+fn status_answers_whatever_the_disk_does() {
+    let rig = Rig::new(false);
+    rig.up(&[]).ok();
+    let root = rig.mount.point().join("d");
+    fs::create_dir(&root).expect("make a dataset");
+    fs::write(root.join("a"), noise(1, 5000)).expect("write");
+    rig.shim.only("store/packs");
+    rig.shim.arm(Fault { class: Class::Open, from: 1, until: u32::MAX, error: libc::EIO });
+    let ran = run(&mut rig.command(&["status"]));
+    let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert_eq!(ran.code, Some(1), "{text}{}", ran.stderr);
+    for wanted in
+        ["mounted  at ", "not counted unique", "problem  packs: ", "Input/output error", "every-write"]
+    {
+        assert!(text.contains(wanted), "{wanted} is missing: {text}");
+    }
+    let ran = run(&mut rig.command(&["status", "--json"]));
+    let status: serde_json::Value = serde_json::from_slice(&ran.stdout).expect("status prints JSON");
+    assert_eq!((ran.code, &status["unique_bytes"]), (Some(1), &serde_json::Value::Null));
+    assert_eq!(status["problems"].as_array().map(Vec::len), Some(1), "{status}");
+    rig.shim.disarm();
+    let status = rig.status().expect("status answers");
+    assert_eq!(status["problems"], serde_json::json!([]));
+    rig.mount.down();
+}

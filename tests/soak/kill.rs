@@ -48,6 +48,9 @@ fn harm_index(store: &Path, how: usize) {
     }
 }
 
+/// As many rounds have a store together: it grows, and with it the time that looking at all of it takes.
+const ROUNDS_OF_A_STORE: usize = 50;
+
 /// After each of many kills at random moments, with writers under every policy, every close and every
 /// change of a name that had returned is there, every version is what its writer made it, and none that
 /// was there before has changed; also where the index was lost or ruined, and the log's end torn.
@@ -55,6 +58,23 @@ fn harm_index(store: &Path, how: usize) {
 fn every_close_is_there_after_many_kills() {
     let rounds: usize = setting("SOAK_KILLS", 5);
     let seed: u64 = setting("SOAK_SEED", 1);
+    let (mut total, mut harmed, mut done) = (Figures::default(), 0, 0);
+    while done < rounds {
+        let some = ROUNDS_OF_A_STORE.min(rounds - done);
+        let (figures, harms) = kills(some, seed * 1000 + done as u64);
+        total.add(figures);
+        harmed += harms;
+        done += some;
+        say(format!(
+            "kill: {done} rounds (seed {seed}), the index or the log's end harmed in {harmed}; {} versions \
+             compared with the journals and {} with what they were; changes lost: {}",
+            total.compared, total.again, total.lost
+        ));
+    }
+}
+
+/// Rounds on a new store; gives what was compared, and how often something was harmed.
+fn kills(rounds: usize, seed: u64) -> (Figures, usize) {
     let m = Mount::unmounted_for(Duration::from_secs(300 + 60 * rounds as u64));
     let dir = m.outside();
     let mut random = Random::new(seed);
@@ -67,7 +87,7 @@ fn every_close_is_there_after_many_kills() {
         }
         let mut crowd = Crowd::default();
         let more = json!({"may_go": true, "largest": if round % 4 == 0 { 3_000_000 } else { 300_000 }});
-        crowd.start_writers(&m, &dir, &subjects, seed * 1000 + round as u64, &more);
+        crowd.start_writers(&m, &dir, &subjects, seed + round as u64, &more);
         wait_for_writers(&subjects);
         thread::sleep(Duration::from_millis(random.below(1000) as u64));
         let killed = now();
@@ -90,9 +110,5 @@ fn every_close_is_there_after_many_kills() {
             m.strata(&["verify"]).ok();
         }
     }
-    say(format!(
-        "kill: {rounds} rounds (seed {seed}), the index or the log's end harmed in {harmed}; {} versions compared \
-         with the journals and {} with what they were; changes lost: {}",
-        total.compared, total.again, total.lost
-    ));
+    (total, harmed)
 }

@@ -4,10 +4,10 @@
 //! directories whose hash is not complete: those on the way to where the walk is, and their siblings.
 
 use std::collections::HashMap;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
@@ -15,9 +15,9 @@ use std::thread;
 
 use parking_lot::Mutex;
 
-use super::reach::Reach;
 use crate::daemon::Failure;
 use crate::dataset::live::child_id;
+use crate::dataset::outside::{Reach, device_of, kind_of};
 use crate::dataset::trie::{ChildId, Slot, Trie};
 use crate::model::{Body, Content, ContentId, Ino, Kind, Name, TreeHash};
 use crate::store::content::from_file;
@@ -151,11 +151,12 @@ impl Walk {
                 Kind::Dir => todo.push((path, self.begin(Some(place)))),
                 Kind::File => self.enqueue(Job { path, mode: meta.mode(), place })?,
                 Kind::Symlink => {
-                    let target = fs::read_link(entry.path()).map_err(|e| failed("read", &path, &e))?;
+                    let target = Reach::new(&path).and_then(|at| fs::read_link(at.path()));
+                    let target = target.map_err(|e| failed("read", &path, &e))?;
                     let body = Body::Symlink(target.as_os_str().as_bytes().into());
                     self.settle(place, child_id(&body, 0))?;
                 }
-                kind => self.settle(place, child_id(&Body::Special(kind, device(&meta)), 0))?,
+                kind => self.settle(place, child_id(&Body::Special(kind, device_of(&meta)), 0))?,
             }
         }
         self.less_waiting(dir)
@@ -215,31 +216,6 @@ impl Walk {
             dir = parent;
         }
     }
-}
-
-fn kind_of(meta: &Metadata) -> Kind {
-    let kind = meta.file_type();
-    if kind.is_dir() {
-        Kind::Dir
-    } else if kind.is_symlink() {
-        Kind::Symlink
-    } else if kind.is_fifo() {
-        Kind::Fifo
-    } else if kind.is_socket() {
-        Kind::Socket
-    } else if kind.is_char_device() {
-        Kind::CharDevice
-    } else if kind.is_block_device() {
-        Kind::BlockDevice
-    } else {
-        Kind::File
-    }
-}
-
-/// A device number in the 32 bits that the kernel gives it.
-fn device(meta: &Metadata) -> u32 {
-    let (major, minor) = (rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev()));
-    (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
 }
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> Failure {

@@ -5,8 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::dataset::Dataset;
-use crate::model::VersionNo;
+use crate::dataset::{self, Dataset};
+use crate::model::{Timestamp, VersionNo};
 use crate::store::FORMAT;
 
 use super::super::failure::Failure;
@@ -18,17 +18,23 @@ use super::{Host, Service};
 const COUNT_FOR: Duration = Duration::from_secs(2);
 
 impl Service {
-    pub(super) fn status(&self, count_all: bool) -> Result<Status, Failure> {
+    /// What can be told of the store; what cannot is among its problems.
+    pub(super) fn status(&self, count_all: bool) -> Status {
         let store = self.repo.store();
         let deadline = (!count_all).then(|| Instant::now() + COUNT_FOR);
+        let mut problems = Problems::default();
         let mut datasets = Vec::new();
         for dataset in self.repo.datasets() {
-            let mut info = self.dataset_info(&dataset)?;
-            info.logical_bytes = self.sizes.lock().of(&dataset, deadline)?;
-            datasets.push(info);
+            let what = format!("dataset {}", dataset.name());
+            problems.keep(&what, dataset.seal_to_look().map_err(Failure::from));
+            let newest = dataset.newest();
+            let time = problems.keep(&what, newest_time(&dataset, newest).map_err(Failure::from)).flatten();
+            let bytes = self.sizes.lock().of(&dataset, deadline).map_err(Failure::from);
+            let logical_bytes = problems.keep(&what, bytes).flatten();
+            datasets.push(DatasetInfo { logical_bytes, ..info(&dataset, newest, time) });
         }
         let host = self.host.as_deref();
-        Ok(Status {
+        Status {
             store: store.path().display().to_string(),
             id: store.id().to_string(),
             format: FORMAT,
@@ -42,22 +48,50 @@ impl Service {
                 .try_fold(0_u64, |sum, d| Some(sum.saturating_add(d.logical_bytes?))),
             datasets,
             archived: self.repo.archived().into_iter().map(|record| record.name.to_string()).collect(),
-            unique_bytes: store.totals()?.chunk_bytes,
+            unique_bytes: problems
+                .keep("packs", store.totals().map_err(Failure::from))
+                .map(|t| t.chunk_bytes),
             disk_bytes: disk_bytes(store.path()),
-        })
+            problems: problems.0,
+        }
     }
 
     pub(super) fn dataset_info(&self, dataset: &Dataset) -> Result<DatasetInfo, Failure> {
         dataset.seal_to_look()?;
         let newest = dataset.newest();
-        let time = if newest > VersionNo::EMPTY { Some(dataset.version_time(newest)?) } else { None };
-        Ok(DatasetInfo {
-            name: dataset.name().to_string(),
-            policy: policy::show(dataset.policy()),
-            versions: newest.0,
-            newest: time.map(|time| time.to_string()),
-            logical_bytes: None,
-        })
+        Ok(info(dataset, newest, newest_time(dataset, newest)?))
+    }
+}
+
+/// What failed, and where.
+#[derive(Default)]
+struct Problems(Vec<String>);
+
+impl Problems {
+    /// Takes up a failure, each once.
+    fn keep<T>(&mut self, what: &str, result: Result<T, Failure>) -> Option<T> {
+        let problem = match result {
+            Ok(value) => return Some(value),
+            Err(failure) => format!("{what}: {}", failure.message),
+        };
+        if !self.0.contains(&problem) {
+            self.0.push(problem);
+        }
+        None
+    }
+}
+
+fn newest_time(dataset: &Dataset, newest: VersionNo) -> dataset::Result<Option<Timestamp>> {
+    (newest > VersionNo::EMPTY).then(|| dataset.version_time(newest)).transpose()
+}
+
+fn info(dataset: &Dataset, newest: VersionNo, time: Option<Timestamp>) -> DatasetInfo {
+    DatasetInfo {
+        name: dataset.name().to_string(),
+        policy: policy::show(dataset.policy()),
+        versions: newest.0,
+        newest: time.map(|time| time.to_string()),
+        logical_bytes: None,
     }
 }
 

@@ -238,25 +238,44 @@ impl Live {
     }
 
     fn put_xattrs(&mut self, ino: Ino, list: XattrList) -> Result<()> {
-        let bytes: usize = list.iter().map(|(name, value)| name.len() + value.len()).sum();
-        if bytes > XATTRS_MAX {
-            return Err(Error::XattrTooLarge(XATTRS_MAX));
-        }
-        let xattrs = match bytes {
-            0 if list.is_empty() => None,
-            ..=Xattrs::INLINE_MAX => Some(Box::new(Xattrs::Inline(list))),
-            _ => {
-                let encoded = codec::encode(&list);
-                let chunk = self.store.put_chunks(&[&encoded])?.first().copied();
-                let chunk = chunk.ok_or_else(|| StoreError::Missing("a chunk just stored".into()))?;
-                Some(Box::new(Xattrs::Chunk(chunk)))
-            }
-        };
+        let xattrs = encode_xattrs(&*self.store, list)?;
         let inode = &mut self.node(ino)?.inode;
         inode.xattrs = xattrs;
         inode.ctime = Timestamp::now();
         self.note_inode(ino, true)
     }
+}
+
+/// Names of extended attributes that are computed when they are asked for.
+pub const COMPUTED_XATTRS: &[u8] = b"user.strata.";
+
+/// Whether there can be an extended attribute of this name.
+pub fn is_supported_xattr(name: &[u8]) -> bool {
+    !name.starts_with(b"system.") && name != b"security.selinux"
+}
+
+/// Whether an extended attribute of this name can be set.
+pub fn is_settable_xattr(name: &[u8]) -> bool {
+    is_supported_xattr(name) && !name.starts_with(COMPUTED_XATTRS)
+}
+
+/// What an inode keeps of these extended attributes, which are ordered by name.
+///
+/// # Errors
+/// [`Error::XattrTooLarge`], or where they cannot be stored.
+pub fn encode_xattrs(store: &dyn ObjectStore, list: XattrList) -> Result<Option<Box<Xattrs>>> {
+    let bytes: usize = list.iter().map(|(name, value)| name.len() + value.len()).sum();
+    Ok(match bytes {
+        _ if bytes > XATTRS_MAX => return Err(Error::XattrTooLarge(XATTRS_MAX)),
+        0 if list.is_empty() => None,
+        ..=Xattrs::INLINE_MAX => Some(Box::new(Xattrs::Inline(list))),
+        _ => {
+            let encoded = codec::encode(&list);
+            let chunk = store.put_chunks(&[&encoded])?.first().copied();
+            let chunk = chunk.ok_or_else(|| StoreError::Missing("a chunk just stored".into()))?;
+            Some(Box::new(Xattrs::Chunk(chunk)))
+        }
+    })
 }
 
 /// The list of extended attributes an inode keeps.

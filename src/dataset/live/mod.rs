@@ -18,6 +18,7 @@ mod dirty;
 mod names;
 mod rename;
 mod reset;
+mod take_in;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -33,7 +34,10 @@ use super::error::{Error, Result};
 use super::open_file::OpenFile;
 use super::trie::{Slot, Trie};
 
-pub use attrs::{Attr, SetAttr, XattrSet, decode_xattrs};
+pub use attrs::{
+    Attr, COMPUTED_XATTRS, SetAttr, XattrSet, decode_xattrs, encode_xattrs, is_settable_xattr,
+    is_supported_xattr,
+};
 pub use dirty::{Dirty, child_id};
 pub use names::NewInode;
 pub use rename::RenameMode;

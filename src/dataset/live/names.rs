@@ -55,8 +55,15 @@ impl Live {
             place: Some(Place { dir, key }),
             others: None,
         };
+        self.insert(dir, name, inode, held)
+    }
+
+    /// Adds an inode whose place is `name` in `dir`, which is free.
+    pub(super) fn insert(&mut self, dir: Ino, name: &Name, inode: Inode, held: bool) -> Result<Ino> {
+        let (key, kind, now) = (name.key(), inode.kind(), inode.ctime);
+        let is_dir = kind == Kind::Dir;
         let ino = self.allocate_ino()?;
-        let slot = Slot { key, name: name.clone(), ino, kind: inode.kind() };
+        let slot = Slot { key, name: name.clone(), ino, kind };
         let mut node = Node::new(inode);
         node.held = held;
         if is_dir {

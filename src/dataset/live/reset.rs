@@ -53,8 +53,8 @@ impl Live {
     }
 
     /// Takes up the tree of `head`; there must be no changes. Files that are open stay open: one that
-    /// is not named any more lives on until it is closed, and for one that is, the open state and the
-    /// content it must now have are returned, to be set once the tree's lock is released.
+    /// is not named any more lives on until it is closed, and for one that is, or is again, the open state
+    /// and the content it must now have are returned, to be set once the tree's lock is released.
     pub fn reset(&mut self, head: Head) -> Result<Vec<Reopened>> {
         self.head = head;
         self.dirty = Dirty::default();
@@ -68,10 +68,10 @@ impl Live {
         for (ino, mut node) in nodes.into_iter().filter(|(_, node)| node.opens > 0) {
             node.entries = None;
             node.tree = None;
-            if !node.held && !node.unlinked {
+            if !node.held {
                 match self.stored_named(ino)? {
                     Some(Node { inode: stored, uncertain, .. }) => {
-                        node.uncertain = uncertain;
+                        (node.uncertain, node.unlinked) = (uncertain, false);
                         if let (Some(file), Some(content)) = (&node.file, stored.content()) {
                             changed.push((file.clone(), content.clone()));
                         }

@@ -9,9 +9,10 @@ use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
 use super::BLOCK;
-use super::stream::ChunkStream;
-use crate::model::Content;
+use super::stream::{ChunkStream, is_zero_piece};
 use crate::model::content::CHUNK_MAX;
+use crate::model::{Content, Piece};
+use crate::store::chunker::next_cut;
 use crate::store::error::{Error, Result};
 use crate::store::manifest::{Objects, TreeBuilder};
 
@@ -103,12 +104,55 @@ pub fn from_reader(objects: &Objects, path: &Path, mut reader: impl Read) -> Res
     }
 }
 
+/// The contents of several runs of bytes, whose chunks go to the store together.
+pub fn from_many(objects: &Objects, all: &[Vec<u8>]) -> Result<Vec<Content>> {
+    let cuts: Vec<Vec<&[u8]>> = all.iter().map(|bytes| cut(bytes)).collect();
+    let chunks: Vec<&[u8]> = cuts.iter().flatten().copied().filter(|chunk| !is_zero_piece(chunk)).collect();
+    let refs = if chunks.is_empty() { Vec::new() } else { objects.store().put_chunks(&chunks)? };
+    let mut refs = refs.into_iter().map(Piece::Data);
+    let content = |chunks: &Vec<&[u8]>| {
+        let mut tree = TreeBuilder::new(objects);
+        for chunk in chunks {
+            let piece = if is_zero_piece(chunk) { Some(Piece::Zeros(1)) } else { refs.next() };
+            piece.map_or(Ok(()), |piece| tree.push(piece))?;
+        }
+        tree.finish()
+    };
+    cuts.iter().map(content).collect()
+}
+
+/// The chunks of a whole file.
+fn cut(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut chunks = Vec::new();
+    while !bytes.is_empty() {
+        let (chunk, rest) = bytes.split_at(next_cut(bytes));
+        chunks.push(chunk);
+        bytes = rest;
+    }
+    chunks
+}
+
 /// The content of an open file, at a cost that follows its data: holes are skipped. `path` names it in
 /// errors.
 pub fn from_file(objects: &Objects, path: &Path, file: &File) -> Result<Content> {
+    from_file_watched(objects, path, file, &mut |_| Ok(()))
+}
+
+/// The same, with `watch` told each number of bytes that were passed.
+///
+/// # Errors
+/// Also where `watch` fails.
+pub fn from_file_watched(
+    objects: &Objects,
+    path: &Path,
+    file: &File,
+    watch: &mut dyn FnMut(u64) -> Result<()>,
+) -> Result<Content> {
     let metadata = file.metadata().map_err(|error| Error::io("inspect", path, error))?;
     if metadata.len() <= CHUNK_MAX as u64 {
-        return from_reader(objects, path, file);
+        let content = from_reader(objects, path, file)?;
+        watch(content.size())?;
+        return Ok(content);
     }
     let mut builder = Builder::new(objects);
     let mut at = 0;
@@ -121,6 +165,7 @@ pub fn from_file(objects: &Objects, path: &Path, file: &File) -> Result<Content>
             Err(error) => return Err(Error::io("find data in", path, error.into())),
         };
         builder.zeros(data - at)?;
+        watch(data - at)?;
         let end = match seek(file, SeekFrom::Hole(data)) {
             Ok(hole) => hole.min(metadata.len()),
             Err(Errno::NXIO | Errno::INVAL | Errno::OPNOTSUPP) => metadata.len(),
@@ -131,7 +176,10 @@ pub fn from_file(objects: &Objects, path: &Path, file: &File) -> Result<Content>
             match builder.fill((end - at).min(BLOCK as u64) as usize, |out| file.read_at(out, at)) {
                 // Cut short meanwhile.
                 Ok(0) => return builder.finish(),
-                Ok(len) => at += len as u64,
+                Ok(len) => {
+                    at += len as u64;
+                    watch(len as u64)?;
+                }
                 Err(Failed::Read(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(failed) => return Err(failed.at(path)),
             }

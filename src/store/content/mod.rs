@@ -6,7 +6,7 @@ mod build;
 mod read;
 mod stream;
 
-pub use build::{Builder, from_file, from_reader};
+pub use build::{Builder, from_file, from_file_watched, from_many, from_reader};
 pub(super) use read::read_pieces;
 pub use read::{b3sum, for_each_block, next_data, next_hole, read_at, sha256};
 pub(super) use stream::ChunkStream;

@@ -181,7 +181,7 @@ impl ChunkStream {
                 Found::Chunk(len) => {
                     let (chunk, after) = rest.split_at(len);
                     rest = after;
-                    let zeros = len == CHUNK_MAX && is_zero(chunk);
+                    let zeros = is_zero_piece(chunk);
                     if !zeros {
                         chunks.push(chunk);
                     }
@@ -208,7 +208,8 @@ fn push_merged(pieces: &mut Vec<Piece>, piece: Piece) {
     }
 }
 
-fn is_zero(bytes: &[u8]) -> bool {
+/// Whether a chunk is kept as a [`Piece::Zeros`].
+pub(super) fn is_zero_piece(chunk: &[u8]) -> bool {
     // Most chunks differ from zeros at once.
-    bytes.chunks(256).all(|part| part.iter().fold(0, |or, byte| or | byte) == 0)
+    chunk.len() == CHUNK_MAX && chunk.chunks(256).all(|part| part.iter().fold(0, |or, byte| or | byte) == 0)
 }

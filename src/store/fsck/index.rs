@@ -16,10 +16,10 @@ use crate::store::identity::StoreId;
 use crate::store::index::change::{
     StoredInode, VersionMeta, decode, decode_checked, decode_inode, decode_pos,
 };
-use crate::store::index::{Index, Range, keys, put_aside};
+use crate::store::index::{Index, Range, keys, list_aside, put_aside};
 use crate::store::layout::{LastSession, sync_dir};
 use crate::store::pack::{LogPos, Packs, Pos, RECORD_HEADER};
-use crate::store::rebuild::{aside, remove_dir};
+use crate::store::rebuild::remove_dir;
 use crate::store::recovery::Recovery;
 
 /// An index that was found.
@@ -57,7 +57,9 @@ impl Fsck<'_> {
             _ => {}
         };
         open(self.layout.index(), true);
-        for (_, path) in aside(&self.layout)?.into_iter().rev() {
+        let root = self.layout.root();
+        let older = list_aside(root).map_err(|e| Error::io("list", root, e))?;
+        for (_, path) in older.into_iter().rev() {
             open(path, false);
         }
         Ok(())

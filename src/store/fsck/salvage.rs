@@ -3,7 +3,7 @@
 use super::index::Salvage;
 use super::{Fsck, Outcome, Problem};
 use crate::model::{
-    Body, DatasetId, DatasetName, DatasetRecord, Ino, Inode, Policy, Timestamp, VersionId, VersionNo, View,
+    DatasetId, DatasetName, DatasetRecord, Ino, Inode, Policy, Timestamp, VersionId, VersionNo, View,
 };
 use crate::store::Store;
 use crate::store::error::{Error, Result};
@@ -54,19 +54,8 @@ fn settings(store: &Store, id: DatasetId, name: &str) -> Result<DatasetRecord> {
     let view = View::of(newest, &store.rollbacks(id)?);
     let now = Timestamp::now();
     let root = store.inode(id, Ino::ROOT, &view)?.map(|(_, inode)| inode);
-    let root = root.unwrap_or_else(|| Inode {
-        mode: 0o700,
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
-        nlink: 2,
-        atime: now,
-        mtime: now,
-        ctime: now,
-        body: Body::Dir,
-        xattrs: None,
-        place: None,
-        others: None,
-    });
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let root = root.unwrap_or_else(|| Inode::root(0o700, uid, gid, now));
     let name = DatasetName::new(name.as_bytes()).map_err(|e| Error::Refused(e.to_string()))?;
     Ok(DatasetRecord { id, name, created: now, archived: false, policy: Policy::EveryWrite, root })
 }

@@ -2,8 +2,7 @@
 //!
 //! - It may panic on damaged files: every call is caught, and a failure is an [`Error::Index`].
 //! - Its `flush` is no fsync: that is [`Backing::sync`].
-//! - After an I/O error it refuses everything until it is opened anew, which is for
-//!   [`Healer`](super::heal) to do.
+//! - After an I/O error it refuses everything until it is opened anew, as [`heal`](super::heal) does.
 //! - It follows symbolic links, so there must be none among its files.
 
 use std::cell::Cell;

@@ -1,7 +1,9 @@
 //! The threads that follow the log: one makes it durable within half a second, the other applies to
-//! sled what the index holds in memory.
+//! sled what the index holds in memory. Without either nothing may be written any more: should one panic, the
+//! log is read-only from then on.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -25,16 +27,19 @@ impl Followers {
     /// Starts both.
     pub fn start(log: &Arc<Log>, index: &Arc<Index>) -> io::Result<Followers> {
         let mut followers = Followers { log: log.clone(), index: index.clone(), threads: Vec::new() };
-        let (of_log, of_index) = (log.clone(), index.clone());
-        followers.spawn("strata-sync", {
-            let log = log.clone();
-            move || sync_loop(&log)
-        })?;
-        followers.spawn("strata-index", move || apply_loop(&of_log, &of_index))?;
+        followers.spawn("strata-sync", |log, _| sync_loop(log))?;
+        followers.spawn("strata-index", apply_loop)?;
         Ok(followers)
     }
 
-    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    fn spawn(&mut self, name: &'static str, follow: fn(&Log, &Index)) -> io::Result<()> {
+        let (log, index) = (self.log.clone(), self.index.clone());
+        let run = move || {
+            if catch_unwind(AssertUnwindSafe(|| follow(&log, &index))).is_err() {
+                log.fail(&format!("the thread {name} panicked"));
+                index.give_up();
+            }
+        };
         self.threads.push(Builder::new().name(name.into()).spawn(run)?);
         Ok(())
     }

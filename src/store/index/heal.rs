@@ -9,19 +9,16 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Debug;
-use std::fs;
-use std::io;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::backing::{Backing, Entries, failed};
+use super::aside::put_aside;
+use super::backing::{Backing, Entries};
 use super::change::Change;
 use super::memtable::{Frozen, Memtable};
 use super::{Applied, Index, WAIT_AT, keys, open_backing};
 use crate::store::error::{Error, Result};
-use crate::store::layout::sync_dir;
 use crate::store::pack::LogPos;
 
 /// A sled that fails so soon after it was opened is not worth another try.
@@ -31,7 +28,7 @@ const RETRY: Duration = Duration::from_millis(200);
 /// As often in a row applying must fail for sled itself to be in doubt.
 const FAILURES: u32 = 3;
 /// Free space with which a failure is none for want of space.
-const ROOM: u64 = 64 << 20;
+pub(super) const ROOM: u64 = 64 << 20;
 
 /// Takes up what a replay of the log finds.
 pub trait Target {
@@ -298,29 +295,4 @@ impl Target for Part {
         }
         Ok(())
     }
-}
-
-/// Takes the index in `dir` away: to `index.bad-<n>`, removing older ones, or for good where there is no
-/// room to keep it.
-pub fn put_aside(dir: &Path) -> Result<()> {
-    let aside = || -> io::Result<()> {
-        let root = dir.parent().unwrap_or(Path::new("/"));
-        if !dir.exists() {
-            return Ok(());
-        }
-        let stat = rustix::fs::statvfs(root)?;
-        let room = stat.f_bavail.saturating_mul(stat.f_frsize);
-        let number = |name: &str| name.strip_prefix("index.bad-")?.parse::<u32>().ok();
-        let names = fs::read_dir(root)?.filter_map(|e| e.ok()?.file_name().to_str().and_then(number));
-        let old: Vec<u32> = names.collect();
-        let path = |n: u32| root.join(format!("index.bad-{n}"));
-        if room < crate::store::dir_bytes(dir).saturating_mul(2).saturating_add(ROOM) {
-            fs::remove_dir_all(dir)?;
-        } else {
-            fs::rename(dir, path(old.iter().max().map_or(1, |n| n.saturating_add(1))))?;
-        }
-        sync_dir(root)?;
-        old.into_iter().try_for_each(|n| fs::remove_dir_all(path(n)))
-    };
-    aside().map_err(|e| failed(dir, "take away", &e))
 }

@@ -10,6 +10,7 @@
 //!   what was durable in sled when it was written.
 //! - The order of publication is the order of the log.
 
+mod aside;
 mod backing;
 pub mod change;
 mod committer;
@@ -36,9 +37,10 @@ use crate::store::error::{Error, Result};
 use crate::store::identity::StoreId;
 use crate::store::pack::LogPos;
 
+pub use aside::{list_aside, move_aside, put_aside};
 pub use backing::catches_panics;
 pub use committer::Followers;
-pub use heal::{Replay, Target, put_aside};
+pub use heal::{Replay, Target};
 pub use range::{Entry, Range};
 
 /// Format of the index; one of another format is rebuilt.
@@ -206,6 +208,12 @@ impl Index {
             self.wake_waiting();
         }
         self.make_durable(applied)
+    }
+
+    /// Lets nobody wait for room any more: nothing will be applied.
+    fn give_up(&self) {
+        self.failing.store(true, Ordering::Release);
+        self.wake_waiting();
     }
 
     fn wake_waiting(&self) {

@@ -84,7 +84,7 @@ pub struct Log {
     /// Bytes in all packs, and how many of them are durable.
     bytes: AtomicU64,
     durable_bytes: AtomicU64,
-    /// Whether a sync is under way; `durable` moves only under this lock.
+    /// Whether a sync is under way; `durable` moves only while one is.
     syncing: Mutex<bool>,
     durable: AtomicU64,
     bell: Bell,
@@ -293,11 +293,10 @@ impl Log {
             }
             *syncing = true;
             drop(syncing);
-            let result = self.sync_packs();
+            let turn = Turn(self);
+            self.durable.fetch_max(self.sync_packs()?.0, Ordering::AcqRel);
+            drop(turn);
             syncing = self.syncing.lock();
-            *syncing = false;
-            self.synced.notify_all();
-            self.durable.fetch_max(result?.0, Ordering::AcqRel);
         }
     }
 
@@ -351,6 +350,19 @@ impl Log {
             Error::NoSpace(_) => Error::NoSpace(self.layout.root().to_owned()),
             e => e,
         }
+    }
+}
+
+/// A sync under way. Whoever waits for it is woken at its end, however it ends.
+struct Turn<'a>(&'a Log);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail("a sync panicked");
+        }
+        *self.0.syncing.lock() = false;
+        self.0.synced.notify_all();
     }
 }
 

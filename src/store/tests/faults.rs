@@ -17,6 +17,7 @@ struct Faulty {
     piece: AtomicUsize,
     fail_sync: AtomicBool,
     slow_sync: AtomicBool,
+    panic_sync: AtomicBool,
     syncs: AtomicUsize,
     /// Free space reported; 0: the real one.
     free: AtomicU64,
@@ -49,6 +50,7 @@ impl Media for Faulty {
         if self.slow_sync.load(SeqCst) {
             std::thread::sleep(Duration::from_millis(50));
         }
+        assert!(!self.panic_sync.load(SeqCst), "a sync that panics");
         Disk.sync(file)
     }
 
@@ -261,4 +263,24 @@ fn many_writers_and_readers_agree() {
         assert_eq!(store.last_version(DatasetId(t)).unwrap(), VersionNo(200));
     }
     assert_eq!(store.verify(|_| std::ops::ControlFlow::Continue(())).unwrap().damages, []);
+}
+
+/// A panic in the thread that syncs neither goes unnoticed nor has anybody wait for it for ever.
+#[test]
+fn a_sync_that_panics_makes_the_store_read_only() {
+    let (_dir, media, store) = faulty_store();
+    let mut history = History::new(DS);
+    history.add(&store, vec![]);
+    store.sync().unwrap();
+    media.panic_sync.store(true, SeqCst);
+    history.add(&store, vec![]);
+    let until = Instant::now() + Duration::from_secs(30);
+    while store.read_only().is_none() {
+        assert!(Instant::now() < until, "nobody noticed");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    media.panic_sync.store(false, SeqCst);
+    assert!(matches!(store.sync(), Err(Error::ReadOnly { .. })));
+    assert!(matches!(store.put_chunks(&[b"more"]), Err(Error::ReadOnly { .. })));
+    assert_eq!(store.last_version(DS).unwrap().0, 2, "what is there can be read");
 }

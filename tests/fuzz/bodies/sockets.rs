@@ -1,6 +1,8 @@
 //! The control socket: frames, what is in them, and what a service does with it.
 
 use std::fmt::Debug;
+use std::fs;
+use std::path::PathBuf;
 
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -59,6 +61,14 @@ fn dataset() -> DatasetName {
     DatasetName::new(b"d").expect("a name")
 }
 
+/// A directory to import.
+fn source() -> PathBuf {
+    let dir = samples::shared_dir().join("source");
+    fs::create_dir_all(&dir).expect("make a directory");
+    fs::write(dir.join("imported"), b"some text").expect("write a file");
+    dir
+}
+
 fn all_requests() -> Vec<Request> {
     let version = || VersionText::parse("v2").expect("a version");
     let object = |text: &str| ObjectSpec::parse(text.as_ref()).expect("an object");
@@ -75,6 +85,13 @@ fn all_requests() -> Vec<Request> {
         },
         Request::Commit { dataset: dataset(), message: message() },
         Request::Rollback { dataset: dataset(), version: version(), message: message() },
+        Request::Import {
+            source: source(),
+            dataset: dataset(),
+            message: None,
+            delete: false,
+            checksum: true,
+        },
         Request::Cat(object("d@v3/sub/noise")),
         Request::List(object("d/sub")),
         Request::Verify,
@@ -96,8 +113,9 @@ fn all_items() -> Vec<Item> {
         datasets: Vec::new(),
         archived: vec!["old".into()],
         logical_bytes: Some(3),
-        unique_bytes: 4,
+        unique_bytes: Some(4),
         disk_bytes: 5,
+        problems: vec!["a problem".into()],
     };
     let (path, kind, change) = (b"a/\xff".to_vec(), FileKind::File, stratafs::dataset::ChangeKind::Added);
     let change = ChangeInfo { path, kind, change, size_before: None, size_after: Some(u64::MAX) };
@@ -119,6 +137,7 @@ fn all_items() -> Vec<Item> {
         Item::Made(made),
         Item::Verified(Verified::default()),
         Item::Progress { done: 1, total: 2 },
+        Item::Importing { files: 1, files_total: 2, bytes: 3, bytes_total: 4, counted: false },
         Item::BatchBegun,
     ]
 }
@@ -194,6 +213,10 @@ pub fn requests(bytes: &[u8]) {
         sort => request(sort, &mut input),
     };
     let Some(request) = request else { return };
+    if matches!(&request, Request::Import { source: wanted, .. } if *wanted != source()) {
+        // What else there is on this machine is none of the fuzzer's business.
+        return;
+    }
     let mut sink = Counting::default();
     match served.service.execute(BY, request.clone(), &mut sink) {
         Ok(code) => assert_eq!(code, 0, "damage, by {request:?}"),
@@ -231,6 +254,6 @@ fn replace(value: &mut Value, input: &mut Input<'_>) {
 /// Requests of all sorts.
 pub fn request_seeds() -> Vec<Vec<u8>> {
     let json = all_requests().into_iter().map(|request| serde_json::to_vec(&request).expect("encode"));
-    let sorts = (0..13).map(|sort| Script(vec![sort, 0, 0]).raw(&[1]).block(b"v3").raw(&[0; 4]).0);
+    let sorts = (0..14).map(|sort| Script(vec![sort, 0, 0]).raw(&[1]).block(b"v3").raw(&[0; 4]).0);
     json.chain(sorts).collect()
 }

@@ -146,6 +146,7 @@ pub fn command_seeds() -> Vec<Vec<u8>> {
         "show d@v3",
         "ls -l d@2026-11-01/a",
         "cat d@0123abcd/x@v1",
+        "import --delete --checksum -m text /data d",
         "set d policy=settle=1500ms",
         "commit d -m text",
         "batch --rollback-on-error -m text -- make all",

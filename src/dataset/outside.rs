@@ -1,11 +1,15 @@
-//! Reaching what is further down than a path can say.
+//! Files outside of any store: reached however long their path is, and told apart.
 
 use std::borrow::Cow;
+use std::fs::Metadata;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
+
+use crate::model::Kind;
 
 /// Longest path that is given to the kernel as it is: PATH_MAX, but for the NUL and what stands before the
 /// rest of a longer one.
@@ -47,4 +51,30 @@ impl<'a> Reach<'a> {
 fn step(from: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(openat(from, path, flags, Mode::empty())?)
+}
+
+/// What a file is.
+pub fn kind_of(meta: &Metadata) -> Kind {
+    let kind = meta.file_type();
+    if kind.is_dir() {
+        Kind::Dir
+    } else if kind.is_symlink() {
+        Kind::Symlink
+    } else if kind.is_fifo() {
+        Kind::Fifo
+    } else if kind.is_socket() {
+        Kind::Socket
+    } else if kind.is_char_device() {
+        Kind::CharDevice
+    } else if kind.is_block_device() {
+        Kind::BlockDevice
+    } else {
+        Kind::File
+    }
+}
+
+/// A device number in the 32 bits that the kernel gives it.
+pub fn device_of(meta: &Metadata) -> u32 {
+    let (major, minor) = (rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev()));
+    (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
 }

@@ -1,0 +1,72 @@
+//! How far a long command is, on a terminal.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// How often a bar moves by itself.
+const TICK: Duration = Duration::from_millis(200);
+
+/// A line on standard error that shows how far it is; nothing where that is no terminal.
+#[derive(Default)]
+pub struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    /// Shows that what there is to do is still being counted.
+    pub fn counting(&mut self, text: &str) {
+        let bar =
+            self.0.get_or_insert_with(|| styled(ProgressBar::new_spinner(), "{spinner} {msg} {elapsed}"));
+        bar.set_message(text.to_owned());
+    }
+
+    /// Shows how many bytes are done, how fast, and when it is likely over.
+    pub fn show(&mut self, done: u64, total: u64, text: &str) {
+        const BAR: &str =
+            "{msg} [{wide_bar}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left";
+        if self.0.as_ref().is_none_or(|bar| bar.length() != Some(total)) {
+            self.clear();
+            self.0 = Some(styled(ProgressBar::new(total), BAR));
+        }
+        if let Some(bar) = &self.0 {
+            bar.set_message(text.to_owned());
+            bar.set_position(done);
+        }
+    }
+
+    /// Takes the line away.
+    pub fn clear(&mut self) {
+        if let Some(bar) = self.0.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.set_style(style.progress_chars("=> ")),
+        Err(error) => log::debug!("no style for a progress bar: {error}"),
+    }
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_are_valid() {
+        let mut progress = Progress::default();
+        progress.counting("3 files found");
+        progress.show(1, 2, "1 of 3 files");
+        assert_eq!(progress.0.as_ref().and_then(ProgressBar::length), Some(2));
+        progress.clear();
+        assert!(progress.0.is_none());
+    }
+}

@@ -1,0 +1,110 @@
+//! Imports.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::dataset::import::{self, Placement, Progress, Teller, Tree};
+use crate::dataset::{Caller, Dataset, Error};
+use crate::model::DatasetName;
+
+use super::super::failure::Failure;
+use super::super::protocol::{Item, Made};
+use super::{Service, Sink, made};
+
+/// An import to be made.
+pub(super) struct Wanted<'a> {
+    pub source: &'a Path,
+    pub message: Option<String>,
+    pub delete: bool,
+    pub checksum: bool,
+}
+
+impl Service {
+    /// Takes a directory into a dataset as one version.
+    pub(super) fn import(
+        &self,
+        by: Caller,
+        name: &DatasetName,
+        wanted: Wanted<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<Made, Failure> {
+        let Wanted { source, message, delete, checksum } = wanted;
+        self.repo.store().check_writable()?;
+        self.apart(source)?;
+        let existing = match self.repo.get(name.as_str()) {
+            Some(_) => Some(self.writable(name)?),
+            None => {
+                self.may_make(name)?;
+                None
+            }
+        };
+        let mut gone = None;
+        let mut tell = |progress: Progress| {
+            let Progress { files, files_total, bytes, bytes_total, counted } = progress;
+            let item = Item::Importing { files, files_total, bytes, bytes_total, counted };
+            sink.item(item).map_err(|failure| {
+                gone = Some(failure);
+                Error::Invalid("nobody waits for it any more".into())
+            })
+        };
+        let tree =
+            self.read_tree(source, existing.as_deref().filter(|_| !checksum), &mut Teller::new(&mut tell));
+        let tree = tree.map_err(|error| gone.take().unwrap_or_else(|| error.into()))?;
+        let dataset = match existing {
+            Some(dataset) => dataset,
+            None => self.make(name, &tree)?,
+        };
+        let done = dataset.take_in(by, tree, Placement { root: source, delete, message })?;
+        self.invalidate(dataset.id(), &done.invalid);
+        Ok(made(&dataset, done.version.map(|version| version.to_string())))
+    }
+
+    fn read_tree(
+        &self,
+        source: &Path,
+        known: Option<&Dataset>,
+        teller: &mut Teller<'_>,
+    ) -> crate::dataset::Result<Tree> {
+        let objects = self.repo.objects();
+        let newest = known.map(|dataset| dataset.frozen(dataset.newest()));
+        let mut tree = import::scan(objects, source, newest.as_ref(), teller)?;
+        import::read(objects, source, &mut tree, teller)?;
+        Ok(tree)
+    }
+
+    fn make(&self, name: &DatasetName, tree: &Tree) -> Result<Arc<Dataset>, Failure> {
+        let root = &tree.root;
+        let dataset = self.repo.create(name.clone(), root.mode, root.uid, root.gid)?;
+        if let Some(host) = &self.host {
+            host.dataset_made(name);
+        }
+        Ok(dataset)
+    }
+
+    /// Whether a dataset can be made.
+    fn may_make(&self, name: &DatasetName) -> Result<(), Failure> {
+        match self.host.as_ref().filter(|host| host.is_read_only()) {
+            Some(host) => Err(Failure::new(format!(
+                "cannot make dataset {name}: {} is mounted read-only",
+                host.mountpoint().display()
+            ))
+            .hint("mount the store without --read-only and --at to change it")),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses to import what grows by being imported.
+    fn apart(&self, source: &Path) -> Result<(), Failure> {
+        let store = self.repo.store().path();
+        let mounted = self.host.as_ref().map(|host| host.mountpoint());
+        let inside = std::iter::once(store).chain(mounted).find(|place| place.starts_with(source));
+        match inside.or_else(|| Some(store).filter(|store| source.starts_with(store))) {
+            Some(place) => Err(Failure::new(format!(
+                "cannot import {}: {} would be imported into itself",
+                source.display(),
+                place.display()
+            ))),
+            None => Ok(()),
+        }
+    }
+}

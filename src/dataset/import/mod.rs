@@ -1,0 +1,95 @@
+//! Taking a directory tree from outside into a dataset as one version.
+//!
+//! First the tree is [scanned](scan()), then what is in its files goes into the store, by several threads
+//! ([`read`](read())): neither changes the dataset, and neither holds its lock. At last all of it is put into
+//! the live tree at once and a version cut ([`Dataset::take_in`](super::Dataset::take_in)). Whatever fails on
+//! the way leaves the dataset as it was.
+//!
+//! A file whose size and time of change are those of the file of that path in the newest version is taken to
+//! be that file, as rsync(1) does, and not read, unless that is asked for.
+
+mod place;
+mod read;
+mod scan;
+
+use std::time::{Duration, Instant};
+
+use crate::model::{Inode, Name};
+
+use super::error::Result;
+
+pub use place::{Imported, Placement};
+pub use read::read;
+pub use scan::scan;
+
+/// How often whoever waits is told how far it is.
+const TELL_EVERY: Duration = Duration::from_millis(100);
+
+/// A directory tree outside.
+#[derive(Debug)]
+pub struct Tree {
+    /// The directory itself.
+    pub root: Inode,
+    /// All that is below it; a directory comes before what is in it.
+    pub entries: Vec<Entry>,
+}
+
+/// Something in a [`Tree`].
+#[derive(Debug)]
+pub struct Entry {
+    /// The directory it is in, by its place among the entries; `None` for the root.
+    pub dir: Option<usize>,
+    /// Its name.
+    pub name: Name,
+    /// What it is, but for its places.
+    pub inode: Inode,
+    /// How the inode's content comes about.
+    pub source: Source,
+}
+
+/// How the inode of an [`Entry`] comes about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// It is complete.
+    Known,
+    /// It is a file of this many bytes that is to be read.
+    Read(u64),
+    /// It is another name of what this earlier entry is.
+    Link(usize),
+}
+
+/// How far an import is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Files that are dealt with.
+    pub files: u64,
+    /// Files there are, as far as is known.
+    pub files_total: u64,
+    /// Bytes that are dealt with.
+    pub bytes: u64,
+    /// Bytes there are, as far as is known.
+    pub bytes_total: u64,
+    /// Whether all files and bytes there are have been counted.
+    pub counted: bool,
+}
+
+/// Tells whoever waits, now and then.
+pub struct Teller<'a> {
+    tell: &'a mut dyn FnMut(Progress) -> Result<()>,
+    told: Instant,
+}
+
+impl<'a> Teller<'a> {
+    /// One that calls `tell`; where that fails, the import ends.
+    pub fn new(tell: &'a mut dyn FnMut(Progress) -> Result<()>) -> Teller<'a> {
+        Teller { tell, told: Instant::now() }
+    }
+
+    fn tell(&mut self, progress: impl FnOnce() -> Progress) -> Result<()> {
+        if self.told.elapsed() < TELL_EVERY {
+            return Ok(());
+        }
+        self.told = Instant::now();
+        (self.tell)(progress())
+    }
+}

@@ -1,0 +1,139 @@
+//! Putting an imported tree into a dataset.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use super::read::path_of;
+use super::{Entry, Source, Tree};
+use crate::dataset::author::Caller;
+use crate::dataset::dataset::{Dataset, State};
+use crate::dataset::error::{Error, Result};
+use crate::dataset::live::{Invalid, Live};
+use crate::model::{Ino, Kind, NameKey, Policy, VersionNo};
+use crate::store::error::chain;
+
+/// How a tree is put into a dataset.
+#[derive(Clone, Debug)]
+pub struct Placement<'a> {
+    /// Where the tree is outside, for messages.
+    pub root: &'a Path,
+    /// Whether what the tree does not have goes away.
+    pub delete: bool,
+    /// What the author says of the version.
+    pub message: Option<String>,
+}
+
+/// What came of an import.
+#[derive(Debug, Default)]
+pub struct Imported {
+    /// The version made; `None` where the dataset had all of it.
+    pub version: Option<VersionNo>,
+    /// What the kernel must forget.
+    pub invalid: Invalid,
+}
+
+impl Dataset {
+    /// Puts a tree whose files have been [read](super::read()) into the live tree and cuts a version, durably.
+    /// What waited for a cut is cut first, but for `manual`, where it becomes part of that version.
+    ///
+    /// # Errors
+    /// The dataset is as it was. [`Error::Invalid`] where a directory would take the place of something else
+    /// or the reverse, unless that may go away, or where a batch is under way.
+    pub fn take_in(&self, by: Caller, tree: Tree, how: Placement<'_>) -> Result<Imported> {
+        self.store.check_can_grow()?;
+        let mut state = self.lock();
+        if state.in_batch {
+            return Err(Error::Invalid(format!("a batch on {} is under way", self.name())));
+        }
+        if self.policy() == Policy::Manual {
+            self.log_pending(&mut state)?;
+        } else if !state.live.is_idle() {
+            self.cut(&mut state, None)?;
+        }
+        state.note_author(by);
+        let mut invalid = Invalid::default();
+        let placed = place(&mut state.live, tree, &how, &mut invalid);
+        let version = match placed.and_then(|()| self.cut(&mut state, how.message)) {
+            Ok(version) => version,
+            Err(error) => {
+                self.take_back(&mut state)?;
+                return Err(error);
+            }
+        };
+        drop(state);
+        self.store.sync()?;
+        Ok(Imported { version, invalid })
+    }
+
+    /// Makes the live tree what the log says it is.
+    fn take_back(&self, state: &mut State) -> Result<()> {
+        let head = state.live.head.clone();
+        // No file that is open was given another content.
+        state.live.reset(head)?;
+        for (_, ops) in self.store.pending(self.id())? {
+            state.live.replay(ops?)?;
+        }
+        state.live.logged();
+        Ok(())
+    }
+}
+
+fn place(live: &mut Live, tree: Tree, how: &Placement<'_>, invalid: &mut Invalid) -> Result<()> {
+    if how.delete {
+        remove_others(live, &tree, invalid)?;
+    }
+    let Tree { root, entries } = tree;
+    let mut inos: Vec<Ino> = Vec::with_capacity(entries.len());
+    let at = |inos: &[Ino], dir: Option<usize>| dir.map_or(Ino::ROOT, |dir| inos[dir]);
+    for (n, entry) in entries.iter().enumerate() {
+        let (dir, name) = (at(&inos, entry.dir), &entry.name);
+        let placed = match entry.source {
+            Source::Link(first) => {
+                let ino = inos[first];
+                live.take_in_link(ino, dir, name, invalid).map(|()| ino)
+            }
+            _ => live.take_in(dir, name, entry.inode.clone(), invalid),
+        };
+        let placed = placed.map_err(|error| match error {
+            Error::IsADirectory(_) | Error::NotADirectory(_) => {
+                let path = path_of(how.root, &entries, n);
+                Error::Invalid(format!(
+                    "{} would take the place of what is there: {}",
+                    path.display(),
+                    chain(&error)
+                ))
+            }
+            error => error,
+        });
+        inos.push(placed?);
+    }
+    // What is put into a directory changes it.
+    for (n, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.inode.kind() == Kind::Dir) {
+        live.put_attrs(inos[n], &entry.inode, invalid)?;
+    }
+    live.put_attrs(Ino::ROOT, &root, invalid)
+}
+
+/// Removes what `tree` does not have, and directories and other things that are in each other's place.
+fn remove_others(live: &mut Live, tree: &Tree, invalid: &mut Invalid) -> Result<()> {
+    let mut wanted: HashMap<Option<usize>, HashMap<NameKey, (usize, bool)>> = HashMap::new();
+    for (n, Entry { dir, name, inode, .. }) in tree.entries.iter().enumerate() {
+        wanted.entry(*dir).or_default().insert(name.key(), (n, inode.kind() == Kind::Dir));
+    }
+    let mut seen = HashSet::new();
+    let mut todo = vec![(None, Ino::ROOT)];
+    while let Some((dir, ino)) = todo.pop() {
+        if !seen.insert(ino) {
+            continue;
+        }
+        for slot in live.list(ino, 0, usize::MAX)? {
+            let in_tree = wanted.get(&dir).and_then(|names| names.get(&slot.key));
+            match in_tree {
+                Some((n, true)) if slot.kind == Kind::Dir => todo.push((Some(*n), slot.ino)),
+                Some((_, false)) if slot.kind != Kind::Dir => {}
+                _ => live.remove_all(ino, &slot.name, invalid)?,
+            }
+        }
+    }
+    Ok(())
+}

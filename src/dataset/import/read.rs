@@ -1,0 +1,216 @@
+//! Reading what is in files, by several threads.
+
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+
+use super::scan::{io_error, mtime_of};
+use super::{Entry, Progress, Source, TELL_EVERY, Teller, Tree};
+use crate::dataset::error::{Error, Result};
+use crate::model::{Body, Content, Timestamp};
+use crate::store::Objects;
+use crate::store::content::{BLOCK, from_file_watched, from_many};
+
+/// Most threads that read.
+const THREADS_MAX: usize = 16;
+/// Files of up to as many bytes are read whole, and their chunks go to the store with those of others.
+const SMALL: u64 = 256 << 10;
+/// As many bytes and files go to the store together.
+const BATCH_BYTES: u64 = 4 * BLOCK as u64;
+const BATCH_FILES: usize = 512;
+
+/// What was read of an entry.
+struct Filled {
+    entry: usize,
+    content: Content,
+    mtime: Timestamp,
+}
+
+/// Reads the files of `tree`, which is at `root`, into the store. The contents are in the tree then.
+///
+/// # Errors
+/// Where one cannot be read, is no file any more, or cannot be stored.
+pub fn read(objects: &Objects, root: &Path, tree: &mut Tree, teller: &mut Teller<'_>) -> Result<()> {
+    let batches = batches(&tree.entries);
+    let reading = Reading {
+        objects,
+        root,
+        entries: &tree.entries,
+        batches: &batches,
+        next: AtomicUsize::new(0),
+        stop: AtomicBool::new(false),
+        bytes: AtomicU64::new(0),
+        files: AtomicU64::new(0),
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+    let (sender, results) = mpsc::channel();
+    let filled = thread::scope(|scope| {
+        for _ in 0..threads.min(batches.len()) {
+            let (sender, reading) = (sender.clone(), &reading);
+            scope.spawn(move || reading.work(|result| sender.send(result).is_ok()));
+        }
+        drop(sender);
+        let mut all = Vec::new();
+        let before = before(&tree.entries);
+        loop {
+            let step = match results.recv_timeout(TELL_EVERY) {
+                Ok(result) => result.map(|filled| all.extend(filled)),
+                Err(RecvTimeoutError::Timeout) => Ok(()),
+                Err(RecvTimeoutError::Disconnected) => return Ok(all),
+            };
+            let told = step.and_then(|()| teller.tell(|| reading.progress(before)));
+            if told.is_err() {
+                reading.stop.store(true, Ordering::Release);
+                return told.map(|()| all);
+            }
+        }
+    })?;
+    for Filled { entry, content, mtime } in filled {
+        let inode = &mut tree.entries[entry].inode;
+        (inode.body, inode.mtime) = (Body::File(content), mtime);
+    }
+    Ok(())
+}
+
+/// What there is altogether, with what need not be read taken for done.
+fn before(entries: &[Entry]) -> Progress {
+    let mut progress = Progress { counted: true, ..Progress::default() };
+    for entry in entries {
+        let (bytes, read) = match entry.source {
+            Source::Read(bytes) => (bytes, true),
+            Source::Known => (entry.inode.size(), false),
+            Source::Link(_) => (0, false),
+        };
+        progress.files_total += 1;
+        progress.bytes_total += bytes;
+        if !read {
+            progress.files += 1;
+            progress.bytes += bytes;
+        }
+    }
+    progress
+}
+
+/// Runs of entries whose files are read together: of many small files, or with one larger file each.
+fn batches(entries: &[Entry]) -> Vec<Range<usize>> {
+    let mut batches = Vec::new();
+    let (mut start, mut bytes, mut files) = (0, 0, 0);
+    for (at, entry) in entries.iter().enumerate() {
+        let Source::Read(size) = entry.source else { continue };
+        if files > 0 && (bytes + size > BATCH_BYTES || files == BATCH_FILES) {
+            batches.push(start..at);
+            (start, bytes, files) = (at, 0, 0);
+        }
+        bytes += size;
+        files += 1;
+    }
+    if files > 0 {
+        batches.push(start..entries.len());
+    }
+    batches
+}
+
+/// What the threads share.
+struct Reading<'a> {
+    objects: &'a Objects,
+    root: &'a Path,
+    entries: &'a [Entry],
+    batches: &'a [Range<usize>],
+    next: AtomicUsize,
+    stop: AtomicBool,
+    bytes: AtomicU64,
+    files: AtomicU64,
+}
+
+impl Reading<'_> {
+    /// Reads batches until there is none left, `give` takes no more, or it is to stop.
+    fn work(&self, give: impl Fn(Result<Vec<Filled>>) -> bool) {
+        while let Some(batch) = self.batches.get(self.next.fetch_add(1, Ordering::AcqRel)) {
+            let result = self.batch(batch.clone());
+            let failed = result.is_err();
+            if !give(result) || failed || self.stop.load(Ordering::Acquire) {
+                return;
+            }
+        }
+    }
+
+    fn batch(&self, batch: Range<usize>) -> Result<Vec<Filled>> {
+        let mut filled = Vec::new();
+        let mut small = Vec::new();
+        for at in batch {
+            let Source::Read(size) = self.entries[at].source else { continue };
+            self.check()?;
+            let path = path_of(self.root, self.entries, at);
+            let (file, mtime) = open(&path)?;
+            let mut content = Content::Empty;
+            if size <= SMALL {
+                let mut bytes = Vec::with_capacity(size as usize);
+                // More than was listed is for the next import: it may never end.
+                file.take(SMALL).read_to_end(&mut bytes).map_err(|e| io_error("read", &path, e))?;
+                self.pass(bytes.len() as u64)?;
+                small.push((filled.len(), bytes));
+            } else {
+                content = from_file_watched(self.objects, &path, &file, &mut |bytes| {
+                    self.pass(bytes).map_err(|_| crate::store::Error::Refused("going on".into()))
+                })?;
+            }
+            self.files.fetch_add(1, Ordering::AcqRel);
+            filled.push(Filled { entry: at, content, mtime });
+        }
+        let (places, bytes): (Vec<usize>, Vec<Vec<u8>>) = small.into_iter().unzip();
+        for (place, content) in places.into_iter().zip(from_many(self.objects, &bytes)?) {
+            filled[place].content = content;
+        }
+        Ok(filled)
+    }
+
+    /// Counts bytes as passed.
+    fn pass(&self, bytes: u64) -> Result<()> {
+        self.bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.check()
+    }
+
+    fn check(&self) -> Result<()> {
+        // Nobody looks at this error: another one, or the end of the command, came first.
+        if self.stop.load(Ordering::Acquire) { Err(Error::Invalid("stopped".into())) } else { Ok(()) }
+    }
+
+    fn progress(&self, before: Progress) -> Progress {
+        Progress {
+            files: before.files + self.files.load(Ordering::Acquire),
+            bytes: before.bytes + self.bytes.load(Ordering::Acquire),
+            ..before
+        }
+    }
+}
+
+/// The path outside of an entry.
+pub(super) fn path_of(root: &Path, entries: &[Entry], at: usize) -> PathBuf {
+    let mut names = vec![entries[at].name.as_os_str()];
+    let mut dir = entries[at].dir;
+    while let Some(above) = dir {
+        names.push(entries[above].name.as_os_str());
+        dir = entries[above].dir;
+    }
+    let mut path = root.to_owned();
+    names.into_iter().rev().for_each(|name| path.push(name));
+    path
+}
+
+/// Opens a file that was listed as one, and gives its time of change, as it is before it is read.
+fn open(path: &Path) -> Result<(File, Timestamp)> {
+    let at = crate::dataset::outside::Reach::new(path).map_err(|e| io_error("open", path, e))?;
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let file = options.open(at.path()).map_err(|e| io_error("open", path, e))?;
+    let meta = file.metadata().map_err(|e| io_error("inspect", path, e))?;
+    if !meta.is_file() {
+        return Err(Error::Invalid(format!("{} was replaced while it was imported", path.display())));
+    }
+    Ok((file, mtime_of(&meta)))
+}
