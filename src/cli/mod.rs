@@ -119,6 +119,11 @@ pub fn main() -> ExitCode {
     if !matches!(cli.command, Command::Mount(_)) {
         logging::start(::log::LevelFilter::Warn);
     }
+    if !matches!(cli.command, Command::Batch(_)) {
+        // What is made in a store is its owner's alone; a batch makes nothing there itself, and what its command
+        // makes is to have the permissions that the user wants.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    }
     let context = Context { store: cli.store };
     let done = match cli.command {
         Command::Init(args) => init::run(args, &context),

@@ -2,9 +2,10 @@
 //!
 //! The socket lies in the store's directory and takes requests from the daemon's own user and root
 //! alone, whatever the permissions of the file say. A connection is a sequence of requests and their
-//! answers; anything else closes it. Each has a thread; there are at most [`CONNECTIONS_MAX`].
+//! answers; anything else closes it. Each has a thread; there are at most [`CONNECTIONS_MAX`], and where one
+//! more comes, the one that has asked for nothing for longest is closed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::net::Shutdown;
@@ -29,7 +30,7 @@ use super::service::{Service, Sink};
 
 /// Name of the socket in the store's directory.
 const SOCKET: &str = "control.sock";
-/// Most connections at a time; more are closed at once.
+/// Most connections at a time.
 pub const CONNECTIONS_MAX: usize = 64;
 /// Bytes of an answer that are sent together.
 const BUFFER: usize = 64 << 10;
@@ -73,8 +74,14 @@ struct Shared {
 #[derive(Default)]
 struct Connections {
     last: u64,
-    open: HashMap<u64, UnixStream>,
+    open: BTreeMap<u64, Connection>,
     threads: HashMap<u64, JoinHandle<()>>,
+}
+
+struct Connection {
+    stream: UnixStream,
+    /// Whether it is for the other side to ask for something.
+    idle: Arc<AtomicBool>,
 }
 
 impl Server {
@@ -114,9 +121,7 @@ impl Server {
         }
         let threads = {
             let mut connections = self.shared.connections.lock();
-            for stream in connections.open.values() {
-                drop(stream.shutdown(Shutdown::Both));
-            }
+            connections.open.values().for_each(Connection::break_off);
             std::mem::take(&mut connections.threads)
         };
         for thread in threads.into_values() {
@@ -125,6 +130,29 @@ impl Server {
             }
         }
         drop(fs::remove_file(self.store.join(SOCKET)));
+    }
+}
+
+impl Connection {
+    fn break_off(&self) {
+        // It may be closed already.
+        drop(self.stream.shutdown(Shutdown::Both));
+    }
+}
+
+impl Connections {
+    /// Makes room for one more.
+    fn make_room(&mut self) -> io::Result<()> {
+        if self.open.len() < CONNECTIONS_MAX {
+            return Ok(());
+        }
+        let mut idle = self.open.iter().filter(|(_, connection)| connection.idle.load(Ordering::Acquire));
+        let Some((&id, connection)) = idle.next() else {
+            return Err(io::Error::other(format!("{CONNECTIONS_MAX} are at work already")));
+        };
+        connection.break_off();
+        self.open.remove(&id);
+        Ok(())
     }
 }
 
@@ -150,15 +178,14 @@ fn begin(shared: &Arc<Shared>, stream: UnixStream) -> io::Result<()> {
     let by = peer(&stream)?;
     let mut connections = shared.connections.lock();
     connections.threads.retain(|_, thread| !thread.is_finished());
-    if connections.open.len() >= CONNECTIONS_MAX {
-        return Err(io::Error::other(format!("{CONNECTIONS_MAX} are open already")));
-    }
+    connections.make_room()?;
     connections.last += 1;
     let id = connections.last;
-    connections.open.insert(id, stream.try_clone()?);
+    let idle = Arc::new(AtomicBool::new(true));
+    connections.open.insert(id, Connection { stream: stream.try_clone()?, idle: idle.clone() });
     let serving = shared.clone();
     let thread = thread::Builder::new().name(format!("control {id}")).spawn(move || {
-        if let Err(e) = serve(&serving.service, &stream, by) {
+        if let Err(e) = serve(&serving.service, &stream, &idle, by) {
             log::debug!("control connection of process {}: {e}", by.pid);
         }
         serving.connections.lock().open.remove(&id);
@@ -191,9 +218,10 @@ fn peer(stream: &UnixStream) -> io::Result<Caller> {
 }
 
 /// Answers the requests of a connection until it is closed.
-fn serve(service: &Service, stream: &UnixStream, by: Caller) -> Result<(), FrameError> {
+fn serve(service: &Service, stream: &UnixStream, idle: &AtomicBool, by: Caller) -> Result<(), FrameError> {
     let mut sink = FrameSink(BufWriter::with_capacity(BUFFER, stream));
     while let Some(request) = next_request(stream)? {
+        idle.store(false, Ordering::Release);
         let answered = catch_unwind(AssertUnwindSafe(|| match request {
             Request::Batch { datasets, rollback_on_error, message } => {
                 let batch = service.begin_batch(by, &datasets, rollback_on_error, message)?;
@@ -210,6 +238,7 @@ fn serve(service: &Service, stream: &UnixStream, by: Caller) -> Result<(), Frame
             Err(failure) => frame::write_json(&mut sink.0, Kind::Failure, &failure)?,
         }
         sink.0.flush()?;
+        idle.store(true, Ordering::Release);
     }
     Ok(())
 }

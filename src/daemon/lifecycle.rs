@@ -133,7 +133,8 @@ impl Daemon {
         }
         let scope = scope(&repo, options)?;
         let read_only = options.read_only || options.at.is_some();
-        let fs = Arc::new(FileSystem::new(repo.clone(), scope.clone(), read_only));
+        let fs = FileSystem::new(repo.clone(), scope.clone(), read_only).shared(options.allow_other);
+        let fs = Arc::new(fs);
         let mount_options = MountOptions {
             mountpoint: mountpoint.clone(),
             allow_other: options.allow_other,

@@ -38,6 +38,9 @@ pub enum Error {
     /// Not allowed on this kind of object.
     #[error("{0}")]
     NotPermitted(String),
+    /// What was above it did not let the caller through.
+    #[error("{0} was not to be reached by this user at that version")]
+    Barred(String),
     /// A rename or link over the border of a dataset or out of a version.
     #[error("{0} would cross datasets or versions: copy instead")]
     CrossDataset(String),

@@ -23,6 +23,7 @@ pub mod trie;
 pub mod verify;
 
 pub use author::Caller;
+pub use climb::Climb;
 pub use dataset::Dataset;
 pub use error::{Error, Result};
 pub use frozen::Frozen;

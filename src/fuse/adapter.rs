@@ -204,8 +204,8 @@ impl Filesystem for Adapter {
         Ok(())
     }
 
-    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.serve("lookup", |fs| match fs.lookup(node(parent), name.as_bytes()) {
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.serve("lookup", |fs| match fs.lookup(caller(request), node(parent), name.as_bytes()) {
             // In an immutable directory what is not there never will be.
             Err(Error::NotFound(_)) if fs.is_pinned() => {
                 let nothing = file_attr(NodeId(0), &NOTHING);
@@ -447,11 +447,11 @@ impl Filesystem for Adapter {
         self.serve_slow("fsync", move |fs| reply_empty("fsync", reply, fs.fsync(by, fh.0)));
     }
 
-    fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, request: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         if self.no_open {
             return reply.error(Errno::ENOSYS);
         }
-        self.serve("opendir", |fs| match fs.opendir(node(ino)) {
+        self.serve("opendir", |fs| match fs.opendir(caller(request), node(ino)) {
             Ok((fh, cacheable)) => {
                 let cached = FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE;
                 reply.opened(FileHandle(fh), if cacheable { cached } else { FopenFlags::empty() });

@@ -90,6 +90,7 @@ impl Layout {
         self.check_unused()?;
         let _lock = self.lock()?;
         self.check_unused()?;
+        self.keep_private();
         for dir in [self.packs(), self.scratch()] {
             make_dir(&dir, true)?;
         }
@@ -98,6 +99,18 @@ impl Layout {
         // The identity comes last: a directory with one is a whole store.
         Identity::new(id, Vec::new()).write(self)?;
         Ok(id)
+    }
+
+    /// Closes the store's directory to all but its owner, if somebody opened it: what is in it is theirs alone,
+    /// whatever permissions are given to files in the mount.
+    pub fn keep_private(&self) {
+        let root = &self.root;
+        let open = fs::metadata(root).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0);
+        match open.then(|| make_private(root)) {
+            Some(Ok(())) => log::warn!("closed {} to other users", root.display()),
+            Some(Err(e)) => log::warn!("other users can get at {}: closing it failed: {e}", root.display()),
+            None => {}
+        }
     }
 
     /// Makes the store's directory, durably.

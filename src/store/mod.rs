@@ -159,6 +159,7 @@ impl Store {
         let id = identity.id;
         let packs = Arc::new(Packs::new(layout.packs(), id));
         intact::check(&layout, &identity, &packs, layout.last_session()?)?;
+        layout.keep_private();
         layout.clear_scratch()?;
         let (session, mut unmarked) = match layout.begin_session() {
             Ok(last) => (last, None),

@@ -4,7 +4,7 @@
 //! of an entry is part of its key: whatever is added or removed meanwhile, a listing that goes on shows
 //! every entry that stayed exactly once.
 
-use crate::dataset::{Attr, Error, Result};
+use crate::dataset::{Attr, Caller, Error, Result};
 use crate::model::{Dirent, Ino, Kind, Name, NameKey, VersionNo};
 
 use super::fs::{Entry, FileSystem, Lifetime, unknown};
@@ -31,8 +31,8 @@ pub struct ListEntry<'a> {
 }
 
 impl FileSystem {
-    /// Opens a directory. Gives the handle's number and whether the kernel may keep the listing.
-    pub fn opendir(&self, id: NodeId) -> Result<(u64, bool)> {
+    /// Opens a directory for `by`. Gives the handle's number and whether the kernel may keep the listing.
+    pub fn opendir(&self, by: Caller, id: NodeId) -> Result<(u64, bool)> {
         let handle = match self.node(id)? {
             Node::Live(id, ino) => {
                 let dataset = self.dataset(id)?;
@@ -47,7 +47,7 @@ impl FileSystem {
             Node::File(id, path) => {
                 let dataset = self.dataset(id)?;
                 dataset.seal_to_look()?;
-                Handle::Versions(self.file_versions(&dataset, &path)?)
+                Handle::Versions(self.file_versions(by, &dataset, &path)?)
             }
             _ => Handle::Dir,
         };
@@ -120,7 +120,8 @@ impl Lister<'_> {
         Ok((self.each)(ListEntry { name, position, entry: momentary(id, attr) }))
     }
 
-    fn give(&mut self, name: &Name, kind: Kind, position: u64, node: Node) -> Result<bool> {
+    /// Gives an entry. `cached`: for everybody who comes by, without asking again.
+    fn give(&mut self, name: &Name, kind: Kind, position: u64, node: Node, cached: bool) -> Result<bool> {
         // Something that went away between being listed and being looked up is left out.
         let entry = match self.fs.entry(node.clone()) {
             Ok(entry) => entry,
@@ -129,6 +130,7 @@ impl Lister<'_> {
             Err(error) if error.is_damage() => momentary(self.fs.number(node), unknown(kind)),
             Err(error) => return Err(error),
         };
+        let entry = if cached { entry } else { momentary(entry.node, entry.attr) };
         let node = entry.node;
         let taken = (self.each)(ListEntry { name: name.as_bytes(), position, entry });
         if !taken {
@@ -141,7 +143,7 @@ impl Lister<'_> {
         for (i, dataset) in self.fs.repo.datasets().iter().enumerate() {
             let at = FIRST + i as u64;
             let name = Name::new(dataset.name().as_str().as_bytes())?;
-            if at > position && !self.give(&name, Kind::Dir, at, Node::Live(dataset.id(), Ino::ROOT))? {
+            if at > position && !self.give(&name, Kind::Dir, at, Node::Live(dataset.id(), Ino::ROOT), true)? {
                 break;
             }
         }
@@ -156,7 +158,7 @@ impl Lister<'_> {
             let done = slots.len() < BATCH;
             for slot in slots {
                 position = slot.key.position();
-                if !self.give(&slot.name, slot.kind, position, Node::Live(id, slot.ino))? {
+                if !self.give(&slot.name, slot.kind, position, Node::Live(id, slot.ino), true)? {
                     return Ok(());
                 }
             }
@@ -175,7 +177,7 @@ impl Lister<'_> {
             for (key, entry) in entries {
                 position = key.position();
                 let node = self.fs.frozen_node(id, &tree, &entry)?;
-                if !self.give(&entry.name, entry.kind, position, node)? {
+                if !self.give(&entry.name, entry.kind, position, node, true)? {
                     return Ok(());
                 }
             }
@@ -201,7 +203,7 @@ impl Lister<'_> {
                 }
                 _ => return Err(Error::Stale),
             };
-            if !self.give(&name, kind, at, target)? {
+            if !self.give(&name, kind, at, target, matches!(node, Node::History(..)))? {
                 return Ok(());
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lru::LruCache;
 use parking_lot::{Mutex, RwLock};
 
-use crate::dataset::{Attr, Dataset, Error, Frozen, Repo, Result};
+use crate::dataset::{Attr, Caller, Dataset, Error, Frozen, Repo, Result};
 use crate::model::{AtName, DatasetId, Dirent, Ino, Inode, Kind, Name, Timestamp, VersionNo, VersionSpec};
 
 use crate::store::error::chain;
@@ -14,6 +14,7 @@ use crate::store::error::chain;
 use super::handles::Handles;
 use super::nodes::{Node, NodeId, NodeTable};
 use super::special::LogText;
+use super::way::Way;
 use super::xattrs::Digests;
 
 /// Inodes of versions kept decoded.
@@ -60,6 +61,8 @@ pub struct FileSystem {
     pub(super) repo: Arc<Repo>,
     scope: Scope,
     read_only: bool,
+    /// Whether other users come in.
+    pub(super) shared: bool,
     pub(super) nodes: NodeTable,
     pub(super) handles: Handles,
     pub(super) inodes: Mutex<LruCache<(DatasetId, VersionNo, Ino), Arc<Inode>>>,
@@ -77,6 +80,7 @@ impl FileSystem {
             repo,
             scope,
             read_only,
+            shared: false,
             nodes: NodeTable::default(),
             handles: Handles::default(),
             inodes: Mutex::new(LruCache::new(capacity)),
@@ -84,6 +88,11 @@ impl FileSystem {
             digests: Digests::default(),
             top_changed: RwLock::new(Timestamp::now()),
         }
+    }
+
+    /// The same for a mount that other users come into: arguments of commands are not shown.
+    pub fn shared(self, shared: bool) -> FileSystem {
+        FileSystem { shared, ..self }
     }
 
     /// What is mounted.
@@ -137,8 +146,8 @@ impl FileSystem {
         self.nodes.forget(id, count);
     }
 
-    /// Looks up a name.
-    pub fn lookup(&self, parent: NodeId, name: &[u8]) -> Result<Entry> {
+    /// Looks up a name for `by`.
+    pub fn lookup(&self, by: Caller, parent: NodeId, name: &[u8]) -> Result<Entry> {
         let name = Name::new(name)?;
         let parent = self.node(parent)?;
         let node = match &parent {
@@ -146,14 +155,14 @@ impl FileSystem {
                 let dataset = self.repo.get(&name.to_string()).ok_or_else(|| not_found(&name))?;
                 Node::Live(dataset.id(), Ino::ROOT)
             }
-            Node::Live(id, dir) => return self.lookup_live(*id, *dir, &name),
+            Node::Live(id, dir) => return self.lookup_live(by, *id, *dir, &name),
             Node::FrozenDir(id, version, dir) => {
                 let tree = self.dataset(*id)?.frozen(*version);
                 let entry = tree.lookup(*dir, &name)?.ok_or_else(|| not_found(&name))?;
                 self.frozen_node(*id, &tree, &entry)?
             }
             special => {
-                let node = self.lookup_special(special, &name)?;
+                let node = self.lookup_special(by, special, &name)?;
                 let fixed = matches!(node, Node::HistoryLink(..));
                 let entry = self.entry(node)?;
                 let name_lifetime = if fixed { entry.lifetime } else { Lifetime::Momentary };
@@ -163,7 +172,7 @@ impl FileSystem {
         self.entry(node)
     }
 
-    fn lookup_live(&self, id: DatasetId, dir: Ino, name: &Name) -> Result<Entry> {
+    fn lookup_live(&self, by: Caller, id: DatasetId, dir: Ino, name: &Name) -> Result<Entry> {
         let dataset = self.dataset(id)?;
         let found = dataset.read(|live| match live.lookup(dir, name)? {
             Some(ino) => Ok(Some((ino, live.attr(ino)?))),
@@ -175,10 +184,11 @@ impl FileSystem {
             return Ok(Entry { node, attr, lifetime: told, name_lifetime: told });
         }
         let at = AtName::parse(name.as_bytes()).ok_or_else(|| not_found(name))?;
-        let mut entry = self.entry(self.lookup_at(&dataset, dir, &at, name)?)?;
-        if !matches!(at, AtName::Version(VersionSpec::Number { .. })) {
+        let (node, way) = self.lookup_at(by, &dataset, dir, &at, name)?;
+        let mut entry = self.entry(node)?;
+        if way < Way::Open || !matches!(at, AtName::Version(VersionSpec::Number { .. })) {
             // What other names stand for may change: with the next version, by the passing of time, or
-            // when a hash turns up that begins with the same digits.
+            // when a hash turns up that begins with the same digits. And not everybody may come this way.
             entry.name_lifetime = Lifetime::Momentary;
         }
         Ok(entry)

@@ -15,6 +15,7 @@ mod handles;
 mod names;
 mod nodes;
 mod special;
+mod way;
 mod xattrs;
 
 pub use dirs::ListEntry;

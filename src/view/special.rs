@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::dataset::{Attr, Dataset, Error, Result};
-use crate::model::{AtName, DatasetId, Ino, Kind, Name, Timestamp, VersionNo, VersionSpec};
+use crate::dataset::{Attr, Caller, Dataset, Error, Frozen, Result};
+use crate::model::{AtName, DatasetId, Dirent, Ino, Kind, Name, Timestamp, VersionNo, VersionSpec};
 
 use super::fs::{FileSystem, not_found};
 use super::nodes::Node;
+use super::way::{Sight, Way, ever_searchable, files_seen, look, way_to};
 
 /// Name of the log within `@history`.
 pub(super) const LOG_NAME: &[u8] = b"log.jsonl";
@@ -21,33 +22,41 @@ pub struct LogText {
 }
 
 impl FileSystem {
-    /// What an `@` name means in a live directory where nothing real has that name.
+    /// What an `@` name means to `by` in a live directory where nothing real has that name, and who may come
+    /// that way.
     pub(super) fn lookup_at(
         &self,
+        by: Caller,
         dataset: &Arc<Dataset>,
         dir: Ino,
         at: &AtName,
         name: &Name,
-    ) -> Result<Node> {
+    ) -> Result<(Node, Way)> {
         // Somebody looks at the history: it must not lag behind the live tree.
         dataset.seal_to_look()?;
         let id = dataset.id();
-        match at {
+        let node = match at {
             AtName::Version(spec) => {
                 let version = dataset.resolve(spec).inspect_err(|error| {
                     if matches!(error, Error::Ambiguous { .. }) {
                         log::warn!("{error}");
                     }
                 })?;
-                self.dir_at(dataset, dir, version)?.ok_or_else(|| not_found(name))
+                let tree = dataset.frozen(version);
+                let ino = self.dir_at(dataset, dir, &tree)?.ok_or_else(|| not_found(name))?;
+                return match way_to(&tree, ino, by)? {
+                    Way::Barred => Err(Error::Barred(name.to_string())),
+                    way => Ok((Node::FrozenDir(id, version, ino), way)),
+                };
             }
-            AtName::Latest => Ok(Node::AtLink(id, dataset.resolve(&VersionSpec::Latest)?)),
-            AtName::Prev => Ok(Node::AtLink(id, dataset.resolve(&VersionSpec::Prev)?)),
-            AtName::History => Ok(Node::History(id, dir)),
-            AtName::Hash => Ok(Node::Hash(id, dir)),
-            AtName::File => Ok(Node::File(id, self.live_path(dataset, dir)?)),
-            AtName::Reserved => Err(not_found(name)),
-        }
+            AtName::Latest => Node::AtLink(id, dataset.resolve(&VersionSpec::Latest)?),
+            AtName::Prev => Node::AtLink(id, dataset.resolve(&VersionSpec::Prev)?),
+            AtName::History => Node::History(id, dir),
+            AtName::Hash => Node::Hash(id, dir),
+            AtName::File => Node::File(id, self.live_path(dataset, dir)?),
+            AtName::Reserved => return Err(not_found(name)),
+        };
+        Ok((node, Way::Open))
     }
 
     fn live_path(&self, dataset: &Dataset, dir: Ino) -> Result<Vec<Name>> {
@@ -56,14 +65,12 @@ impl FileSystem {
 
     /// A live directory as it was at a version: what its path named then or, where that was no
     /// directory, what the directory itself was under whatever name.
-    fn dir_at(&self, dataset: &Dataset, dir: Ino, version: VersionNo) -> Result<Option<Node>> {
-        let tree = dataset.frozen(version);
-        let node = |ino| Some(Node::FrozenDir(dataset.id(), version, ino));
+    fn dir_at(&self, dataset: &Dataset, dir: Ino, tree: &Frozen) -> Result<Option<Ino>> {
         if dir == Ino::ROOT {
-            return Ok(node(dir));
+            return Ok(Some(dir));
         }
         if let Some((ino, Kind::Dir)) = tree.walk(&self.live_path(dataset, dir)?)? {
-            return Ok(node(ino));
+            return Ok(Some(ino));
         }
         let named = match tree.inode(dir) {
             Ok((_, inode)) => match inode.place {
@@ -73,11 +80,11 @@ impl FileSystem {
             Err(Error::Stale) => false,
             Err(error) => return Err(error),
         };
-        Ok(if named { node(dir) } else { None })
+        Ok(named.then_some(dir))
     }
 
-    /// Looks up a name in a special directory.
-    pub(super) fn lookup_special(&self, parent: &Node, name: &Name) -> Result<Node> {
+    /// Looks up a name in a special directory for `by`.
+    pub(super) fn lookup_special(&self, by: Caller, parent: &Node, name: &Name) -> Result<Node> {
         // Paths below `@file` may have any bytes; versions and hashes are text.
         let text = std::str::from_utf8(name.as_bytes()).unwrap_or_default();
         match parent {
@@ -94,44 +101,46 @@ impl FileSystem {
             Node::Hash(id, dir) => {
                 let dataset = self.dataset(*id)?;
                 let spec = VersionSpec::parse_hash(text).ok_or_else(|| not_found(name))?;
-                self.lookup_at(&dataset, *dir, &AtName::Version(spec), name)
+                Ok(self.lookup_at(by, &dataset, *dir, &AtName::Version(spec), name)?.0)
             }
-            Node::File(id, path) => self.lookup_file(*id, path, name, text),
+            Node::File(id, path) => self.lookup_file(by, *id, path, name, text),
             _ => Err(Error::NotADirectory(name.to_string())),
         }
     }
 
     /// Below `@file`: a path that some version has had or, below a file's path, a version in which it
-    /// changed.
-    fn lookup_file(&self, id: DatasetId, path: &[Name], name: &Name, text: &str) -> Result<Node> {
+    /// changed; as far as `by` could see it then.
+    fn lookup_file(&self, by: Caller, id: DatasetId, path: &[Name], name: &Name, text: &str) -> Result<Node> {
         let dataset = self.dataset(id)?;
         let mut longer = path.to_vec();
         longer.push(name.clone());
-        if dataset.path_versions(&longer)?.is_some() {
-            return Ok(Node::File(id, longer));
+        for version in dataset.path_versions(&longer)?.unwrap_or_default().into_iter().rev() {
+            if matches!(look(&dataset.frozen(version), &longer, by)?, Sight::Found(..)) {
+                return Ok(Node::File(id, longer));
+            }
         }
-        let version =
-            plain_version(text).filter(|v| *v <= dataset.newest()).ok_or_else(|| not_found(name))?;
-        if !self.file_versions(&dataset, path)?.contains(&version) {
-            return Err(not_found(name));
+        if let Some(version) = plain_version(text)
+            && self.file_versions(by, &dataset, path)?.contains(&version)
+        {
+            let tree = dataset.frozen(version);
+            let (ino, kind) = tree.walk(path)?.ok_or_else(|| not_found(name))?;
+            return self.frozen_node(id, &tree, &Dirent { name: name.clone(), ino, kind });
         }
-        let tree = dataset.frozen(version);
-        let (ino, kind) = tree.walk(path)?.ok_or_else(|| not_found(name))?;
-        self.frozen_node(id, &tree, &crate::model::Dirent { name: name.clone(), ino, kind })
+        // Nobody learns from the error whether there is something that they could never see.
+        match self.file_versions(by, &dataset, path)?.is_empty() && !ever_searchable(&dataset, path, by)? {
+            true => Err(Error::Barred(name.to_string())),
+            false => Err(not_found(name)),
+        }
     }
 
-    /// The versions in which the file at `path` came or changed.
-    pub(super) fn file_versions(&self, dataset: &Dataset, path: &[Name]) -> Result<Vec<VersionNo>> {
-        let mut versions = dataset.path_versions(path)?.unwrap_or_default();
-        let mut result = Ok(());
-        versions.retain(|version| match dataset.frozen(*version).walk(path) {
-            Ok(found) => found.is_some_and(|(_, kind)| kind != Kind::Dir),
-            Err(error) => {
-                result = Err(error);
-                false
-            }
-        });
-        result.map(|()| versions)
+    /// The versions in which the file at `path` came or changed, and `by` could see it.
+    pub(super) fn file_versions(
+        &self,
+        by: Caller,
+        dataset: &Dataset,
+        path: &[Name],
+    ) -> Result<Vec<VersionNo>> {
+        files_seen(dataset, dataset.path_versions(path)?.unwrap_or_default(), path, by)
     }
 
     /// The versions that `@history` of a live directory lists: those of its path.
@@ -156,8 +165,13 @@ impl FileSystem {
         if !versions.is_empty() {
             let lines = Arc::make_mut(&mut text);
             for version in versions {
+                let mut entry = dataset.log_entry(version)?;
+                if self.shared {
+                    // Its arguments are not for everybody who may read the history.
+                    entry.command.truncate(entry.command.find(' ').unwrap_or(entry.command.len()));
+                }
                 // Writing to memory cannot fail.
-                let _ = serde_json::to_writer(&mut *lines, &dataset.log_entry(version)?);
+                let _ = serde_json::to_writer(&mut *lines, &entry);
                 lines.push(b'\n');
             }
         }

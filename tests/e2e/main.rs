@@ -30,6 +30,7 @@ mod privileges;
 mod rollback;
 mod rot;
 mod rot_rig;
+mod security;
 mod snapshots;
 mod sparse;
 mod times;

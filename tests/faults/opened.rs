@@ -103,14 +103,14 @@ fn look(repo: &Arc<Repo>) -> Result<Result<Opened, String>> {
     }
     let fs = FileSystem::new(repo.clone(), Scope::Store, true);
     for (name, settings) in &mut opened.datasets {
-        let root = fs.lookup(NodeId::ROOT, name.as_bytes())?;
+        let root = fs.lookup(Caller::default(), NodeId::ROOT, name.as_bytes())?;
         walk(&fs, root.node, name, &mut settings.tree)?;
     }
     Ok(Ok(opened))
 }
 
 fn walk(fs: &FileSystem, dir: NodeId, path: &str, tree: &mut Tree) -> Result<()> {
-    let (fh, _) = fs.opendir(dir)?;
+    let (fh, _) = fs.opendir(Caller::default(), dir)?;
     let mut entries = vec![];
     fs.list(dir, fh, 0, &mut |entry| {
         if !matches!(entry.name, b"." | b"..") {

@@ -22,7 +22,7 @@ impl Real {
     pub fn open(store: &Path) -> Real {
         let repo = Arc::new(Repo::open(store, false).unwrap());
         let fs = FileSystem::new(repo.clone(), Scope::Store, false);
-        let root = match fs.lookup(NodeId::ROOT, b"ds") {
+        let root = match fs.lookup(Caller::default(), NodeId::ROOT, b"ds") {
             Ok(entry) => entry.node,
             Err(_) => fs.mkdir(BY, NodeId::ROOT, b"ds", 0o755).unwrap().node,
         };
@@ -47,7 +47,7 @@ impl Real {
         match at.0 {
             None => Ok((self.root, name)),
             Some(first) => {
-                let dir = self.fs.lookup(self.root, NAMES[first].as_bytes())?;
+                let dir = self.fs.lookup(Caller::default(), self.root, NAMES[first].as_bytes())?;
                 match dir.attr.kind {
                     Kind::Dir => Ok((dir.node, name)),
                     _ => Err(Error::NotADirectory(NAMES[first].into())),
@@ -58,7 +58,7 @@ impl Real {
 
     fn find(&self, at: Target) -> Result<Entry> {
         let (dir, name) = self.parent(at)?;
-        self.fs.lookup(dir, name)
+        self.fs.lookup(Caller::default(), dir, name)
     }
 
     /// A file that is there; the kernel lets nothing else through to open(2) and truncate(2).
@@ -177,7 +177,7 @@ impl Real {
 
     /// What a version shows.
     pub fn version(&self, number: u64) -> Shown {
-        let root = self.fs.lookup(self.root, format!("@v{number}").as_bytes()).unwrap();
+        let root = self.fs.lookup(Caller::default(), self.root, format!("@v{number}").as_bytes()).unwrap();
         let mut shown = Shown::new();
         self.walk(root.node, "", &mut shown);
         shown
@@ -185,7 +185,7 @@ impl Real {
 
     /// Lists a directory a few entries at a time, as one that does not fit into a reply.
     fn list(&self, dir: NodeId) -> Vec<(String, Entry)> {
-        let (fh, _) = self.fs.opendir(dir).unwrap();
+        let (fh, _) = self.fs.opendir(Caller::default(), dir).unwrap();
         let mut entries = Vec::new();
         let mut position = 0;
         loop {
@@ -210,7 +210,11 @@ impl Real {
 
     fn walk(&self, dir: NodeId, path: &str, shown: &mut Shown) {
         for (name, entry) in self.list(dir) {
-            assert_eq!(self.fs.lookup(dir, name.as_bytes()).unwrap().node, entry.node, "{path}/{name}");
+            assert_eq!(
+                self.fs.lookup(Caller::default(), dir, name.as_bytes()).unwrap().node,
+                entry.node,
+                "{path}/{name}"
+            );
             let path = format!("{path}/{name}");
             let (attr, names) = (&entry.attr, entry.attr.nlink as usize);
             let item = match attr.kind {

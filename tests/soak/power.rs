@@ -48,7 +48,7 @@ impl Image {
             return Err("only root mounts images".into());
         }
         let (image, point) = (dir.join("image"), dir.join("disk"));
-        File::create(&image).and_then(|file| file.set_len(600 << 20)).expect("make an image");
+        File::create(&image).and_then(|file| file.set_len(6 << 30)).expect("make an image");
         fs::create_dir_all(&point).expect("make a mountpoint");
         let options: &[&str] = if kind == "ext4" { &["-q", "-F"] } else { &["-q", "-f"] };
         run(Command::new(format!("mkfs.{kind}")).args(options).arg(&image)).ok();
