@@ -71,7 +71,7 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// A line of mountinfo, see proc_pid_mountinfo(5).
-fn parse(line: &[u8]) -> Option<MountEntry> {
+pub fn parse(line: &[u8]) -> Option<MountEntry> {
     let mut fields = line.split(|b| *b == b' ');
     let device = String::from_utf8(fields.nth(2)?.to_vec()).ok()?;
     let point = unescape(fields.nth(1)?);

@@ -43,8 +43,27 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         _ => return Err(format!("'{text}' is no time: a number and ms, s, m or h wanted, such as 2s")),
     };
     let time = number.parse::<u64>().ok().and_then(|n| n.checked_mul(millis)).map(Duration::from_millis);
-    time.filter(|t| !t.is_zero() && *t <= SETTLE_MAX)
-        .ok_or_else(|| format!("'{text}' is out of range: more than 0 and at most 24h are possible"))
+    time.filter(is_possible).ok_or_else(|| out_of_range(text))
+}
+
+/// Checks a policy that was not read by [`parse`] but came through the control socket.
+///
+/// # Errors
+/// Says what was wanted instead.
+pub fn check(policy: Policy) -> Result<(), String> {
+    match policy {
+        Policy::Settle(time) if !is_possible(&time) => Err(out_of_range(&format!("{time:?}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Whether bursts can settle for so long, and it can be said in text.
+fn is_possible(time: &Duration) -> bool {
+    !time.is_zero() && *time <= SETTLE_MAX && time.subsec_nanos().is_multiple_of(1_000_000)
+}
+
+fn out_of_range(text: &str) -> String {
+    format!("'{text}' is out of range: more than 0 and at most 24h are possible")
 }
 
 #[cfg(test)]
@@ -75,6 +94,17 @@ mod tests {
             "settle=18446744073709551615h",
         ] {
             assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    /// A request could set a time that `strata set` refuses, and that no text says.
+    #[test]
+    fn what_no_text_says_is_refused() {
+        for text in ["every-write", "manual", "settle=1ms", "settle=86400s"] {
+            assert_eq!(check(parse(text).unwrap()), Ok(()));
+        }
+        for time in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX, Duration::from_secs(86_401)] {
+            assert!(check(Policy::Settle(time)).unwrap_err().contains("out of range"), "{time:?}");
         }
     }
 }

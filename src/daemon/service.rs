@@ -20,6 +20,7 @@ use crate::model::{DatasetId, DatasetName};
 
 use super::batch::Batch;
 use super::failure::{FAILED, Failure};
+use super::policy;
 use super::protocol::{Item, Made, Request};
 use super::sizes::Sizes;
 
@@ -95,7 +96,10 @@ impl Service {
                 self.log(&*self.sealed(&dataset)?, &path, limit, sink)?;
             }
             Request::Show { dataset, version } => self.show(&*self.sealed(&dataset)?, version, sink)?,
-            Request::SetPolicy { dataset, policy } => self.writable(&dataset)?.set_policy(policy)?,
+            Request::SetPolicy { dataset, policy } => {
+                policy::check(policy).map_err(Failure::usage)?;
+                self.writable(&dataset)?.set_policy(policy)?;
+            }
             Request::Commit { dataset, message } => {
                 let dataset = self.writable(&dataset)?;
                 let version = dataset.commit(by, message)?;

@@ -18,7 +18,9 @@ impl Timestamp {
 
     /// From whole seconds and nanoseconds, as in `struct timespec`.
     pub fn from_parts(seconds: i64, nanos: u32) -> Timestamp {
-        Timestamp(seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(nanos)))
+        // The earliest second begins before what can be said.
+        let nanos = i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        Timestamp(nanos.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
     }
 
     /// Whole seconds (rounded down) and nanoseconds 0 to 999,999,999.
@@ -51,5 +53,21 @@ impl fmt::Display for Timestamp {
             Ok(t) => write!(f, "{t:.9}"),
             Err(_) => write!(f, "{}ns", self.0),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first second of all was taken for later by what its beginning lies before the earliest time.
+    #[test]
+    fn parts_are_of_the_same_time_up_to_both_ends() {
+        for time in [i64::MIN, i64::MIN + 5, -1, 0, 1_999_999_999, i64::MAX - 1, i64::MAX].map(Timestamp) {
+            let (seconds, nanos) = time.parts();
+            assert_eq!(Timestamp::from_parts(seconds, nanos), time);
+        }
+        assert_eq!(Timestamp::from_parts(i64::MIN, 0), Timestamp(i64::MIN));
+        assert_eq!(Timestamp::from_parts(i64::MAX, 999_999_999), Timestamp(i64::MAX));
     }
 }

@@ -12,6 +12,8 @@ pub mod chunker;
 pub mod content;
 pub mod error;
 mod fsck;
+#[doc(hidden)]
+pub mod fuzzing;
 mod history;
 mod identity;
 mod index;

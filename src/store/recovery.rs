@@ -245,12 +245,14 @@ impl<'a> Recovery<'a> {
         let torn_at = |at: u64| LogPos::new(number, u32::try_from(at).unwrap_or(u32::MAX));
         let mut bad: Option<u64> = None;
         let mut bad_records = Vec::new();
+        let mut gaps = false;
         loop {
             let at = scanner.offset();
             match scanner.step(|kind| verify || !kind.is_object()).map_err(io)? {
                 None => break,
-                Some(Step::Gap { offset, .. }) => {
+                Some(Step::Gap { offset, lost, .. }) => {
                     bad.get_or_insert(offset);
+                    gaps |= lost;
                 }
                 Some(Step::Record { header, pos, payload: Payload::Bad }) => {
                     bad.get_or_insert(at);
@@ -260,7 +262,8 @@ impl<'a> Recovery<'a> {
                     if bad.is_some_and(|bad| torn_at(bad) >= self.trusted) {
                         break;
                     }
-                    self.report_damage(number, bad.take(), at, &mut bad_records)?;
+                    self.report_damage(number, bad.take(), at, &mut bad_records, gaps)?;
+                    gaps = false;
                     match payload {
                         Payload::Intact(bytes) => self.take(&header, bytes, pos)?,
                         _ => self.publish(&LogRecord::Object(header.hash), pos)?,
@@ -272,22 +275,23 @@ impl<'a> Recovery<'a> {
             return Ok(bad);
         }
         let end = scanner.offset();
-        self.report_damage(number, bad, end, &mut bad_records)?;
+        self.report_damage(number, bad, end, &mut bad_records, gaps)?;
         Ok(None)
     }
 
-    /// Reports bad bytes from `bad` to `end` and the records with an intact header among them.
+    /// Reports bad bytes from `bad` to `end` and the records with an intact header among them; `gaps`: there
+    /// can have been others.
     fn report_damage(
         &mut self,
         number: u32,
         bad: Option<u64>,
         end: u64,
         records: &mut Vec<(RecordHeader, Pos)>,
+        gaps: bool,
     ) -> Result<()> {
         if let Some(bad) = bad {
             log::error!("{}: damaged from byte {bad} to {end}", self.packs.path(number).display());
         }
-        let known: u64 = records.iter().map(|(header, _)| u64::from(RECORD_HEADER + header.stored)).sum();
         for (header, pos) in std::mem::take(records) {
             if !header.kind.is_object() {
                 self.lost(pos, &header)?;
@@ -298,7 +302,7 @@ impl<'a> Recovery<'a> {
             self.publish(&LogRecord::Object(header.hash), pos)?;
         }
         match bad {
-            Some(bad) if end - bad > known => self.gone(number, bad, "bytes that are no record"),
+            Some(bad) if gaps => self.gone(number, bad, "bytes that are no record"),
             _ => Ok(()),
         }
     }

@@ -146,7 +146,8 @@ impl Store {
         loop {
             match scanner.step(|_| true).map_err(io)? {
                 None => break,
-                Some(Step::Gap { offset, bytes }) => damage(offset, DamageKind::NoRecord(bytes), None),
+                Some(Step::Gap { lost: false, .. }) => {}
+                Some(Step::Gap { offset, bytes, .. }) => damage(offset, DamageKind::NoRecord(bytes), None),
                 Some(Step::Record { header, pos, payload }) => {
                     let offset = pos.offset - RECORD_HEADER;
                     let kind = match payload {

@@ -7,7 +7,8 @@ use std::path::Path;
 /// Sections of `man/strata.7` that make no claim a test could prove.
 const NO_CLAIMS: [&str; 3] = ["NAME", "DESCRIPTION", "SEE ALSO"];
 
-/// All tests below a directory, as `module::name` (of `x/mod.rs` and `x/tests.rs`, `x::name`).
+/// All tests below a directory, as `module::name` (of `x/main.rs`, `x/mod.rs` and `x/tests.rs`,
+/// `x::name`).
 fn tests_below(dir: &Path, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(dir).expect("list sources") {
         let path = entry.expect("entry").path();
@@ -16,7 +17,7 @@ fn tests_below(dir: &Path, found: &mut BTreeSet<String>) {
         } else if path.extension().is_some_and(|e| e == "rs") {
             let stem = path.file_stem().and_then(|s| s.to_str()).expect("UTF-8");
             let parent = path.parent().and_then(Path::file_name).and_then(|s| s.to_str()).expect("UTF-8");
-            let module = if matches!(stem, "mod" | "tests") { parent } else { stem };
+            let module = if matches!(stem, "main" | "mod" | "tests") { parent } else { stem };
             let text = fs::read_to_string(&path).expect("read a source");
             for part in text.split("#[test]").skip(1) {
                 let name = part.split_once("fn ").and_then(|(_, rest)| rest.split_once('('));

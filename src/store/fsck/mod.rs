@@ -10,7 +10,7 @@
 //! Nothing is destroyed: a file is never changed but replaced, and the old one kept in `damaged/`. What
 //! the versions then still lack is found by verifying them, which is not done here.
 
-mod flip;
+pub(super) mod flip;
 mod gap;
 mod index;
 mod place;

@@ -128,13 +128,13 @@ impl Planner<'_> {
                 }
                 lost => {
                     let (what, outcome) = self.name_lost(scan.number, part, lost.map(|(_, what, ..)| what));
-                    // What is shorter than a header was no whole record: it is the rest of one.
                     if let Some((header, payload)) = void(&file, from, to).map_err(|e| self.io(scan, e))? {
                         let offset = from as u32;
                         let place = Place { store: self.store, pack: scan.number, offset };
                         plan.patches.push((from, [&header.encode(place)[..], &payload].concat()));
                         plan.entries.push(FooterEntry { offset, header });
-                    } else {
+                    } else if to >= scan.len {
+                        // What is shorter than a header was no whole record: it is the rest of one.
                         plan.len = plan.len.min(from);
                     }
                     note(from, what, "it cannot be restored".into(), outcome);

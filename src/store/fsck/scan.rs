@@ -51,7 +51,8 @@ impl PackScan {
         let mut scanner = Scanner::new(file, store, number, 0, u64::MAX).map_err(io)?;
         while let Some(step) = scanner.step(|_| true).map_err(io)? {
             match step {
-                Step::Gap { offset, bytes } => scan.gaps.push((offset, offset + bytes)),
+                Step::Gap { lost: false, .. } => {}
+                Step::Gap { offset, bytes, .. } => scan.gaps.push((offset, offset + bytes)),
                 Step::Record { header, pos, payload } => {
                     let offset = pos.offset - RECORD_HEADER;
                     if header.kind == RecordKind::Footer {

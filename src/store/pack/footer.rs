@@ -57,7 +57,8 @@ pub fn encode_footer(entries: &[FooterEntry], offset: u32) -> Vec<u8> {
     out
 }
 
-fn decode_footer(payload: &[u8]) -> Option<Vec<FooterEntry>> {
+/// The records that the payload of a footer lists, if it is one.
+pub fn decode_footer(payload: &[u8]) -> Option<Vec<FooterEntry>> {
     let entries = payload.get(..payload.len().checked_sub(TRAILER)?)?;
     if !entries.len().is_multiple_of(ENTRY) {
         return None;

@@ -17,7 +17,7 @@ mod synced;
 use std::sync::OnceLock;
 
 pub use files::{Packs, pack_number, read_pack_header};
-pub use footer::{FooterEntry, encode_footer, read_footer};
+pub use footer::{FooterEntry, decode_footer, encode_footer, read_footer};
 pub use header::{
     PACK_HEADER, Place, RECORD_HEADER, RecordHeader, RecordKind, decode_pack_header, encode_pack_header,
 };
