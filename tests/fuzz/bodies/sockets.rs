@@ -1,8 +1,6 @@
 //! The control socket: frames, what is in them, and what a service does with it.
 
 use std::fmt::Debug;
-use std::fs;
-use std::path::PathBuf;
 
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -61,14 +59,6 @@ fn dataset() -> DatasetName {
     DatasetName::new(b"d").expect("a name")
 }
 
-/// A directory to import.
-fn source() -> PathBuf {
-    let dir = samples::shared_dir().join("source");
-    fs::create_dir_all(&dir).expect("make a directory");
-    fs::write(dir.join("imported"), b"some text").expect("write a file");
-    dir
-}
-
 fn all_requests() -> Vec<Request> {
     let version = || VersionText::parse("v2").expect("a version");
     let object = |text: &str| ObjectSpec::parse(text.as_ref()).expect("an object");
@@ -86,9 +76,9 @@ fn all_requests() -> Vec<Request> {
         Request::Commit { dataset: dataset(), message: message() },
         Request::Rollback { dataset: dataset(), version: version(), message: message() },
         Request::Import {
-            source: source(),
+            source: "/source".into(),
             dataset: dataset(),
-            message: None,
+            message: message(),
             delete: false,
             checksum: true,
         },
@@ -115,7 +105,7 @@ fn all_items() -> Vec<Item> {
         logical_bytes: Some(3),
         unique_bytes: Some(4),
         disk_bytes: 5,
-        problems: vec!["a problem".into()],
+        problems: vec!["packs: a reason".into()],
     };
     let (path, kind, change) = (b"a/\xff".to_vec(), FileKind::File, stratafs::dataset::ChangeKind::Added);
     let change = ChangeInfo { path, kind, change, size_before: None, size_after: Some(u64::MAX) };
@@ -137,7 +127,7 @@ fn all_items() -> Vec<Item> {
         Item::Made(made),
         Item::Verified(Verified::default()),
         Item::Progress { done: 1, total: 2 },
-        Item::Importing { files: 1, files_total: 2, bytes: 3, bytes_total: 4, counted: false },
+        Item::Importing { files: 1, files_total: 2, bytes: 3, bytes_total: u64::MAX, counted: true },
         Item::BatchBegun,
     ]
 }
@@ -161,7 +151,8 @@ pub fn frame_seeds() -> Vec<Vec<u8>> {
 
 /// A service on a store of its own.
 struct Served {
-    _dir: TempDir,
+    /// Where the store is, and a directory to import.
+    dir: TempDir,
     service: Service,
     left: u32,
 }
@@ -170,7 +161,10 @@ impl Served {
     fn new() -> Served {
         let dir = samples::scratch_dir();
         let service = Service::new(samples::make_store(&dir.path().join("store")), None);
-        Served { _dir: dir, service, left: 2000 }
+        let source = dir.path().join("source");
+        std::fs::create_dir(&source).expect("make a directory");
+        std::fs::write(source.join("f"), "imported").expect("write a file");
+        Served { dir, service, left: 2000 }
     }
 }
 
@@ -212,11 +206,15 @@ pub fn requests(bytes: &[u8]) {
         b'{' | b'"' => frame::decode::<Request>(bytes).ok(),
         sort => request(sort, &mut input),
     };
-    let Some(request) = request else { return };
-    if matches!(&request, Request::Import { source: wanted, .. } if *wanted != source()) {
-        // What else there is on this machine is none of the fuzzer's business.
-        return;
-    }
+    let request = match request {
+        // Whoever may ask may have any directory imported: not this machine's.
+        Some(Request::Import { dataset, message, delete, checksum, .. }) => {
+            let source = served.dir.path().join("source");
+            Request::Import { source, dataset, message, delete, checksum }
+        }
+        Some(request) => request,
+        None => return,
+    };
     let mut sink = Counting::default();
     match served.service.execute(BY, request.clone(), &mut sink) {
         Ok(code) => assert_eq!(code, 0, "damage, by {request:?}"),
@@ -254,6 +252,7 @@ fn replace(value: &mut Value, input: &mut Input<'_>) {
 /// Requests of all sorts.
 pub fn request_seeds() -> Vec<Vec<u8>> {
     let json = all_requests().into_iter().map(|request| serde_json::to_vec(&request).expect("encode"));
-    let sorts = (0..14).map(|sort| Script(vec![sort, 0, 0]).raw(&[1]).block(b"v3").raw(&[0; 4]).0);
+    let sorts = (0..all_requests().len() as u8)
+        .map(|sort| Script(vec![sort, 0, 0]).raw(&[1]).block(b"v3").raw(&[0; 4]).0);
     json.chain(sorts).collect()
 }
