@@ -19,6 +19,7 @@ mod errors;
 mod files;
 mod frozen;
 mod history;
+mod hostile;
 mod import;
 mod manual;
 mod mirror;
