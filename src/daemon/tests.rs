@@ -216,20 +216,24 @@ fn hostile_input_closes_the_connection_and_nothing_else() {
     assert_eq!(daemon.ask(Request::Datasets).0, Ok(0));
 }
 
+/// Where all connections are taken, the one that has asked for nothing for longest makes room.
 #[test]
 fn connections_are_bounded() {
     let daemon = Daemon::start();
-    let open: Vec<UnixStream> =
-        (0..control::CONNECTIONS_MAX).map(|_| control::connect(&daemon.store).unwrap()).collect();
-    let mut one_more = control::connect(&daemon.store).unwrap();
+    let connect = || control::connect(&daemon.store).unwrap();
+    let mut open: Vec<UnixStream> = (0..control::CONNECTIONS_MAX).map(|_| connect()).collect();
+    let mut client = Client::daemon(&daemon.store).unwrap();
+    assert_eq!(client.run(Request::Datasets, &mut Collect::default()), Ok(0));
     let mut answer = Vec::new();
-    drop(one_more.read_to_end(&mut answer));
-    assert!(answer.is_empty());
-    drop(open);
-    wait_until("connections are free again", || {
-        let mut client = Client::daemon(&daemon.store).unwrap();
-        client.run(Request::Datasets, &mut Collect::default()).is_ok()
-    });
+    assert_eq!(open[0].read_to_end(&mut answer).unwrap(), 0, "it was closed");
+    open[1].set_nonblocking(true).unwrap();
+    assert_eq!(open[1].read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "it was not");
+    // At work is who waits for the end of a batch.
+    let mut batch_client = Client::daemon(&daemon.store).unwrap();
+    batch_client.begin_batch(batch(false)).unwrap();
+    let more: Vec<UnixStream> = (0..control::CONNECTIONS_MAX).map(|_| connect()).collect();
+    assert_eq!(batch_client.end_batch(true, &mut Collect::default()), Ok(0));
+    drop(more);
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod files;
 mod frozen;
 mod history;
 mod hostile;
+mod hostile_rig;
 mod import;
 mod manual;
 mod mirror;

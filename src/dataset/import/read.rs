@@ -1,7 +1,7 @@
 //! Reading what is in files, by several threads.
 
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -148,16 +148,13 @@ impl Reading<'_> {
             let path = path_of(self.root, self.entries, at);
             let (file, mtime) = open(&path)?;
             let mut content = Content::Empty;
-            if size <= SMALL {
-                let mut bytes = Vec::with_capacity(size as usize);
-                // More than was listed is for the next import: it may never end.
-                file.take(SMALL).read_to_end(&mut bytes).map_err(|e| io_error("read", &path, e))?;
-                self.pass(bytes.len() as u64)?;
-                small.push((filled.len(), bytes));
-            } else {
-                content = from_file_watched(self.objects, &path, &file, &mut |bytes| {
-                    self.pass(bytes).map_err(|_| crate::store::Error::Refused("going on".into()))
-                })?;
+            match self.whole(&file, &path, size)? {
+                Some(bytes) => small.push((filled.len(), bytes)),
+                None => {
+                    content = from_file_watched(self.objects, &path, &file, &mut |bytes| {
+                        self.pass(bytes).map_err(|_| crate::store::Error::Refused("going on".into()))
+                    })?;
+                }
             }
             self.files.fetch_add(1, Ordering::AcqRel);
             filled.push(Filled { entry: at, content, mtime });
@@ -167,6 +164,22 @@ impl Reading<'_> {
             filled[place].content = content;
         }
         Ok(filled)
+    }
+
+    /// All bytes of a file that was listed as a small one; `None` where it is none, by now perhaps.
+    fn whole(&self, file: &File, path: &Path, size: u64) -> Result<Option<Vec<u8>>> {
+        if size > SMALL {
+            return Ok(None);
+        }
+        let mut bytes = Vec::with_capacity(size as usize + 1);
+        let mut at = file;
+        at.take(SMALL + 1).read_to_end(&mut bytes).map_err(|e| io_error("read", path, e))?;
+        if bytes.len() as u64 > SMALL {
+            at.rewind().map_err(|e| io_error("read", path, e))?;
+            return Ok(None);
+        }
+        self.pass(bytes.len() as u64)?;
+        Ok(Some(bytes))
     }
 
     /// Counts bytes as passed.
