@@ -245,6 +245,10 @@ fn parts_of_other_places_are_refused() {
             match kind {
                 "link" => symlink(&aside, &path).expect("symlink"),
                 "fifo" => drop(tool("mkfifo", &[&path])),
+                _ if !rustix::process::geteuid().is_root() => {
+                    fs::rename(&aside, &path).expect("put it back");
+                    continue;
+                }
                 _ => drop(tool("mknod", &[path.to_str().expect("text"), "c", "1", "5"])),
             }
             let ran = rig.m.try_up(&[]);
