@@ -7,9 +7,9 @@ use sha2::Digest;
 
 use super::*;
 use crate::model::content::CHUNK_MAX;
-use crate::model::{Content, Piece};
+use crate::model::{ChunkHash, ChunkRef, Content, Piece, TreeRef};
 use crate::store::error::Error;
-use crate::store::manifest::{Objects, content_id, pieces_from};
+use crate::store::manifest::{Child, Items, Node, Objects, content_id, data_size, locate, pieces_from};
 use crate::store::testing::{MemObjects, bytes, content_of, noise};
 
 const UNIT: u64 = CHUNK_MAX as u64;
@@ -91,6 +91,39 @@ fn data_and_holes_are_found() {
     assert_eq!(hole(size - 1), Some(size));
     assert_eq!(hole(size), None);
     assert_eq!(next_data(&objects, &Content::Few([Piece::Zeros(1)].into()), 5).unwrap(), None);
+}
+
+/// A file in a few nodes that has more pieces than anybody could ever look at is read like others, and holes and
+/// data in it are looked for only so far.
+#[test]
+fn a_file_of_endless_pieces_keeps_nobody() {
+    const WIDE: usize = 256;
+    let (_, objects) = MemObjects::new();
+    let put =
+        |node: &Node| Child { hash: objects.store().put_node(&node.encode()).unwrap(), size: node.size() };
+    for piece in [Piece::Data(ChunkRef { hash: ChunkHash([7; 32]), len: CHUNK_MAX as u32 }), Piece::Zeros(1)]
+    {
+        let count = if matches!(piece, Piece::Data(_)) { WIDE } else { 1 };
+        let mut node = Node { level: 0, items: Items::Pieces(vec![piece; count]) };
+        for level in 1..5 {
+            let child = put(&node);
+            node = Node { level, items: Items::Children(vec![child; WIDE]) };
+        }
+        let root = put(&node);
+        let content = Content::Tree(TreeRef { root: root.hash, size: root.size, depth: 5 });
+        let (data, hole) =
+            (next_data(&objects, &content, 5).unwrap(), next_hole(&objects, &content, 5).unwrap());
+        match piece {
+            Piece::Data(_) => assert_eq!((data, hole), (Some(5), Some(root.size))),
+            Piece::Zeros(_) => {
+                assert_eq!(hole, Some(5));
+                assert!(data.is_some_and(|at| at > 1 << 30 && at < root.size), "{data:?}");
+            }
+        }
+        assert!(data_size(&objects, &content).unwrap() <= root.size);
+        let last = locate(&objects, &content, root.size - 1).unwrap().unwrap();
+        assert_eq!(last.0 + CHUNK_MAX as u64, root.size);
+    }
 }
 
 #[test]
