@@ -15,8 +15,8 @@ use super::{Context, values};
 /// that durable. A dataset of that name is made if there is none. Files whose size and time of change are those
 /// of the file of that path in the newest version are taken to be unchanged and are not read, unless
 /// --checksum is given. With --delete, what DIR does not have goes away, so that the version is as DIR is.
-/// Where anything fails, or the command is interrupted, the dataset stays as it was. DIR must not change
-/// meanwhile: a file that does is taken in as it was read.
+/// It is taken in as a whole or not at all, also where something fails or the command is interrupted. DIR must
+/// not change meanwhile: a file that does is taken in as it was read.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata import ~/images images
@@ -50,8 +50,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let mut progress = Progress::default();
     ask(context.client()?, request, |out, item| {
         match item {
-            Item::Importing { files, files_total, counted: false, .. } => {
-                debug_assert_eq!(files, 0);
+            Item::Importing { files_total, counted: false, .. } => {
                 progress.counting(&format!("{files_total} files found"));
             }
             Item::Importing { files, files_total, bytes, bytes_total, .. } => {

@@ -119,15 +119,14 @@ impl FileSystem {
                 return Ok(Node::File(id, longer));
             }
         }
-        if let Some(version) = plain_version(text)
-            && self.file_versions(by, &dataset, path)?.contains(&version)
-        {
+        let versions = self.file_versions(by, &dataset, path)?;
+        if let Some(version) = plain_version(text).filter(|version| versions.contains(version)) {
             let tree = dataset.frozen(version);
             let (ino, kind) = tree.walk(path)?.ok_or_else(|| not_found(name))?;
             return self.frozen_node(id, &tree, &Dirent { name: name.clone(), ino, kind });
         }
         // Nobody learns from the error whether there is something that they could never see.
-        match self.file_versions(by, &dataset, path)?.is_empty() && !ever_searchable(&dataset, path, by)? {
+        match versions.is_empty() && !ever_searchable(&dataset, path, by)? {
             true => Err(Error::Barred(name.to_string())),
             false => Err(not_found(name)),
         }

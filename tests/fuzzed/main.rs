@@ -5,6 +5,8 @@
 
 #[path = "../fuzz/bodies/mod.rs"]
 mod bodies;
+#[path = "../harness/mod.rs"]
+mod harness;
 mod mutate;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -12,7 +14,8 @@ use std::path::Path;
 use std::{env, fs};
 
 use bodies::{TARGETS, Target, target};
-use mutate::{Random, mutate};
+use harness::Random;
+use mutate::mutate;
 
 /// Longest random input, in bytes.
 const RANDOM_MAX: usize = 600;

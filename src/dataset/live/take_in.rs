@@ -56,13 +56,13 @@ impl Live {
 
     /// Gives an inode the attributes of `from`, if it has others.
     pub fn put_attrs(&mut self, ino: Ino, from: &Inode, invalid: &mut Invalid) -> Result<()> {
-        let node = self.node(ino)?;
-        if is_same(&node.inode, from) {
+        let inode = &mut self.node(ino)?.inode;
+        if is_same(inode, from) {
             return Ok(());
         }
-        let Inode { mode, uid, gid, atime, mtime, .. } = *from;
-        node.inode = Inode { mode, uid, gid, atime, mtime, ctime: from.ctime, ..node.inode.clone() };
-        node.inode.xattrs = from.xattrs.clone();
+        (inode.mode, inode.uid, inode.gid) = (from.mode, from.uid, from.gid);
+        (inode.atime, inode.mtime, inode.ctime) = (from.atime, from.mtime, from.ctime);
+        inode.xattrs = from.xattrs.clone();
         self.note_inode(ino, true)?;
         self.note_mtime(ino, true);
         invalid.inodes.insert(ino);
