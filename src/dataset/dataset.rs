@@ -280,7 +280,11 @@ impl Dataset {
         }
         let (content, written) = edit.settle(&self.objects)?;
         let mut state = self.lock();
-        self.put_content(&mut state, by, ino, content, written, file.is_blank())?;
+        if let Err(error) = self.put_content(&mut state, by, ino, content, written, file.is_blank()) {
+            // Nobody has it yet: the next flush tries again, and the last close gives it up.
+            edit.note_written(written.unwrap_or_else(Timestamp::now));
+            return Err(error);
+        }
         edit.forget_added();
         drop(state);
         self.make_durable()

@@ -6,14 +6,14 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
-    Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr,
-    ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl,
-    ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, Notifier, OpenFlags, RenameFlags,
+    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
+    ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use parking_lot::RwLock;
 
@@ -53,13 +53,31 @@ pub struct Adapter {
     /// Whether the kernel is to open files and directories without asking.
     no_open: bool,
     pool: Pool,
+    /// Set once there is a session.
+    notifier: Arc<OnceLock<Notifier>>,
 }
 
 impl Adapter {
-    /// An adapter that holds `gate` shared while it serves a request.
-    pub fn new(fs: Arc<FileSystem>, gate: Arc<RwLock<()>>) -> io::Result<Adapter> {
+    /// An adapter that holds `gate` shared while it serves a request, and tells the kernel by `notifier` of
+    /// what is undone.
+    pub fn new(
+        fs: Arc<FileSystem>,
+        gate: Arc<RwLock<()>>,
+        notifier: Arc<OnceLock<Notifier>>,
+    ) -> io::Result<Adapter> {
         let no_open = fs.is_pinned();
-        Ok(Adapter { fs, gate, no_open, pool: Pool::start()? })
+        Ok(Adapter { fs, gate, no_open, pool: Pool::start()?, notifier })
+    }
+
+    /// Has the kernel forget a file's attributes and pages, once the requests under way are answered.
+    fn forget_cached(&self, ino: INodeNo) {
+        let (gate, notifier) = (self.gate.clone(), self.notifier.clone());
+        self.pool.run(move || {
+            drop(gate.write());
+            if let Some(Err(error)) = notifier.get().map(|notifier| notifier.inval_inode(ino, 0, 0)) {
+                log::debug!("kernel did not forget node {}: {error}", ino.0);
+            }
+        });
     }
 
     /// Runs a handler; if it panics, its reply is dropped, which answers EIO.
@@ -429,17 +447,21 @@ impl Filesystem for Adapter {
     fn release(
         &self,
         request: &Request,
-        _: INodeNo,
+        ino: INodeNo,
         fh: FileHandle,
         _: OpenFlags,
         _: Option<LockOwner>,
         _: bool,
         reply: ReplyEmpty,
     ) {
+        let mut given_up = false;
         self.serve("release", |fs| {
-            fs.release(caller(request), fh.0);
+            given_up = fs.release(caller(request), fh.0);
             reply.ok();
         });
+        if given_up {
+            self.forget_cached(ino);
+        }
     }
 
     fn fsync(&self, request: &Request, _: INodeNo, fh: FileHandle, _: bool, reply: ReplyEmpty) {

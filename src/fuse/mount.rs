@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use fuser::{BackgroundSession, Config, INodeNo, MountOption, Notifier, Session, SessionACL};
 use parking_lot::{Mutex, RwLock};
@@ -47,7 +47,8 @@ pub struct Mount {
 /// Mounts. Returns when the kernel has been answered and the mount can be used.
 pub fn mount(fs: Arc<FileSystem>, options: &MountOptions) -> io::Result<Mount> {
     let gate = Arc::new(RwLock::new(()));
-    let adapter = Adapter::new(fs.clone(), gate.clone())?;
+    let for_adapter = Arc::new(OnceLock::new());
+    let adapter = Adapter::new(fs.clone(), gate.clone(), for_adapter.clone())?;
     let mut config = Config::default();
     config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
     config.n_threads = Some(THREADS);
@@ -60,6 +61,7 @@ pub fn mount(fs: Arc<FileSystem>, options: &MountOptions) -> io::Result<Mount> {
     ];
     let session = Session::new(adapter, &options.mountpoint, &config)?;
     let notifier = session.notifier();
+    for_adapter.get_or_init(|| notifier.clone());
     let session = Mutex::new(Some(session.spawn()?));
     Ok(Mount { mountpoint: options.mountpoint.clone(), fs, notifier, gate, session })
 }

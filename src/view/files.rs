@@ -349,8 +349,11 @@ impl FileSystem {
     }
 
     /// Closes a handle for good. What was stored through a memory mapping after close(2) is in by now.
-    pub fn release(&self, by: Caller, fh: u64) {
-        let Some(handle) = self.handles.remove(fh) else { return };
+    /// Gives whether the file is again as of its last close, since what was written could not be kept: the
+    /// kernel is to forget what it has of it.
+    pub fn release(&self, by: Caller, fh: u64) -> bool {
+        let Some(handle) = self.handles.remove(fh) else { return false };
+        let mut given_up = false;
         if let Handle::Live { dataset, ino, file, flushes, executes, .. } = &*handle {
             if *executes {
                 file.end_executing();
@@ -359,6 +362,7 @@ impl FileSystem {
                 file.end_writing();
                 if let Err(error) = dataset.closed(by, *ino, file) {
                     log::error!("dataset {}: what was written to a file is lost: {error}", dataset.name());
+                    given_up = true;
                     if let Err(error) = dataset.give_up(by, *ino, file) {
                         log::error!("dataset {}: {error}", dataset.name());
                     }
@@ -366,6 +370,7 @@ impl FileSystem {
             }
             dataset.close(*ino);
         }
+        given_up
     }
 
     /// The content of a file node as it is now; of a live one, with all that was written to it.

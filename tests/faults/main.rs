@@ -7,6 +7,7 @@ mod harness;
 
 mod disk;
 mod full;
+mod given_up;
 mod import;
 mod index;
 mod judge;
