@@ -128,7 +128,7 @@ impl Index {
         slot.state = State::Failed;
         slot.healed = Some(Instant::now());
         slot.generation += 1;
-        let healed = self.healed(again || cause == Cause::Doubt, applied.flushed)?;
+        let healed = self.healed(again || cause == Cause::Doubt, applied.until())?;
         let in_memory = matches!(healed.state, State::Memory);
         log::warn!("the index is {}", if in_memory { "kept in memory for now" } else { "open again" });
         self.install(&mut slot, applied, healed);
@@ -142,14 +142,15 @@ impl Index {
         let mut slot = self.slot.write();
         slot.state = State::Failed;
         let healed = match how {
-            2 => self.kept_in_memory(applied.flushed),
-            how => self.healed(how == 1, applied.flushed),
+            2 => self.kept_in_memory(applied.until()),
+            how => self.healed(how == 1, applied.until()),
         };
         self.install(&mut slot, &mut applied, healed.unwrap());
     }
 
     fn install(&self, slot: &mut Slot, applied: &mut Applied, healed: Healed) {
         self.mem.write().add_older(healed.frozen);
+        applied.known = applied.known.max(applied.flushed);
         (applied.flushed, applied.durable) = (healed.end, healed.end);
         slot.state = healed.state;
     }

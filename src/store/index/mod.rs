@@ -57,12 +57,23 @@ struct Applied {
     flushed: LogPos,
     /// Durable: this may be the watermark.
     durable: LogPos,
+    /// In it once, and since it was opened anew in memory again if not: what was published there may lack
+    /// what it had already done to older records.
+    known: LogPos,
     /// When it was last made durable.
     synced: Instant,
     /// How often applying failed in a row.
     failures: u32,
     /// Whether what sled wrote may be lost.
     in_doubt: bool,
+}
+
+impl Applied {
+    /// Up to where the log is read again where sled is replaced. Not only up to what the one that failed had:
+    /// one before it may have had more, and then what is in memory of the rest takes that for granted.
+    fn until(&self) -> LogPos {
+        self.flushed.max(self.known)
+    }
 }
 
 /// The index of a store.
@@ -118,8 +129,14 @@ impl Index {
         end: LogPos,
         replay: Option<Arc<dyn Replay>>,
     ) -> Index {
-        let applied =
-            Applied { flushed: end, durable: end, synced: Instant::now(), failures: 0, in_doubt: false };
+        let applied = Applied {
+            flushed: end,
+            durable: end,
+            known: end,
+            synced: Instant::now(),
+            failures: 0,
+            in_doubt: false,
+        };
         Index {
             dir: dir.to_owned(),
             meta,
