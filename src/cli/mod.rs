@@ -6,6 +6,7 @@
 mod batch;
 mod cat;
 mod commit;
+mod compact;
 mod datasets;
 mod fsck;
 mod hash;
@@ -83,6 +84,7 @@ enum Command {
     Batch(batch::Args),
     Rollback(rollback::Args),
     Verify(verify::Args),
+    Compact(compact::Args),
     Fsck(fsck::Args),
     Hash(hash::Args),
 }
@@ -141,6 +143,7 @@ pub fn main() -> ExitCode {
         Command::Batch(args) => batch::run(args, &context),
         Command::Rollback(args) => rollback::run(args, &context),
         Command::Verify(args) => verify::run(args, &context),
+        Command::Compact(args) => compact::run(args, &context),
         Command::Fsck(args) => fsck::run(args, &context),
         Command::Hash(args) => hash::run(args),
     };

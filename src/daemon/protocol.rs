@@ -78,6 +78,8 @@ pub enum Request {
     /// An [`Item::Damage`] for each damage, at last an [`Item::Verified`]; now and then
     /// [`Item::Progress`].
     Verify,
+    /// An [`Item::Compacted`] after [`Item::Progress`] now and then.
+    Compact,
     /// [`Item::BatchBegun`]; after [`Request::EndBatch`] an [`Item::Made`] for each dataset.
     Batch {
         /// Whose versions are held back; all datasets, also those made meanwhile, where it is empty.
@@ -113,11 +115,13 @@ pub enum Item {
     Damage(DamageInfo),
     /// What was verified.
     Verified(Verified),
-    /// How far a verification is.
+    /// What was compressed.
+    Compacted(Compacted),
+    /// How far a verification or a compaction is.
     Progress {
-        /// Bytes read.
+        /// Bytes dealt with.
         done: u64,
-        /// Bytes to read.
+        /// Bytes to deal with.
         total: u64,
     },
     /// How far an import is.
@@ -135,6 +139,19 @@ pub enum Item {
     },
     /// From here on versions are held back.
     BatchBegun,
+}
+
+/// What was compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compacted {
+    /// Packs looked at.
+    pub packs: u64,
+    /// Of these, how many were compressed.
+    pub compressed: u64,
+    /// Their bytes before.
+    pub before: u64,
+    /// Their bytes after.
+    pub after: u64,
 }
 
 /// The state of a store.

@@ -4,6 +4,7 @@
 //! Whoever looks at history seals first, so that history never lags behind the live tree. Answers are
 //! streamed: nothing is held that grows with the history or the size of a file.
 
+mod compact;
 mod history;
 mod import;
 mod read;
@@ -123,6 +124,7 @@ impl Service {
             Request::Cat(object) => self.cat(&object, sink)?,
             Request::List(object) => self.list(&object, sink)?,
             Request::Verify => return self.verify(sink),
+            Request::Compact => self.compact(sink)?,
             Request::Batch { .. } => {
                 return Err(Failure::new("a batch needs the store to be mounted")
                     .hint("mount it first: strata mount MOUNTPOINT"));

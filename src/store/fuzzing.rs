@@ -12,8 +12,9 @@ pub use super::index::change::{
 pub use super::index::{Entry, keys};
 pub use super::layout::Layout;
 pub use super::pack::{
-    CODEC_RAW, FooterEntry, LogPos, PACK_HEADER, Place, RECORD_HEADER, Scanner, Step, SyncedNote,
-    decode_footer, decode_pack_header, encode_footer, encode_pack_header, read_footer, read_record,
+    CODEC_RAW, Codec, FooterEntry, FrameWriter, LogPos, PACK_HEADER, PackFile, Place, PlaceNote,
+    RECORD_HEADER, ReadAt, Scanner, Step, check_file, compress, decode_footer, decode_pack_header,
+    encode_footer, encode_pack_header, read_footer, read_record,
 };
 
 use super::error::Result;

@@ -1,10 +1,10 @@
 //! The file `strata.json`: which store this is, and in which format.
 //!
 //! ```text
-//! {"format":1,"id":"<32 hexadecimal digits>","lost":[2],"check":"<16 hexadecimal digits>"}
+//! {"format":2,"id":"<32 hexadecimal digits>","lost":[2],"check":"<16 hexadecimal digits>"}
 //! ```
 //! `lost` names the packs that `strata fsck` found missing and went on without; it is left out where
-//! there are none. `check` is the start of the BLAKE3 of the others as text. A store of an earlier
+//! there are none. A store of format 1 has no compressed packs; the first one makes it one of format 2. `check` is the start of the BLAKE3 of the others as text. A store of an earlier
 //! release has none.
 
 use std::fmt;
@@ -20,7 +20,7 @@ use super::layout::{Layout, private_file, sync_dir};
 use super::plain;
 
 /// The format of stores written by this release, and the newest it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// Most bytes of the file.
 const SIZE_MAX: u64 = 1 << 20;
 
@@ -87,6 +87,14 @@ impl Identity {
         let mut identity = Identity { format: FORMAT, id, lost, check: None };
         identity.check = Some(identity.checksum());
         identity
+    }
+
+    /// Has the store be one of this release's format, if it is of an earlier one.
+    pub fn upgrade(&self, layout: &Layout) -> Result<()> {
+        if self.format == FORMAT {
+            return Ok(());
+        }
+        Identity::new(self.id, self.lost.clone()).write(layout)
     }
 
     fn checksum(&self) -> String {

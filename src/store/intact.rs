@@ -6,7 +6,7 @@
 use super::error::{Error, Result};
 use super::identity::Identity;
 use super::layout::{LastSession, Layout};
-use super::pack::{LogPos, Packs, SyncedNote, read_pack_header};
+use super::pack::{LogPos, Packs, PlaceNote, ReadAt};
 
 /// Most spans of missing packs that are named.
 const SPANS_MAX: usize = 8;
@@ -19,7 +19,7 @@ pub fn check(layout: &Layout, identity: &Identity, packs: &Packs, session: LastS
     layout.check_dirs()?;
     let numbers = packs.numbers()?;
     // Of an index that knows more, its opening tells.
-    let synced = SyncedNote::read(&layout.synced())?.unwrap_or_default();
+    let synced = PlaceNote::read(&layout.synced())?.unwrap_or_default();
     let last = numbers.last().copied().unwrap_or(0).max(synced.pack());
     // A power loss may leave packs behind one that was not durable; recovery removes them.
     let durable = if session == LastSession::PowerLoss { synced.pack() } else { last };
@@ -34,7 +34,7 @@ pub fn check(layout: &Layout, identity: &Identity, packs: &Packs, session: LastS
     check_store(identity, packs, &numbers)?;
     let file = packs.reopen(last)?;
     let path = packs.path(last);
-    let len = file.metadata().map_err(|e| Error::io("stat", &path, e))?.len();
+    let len = file.size().map_err(|e| Error::io("stat", &path, e))?;
     if LogPos::new(last, u32::try_from(len).unwrap_or(u32::MAX)) < synced {
         return Err(Error::Damaged {
             what: format!("{} has {len} bytes, and had at least {}", path.display(), synced.offset()),
@@ -48,7 +48,7 @@ pub fn check(layout: &Layout, identity: &Identity, packs: &Packs, session: LastS
 fn check_store(identity: &Identity, packs: &Packs, numbers: &[u32]) -> Result<()> {
     let mut other = None;
     for &number in [numbers.first(), numbers.last()].into_iter().flatten() {
-        match read_pack_header(&packs.open_any(number)?) {
+        match packs.open_any(number)?.whose() {
             Ok(Some((id, _))) if id == identity.id => return Ok(()),
             Ok(Some((id, _))) => other = Some(id),
             _ => {}

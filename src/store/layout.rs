@@ -6,6 +6,7 @@
 //! open         while open, the machine's boot id and the mount of the file system; "closed" after a clean
 //!              close
 //! synced       how far the log is known to be durable (see `pack`)
+//! compacted    which pack is to be compressed next (see `compact`)
 //! packs/       the log (see `pack`)
 //! index/       rebuilt from the packs where it is missing or in doubt (see `index`)
 //! scratch/     content of files being written; emptied on open
@@ -21,7 +22,7 @@ use rustix::fs::{AtFlags, CWD, FlockOperation, StatxFlags, statx};
 
 use super::error::{Error, Result};
 use super::identity::{Identity, StoreId};
-use super::pack::{SyncedNote, pack_number};
+use super::pack::{PlaceNote, pack_number};
 use super::plain;
 
 /// Most bytes of the small files.
@@ -66,6 +67,11 @@ impl Layout {
         self.root.join("synced")
     }
 
+    /// The note of which pack is to be compressed next.
+    pub fn compacted(&self) -> PathBuf {
+        self.root.join("compacted")
+    }
+
     /// What says which store this is.
     pub fn identity(&self) -> PathBuf {
         self.root.join("strata.json")
@@ -94,7 +100,7 @@ impl Layout {
         for dir in [self.packs(), self.scratch()] {
             make_dir(&dir, true)?;
         }
-        SyncedNote::create(&self.synced())?;
+        PlaceNote::create(&self.synced())?;
         let id = StoreId::random()?;
         // The identity comes last: a directory with one is a whole store.
         Identity::new(id, Vec::new()).write(self)?;

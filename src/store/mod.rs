@@ -9,6 +9,7 @@
 mod bell;
 mod checks;
 pub mod chunker;
+mod compact;
 pub mod content;
 pub mod error;
 mod fsck;
@@ -41,19 +42,22 @@ mod tests;
 
 use std::collections::HashSet;
 use std::fs::{self, File};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use self::compact::{Background, Compactor};
 use self::identity::Identity;
 use self::index::{Followers, Index};
 use self::layout::{LastSession, Layout};
 use self::media::{Disk, Media};
-use self::pack::{Log, Packs, SyncedNote};
+use self::pack::{Log, Packs, PlaceNote};
 use self::rebuild::Opening;
 use self::recovery::Recovered;
 
+pub use compact::Compacted;
 pub use content::{b3sum, for_each_block, next_data, next_hole, read_at, sha256};
 pub use error::{Error, Result};
 pub use fsck::{FsckOptions, Outcome, Problem, fsck};
@@ -64,9 +68,9 @@ pub use index::change::VersionMeta;
 pub use manifest::{Objects, content_id, data_size};
 pub use media::Room;
 pub use objects::{ObjectStore, ReadPart};
-pub use pack::{Payload, Pos, RecordHeader, RecordKind};
+pub use pack::{FileDamage, Payload, Pos, RecordHeader, RecordKind};
 pub use space::reserve;
-pub use verify::{Damage, DamageKind, Progress, Totals, Verdict};
+pub use verify::{Damage, DamageKind, Progress, Totals, Verdict, name_file_damage};
 pub use working::WorkingFile;
 
 /// A store, open. Dropping it closes it.
@@ -84,6 +88,8 @@ pub struct Store {
     /// Objects found damaged; put again, they are stored again.
     damaged: Mutex<HashSet<[u8; 32]>>,
     followers: Option<Followers>,
+    compactor: Arc<Compactor>,
+    background: Option<Background>,
     /// Held while the store is open.
     _lock: File,
 }
@@ -166,7 +172,7 @@ impl Store {
             Err(e @ Error::NoSpace(_)) => (LastSession::Closed, Some(e.to_string())),
             Err(e) => return Err(e),
         };
-        let (note, synced) = SyncedNote::open(&layout.synced())?;
+        let (note, synced) = PlaceNote::open(&layout.synced())?;
         let durable = synced.unwrap_or_default();
         let prepare = |cached| recovery::prepare(&layout, id, &packs, &*media, durable, cached);
         let end = match prepare(session == LastSession::Killed) {
@@ -187,14 +193,18 @@ impl Store {
         let Recovered { tail, sealed_bytes, damaged } = recovered;
         let log = Arc::new(Log::new(layout.clone(), id, packs.clone(), media, note, tail, sealed_bytes));
         let index = Arc::new(index);
-        let followers = match unmarked {
+        let compactor = Arc::new(Compactor::new(layout.clone(), id, packs.clone(), log.clone())?);
+        let (followers, background) = match unmarked {
             Some(why) => {
                 log.fail(&why);
-                None
+                (None, None)
             }
             None => {
-                let started = Followers::start(&log, &index);
-                Some(started.map_err(|e| Error::io("start a thread for", layout.root(), e))?)
+                packs.clear_temporary()?;
+                let started =
+                    Followers::start(&log, &index).and_then(|f| Ok((f, Background::start(&compactor)?)));
+                let (f, b) = started.map_err(|e| Error::io("start a thread for", layout.root(), e))?;
+                (Some(f), Some(b))
             }
         };
         Ok(Store {
@@ -209,6 +219,8 @@ impl Store {
             lost: identity.lost,
             damaged: Mutex::new(damaged),
             followers,
+            compactor,
+            background,
             _lock: lock,
         })
     }
@@ -247,10 +259,19 @@ impl Store {
         self.log.read_only()
     }
 
+    /// Seals the last pack and compresses all that can be compressed, which else is done in the background.
+    /// `step` is called with how many bytes are done, and of how many, and may break off.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] where there is no room for both forms of a pack; [`Error::ReadOnly`].
+    pub fn compact(&self, step: &mut dyn FnMut(u64, u64) -> ControlFlow<()>) -> Result<Compacted> {
+        self.compactor.compact(step)
+    }
+
     /// The store's sizes.
     pub fn stats(&self) -> StoreStats {
         StoreStats {
-            pack_bytes: self.log.bytes(),
+            pack_bytes: self.log.bytes().saturating_sub(self.compactor.saved()),
             index_bytes: dir_bytes(&self.layout.index()),
             unsynced_bytes: self.log.unsynced(),
         }
@@ -267,6 +288,7 @@ impl Store {
     }
 
     fn shut(&mut self) -> Result<()> {
+        drop(self.background.take());
         let Some(mut followers) = self.followers.take() else { return Ok(()) };
         followers.stop();
         drop(followers);

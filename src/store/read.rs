@@ -4,9 +4,7 @@
 //! only the bytes asked for. Neighbours in a pack are read with one call.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{self, IoSliceMut};
-use std::os::unix::fs::FileExt;
 
 use parking_lot::Mutex;
 
@@ -15,7 +13,9 @@ use super::error::{Error, Result};
 use super::index::change::decode_pos;
 use super::index::keys;
 use super::objects::ReadPart;
-use super::pack::{CODEC_RAW, LogPos, Place, Pos, RECORD_HEADER, RecordHeader, RecordKind, read_record};
+use super::pack::{
+    CODEC_RAW, LogPos, PackFile, Place, Pos, RECORD_HEADER, ReadAt, RecordHeader, RecordKind, read_record,
+};
 use crate::model::{ChunkHash, NodeHash};
 
 /// Bytes between two parts that are rather read than skipped.
@@ -164,10 +164,10 @@ impl Store {
     pub(super) fn read_at(&self, pos: Pos, what: impl Fn() -> String) -> Result<(RecordHeader, Vec<u8>)> {
         let path = || self.packs.path(pos.pack);
         let file = self.packs.file(pos.pack)?;
-        let len = file.metadata().map_err(|e| Error::io("stat", &path(), e))?.len();
+        let len = file.size().map_err(|e| Error::io("stat", &path(), e))?;
         let offset = pos.offset.saturating_sub(RECORD_HEADER);
         let place = Place { store: self.id, pack: pos.pack, offset };
-        match read_record(&file, len, place).map_err(|e| Error::io("read", &path(), e))? {
+        match read_record(&*file, len, place).map_err(|e| Error::io("read", &path(), e))? {
             Some((header, Some(payload))) => Ok((header, payload)),
             found => {
                 if let Some((header, _)) = found.filter(|(h, _)| h.kind.is_object()) {
@@ -182,7 +182,7 @@ impl Store {
     pub(super) fn header_at(&self, pos: Pos) -> Result<Option<RecordHeader>> {
         let offset = pos.offset.saturating_sub(RECORD_HEADER);
         let mut bytes = [0; RECORD_HEADER as usize];
-        match self.packs.file(pos.pack)?.read_exact_at(&mut bytes, u64::from(offset)) {
+        match self.packs.file(pos.pack)?.fill_at(&mut bytes, u64::from(offset)) {
             Ok(()) => Ok(RecordHeader::decode(&bytes, Place { store: self.id, pack: pos.pack, offset })),
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
             Err(e) => Err(Error::io("read", &self.packs.path(pos.pack), e)),
@@ -217,10 +217,12 @@ fn group_len(segments: &mut [Segment<'_>]) -> usize {
     len
 }
 
-fn read_segments(file: &File, group: &mut [Segment<'_>]) -> io::Result<()> {
-    if let [one] = group {
-        let from = one.from;
-        return file.read_exact_at(one.buffer(), from);
+fn read_segments(pack: &PackFile, group: &mut [Segment<'_>]) -> io::Result<()> {
+    if group.len() == 1 || pack.frames().is_some() {
+        return group.iter_mut().try_for_each(|segment| {
+            let from = segment.from;
+            pack.fill_at(segment.buffer(), from)
+        });
     }
     let Some(start) = group.first().map(|s| s.from) else { return Ok(()) };
     let mut at = start;
@@ -239,7 +241,7 @@ fn read_segments(file: &File, group: &mut [Segment<'_>]) -> io::Result<()> {
     let mut bufs = &mut bufs[..];
     let mut from = start;
     while !bufs.is_empty() {
-        match rustix::io::preadv(file, bufs, from) {
+        match rustix::io::preadv(pack.file(), bufs, from) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(n) => {
                 from += n as u64;

@@ -24,8 +24,8 @@ use super::index::{Replay, Target, keys};
 use super::layout::{Layout, private_file, sync_dir};
 use super::media::Media;
 use super::pack::{
-    LogPos, PACK_HEADER, Packs, Payload, Place, Pos, RECORD_HEADER, RecordHeader, Scanner, Step, Tail,
-    create_pack, encode_pack_header, read_footer, read_pack_header, read_record,
+    LogPos, PACK_HEADER, Packs, Payload, Place, Pos, RECORD_HEADER, ReadAt, RecordHeader, Scanner, Step,
+    Tail, create_pack, encode_pack_header, read_footer, read_pack_header, read_record,
 };
 use super::plain;
 use crate::model::{DatasetId, VersionId, VersionNo, VersionRecord};
@@ -82,8 +82,8 @@ pub fn prepare(
             let from = if number == synced.pack() { synced.offset() } else { 0 };
             write_again(&path, u64::from(from))?;
         }
-        media.sync(&file).map_err(io)?;
-        let len = file.metadata().map_err(io)?.len();
+        media.sync(file.file()).map_err(io)?;
+        let len = file.size().map_err(io)?;
         end = LogPos::new(number, u32::try_from(len).unwrap_or(u32::MAX));
     }
     sync_dir(&layout.packs()).map_err(|e| Error::io("sync", &layout.packs(), e))?;
@@ -148,10 +148,20 @@ impl<'a> Recovery<'a> {
         for (i, &number) in numbers.iter().enumerate() {
             let later = &numbers[i + 1..];
             let start = if number == from.pack() { from.offset() } else { 0 };
-            let path = self.packs.path(number);
-            let len = std::fs::metadata(&path).map_err(|e| Error::io("stat", &path, e))?.len();
             let doubtful = LogPos::new(number, u32::MAX) >= self.trusted;
-            if later.is_empty() || doubtful {
+            let path = self.packs.path(number);
+            let mut len = std::fs::metadata(&path).map_err(|e| Error::io("stat", &path, e))?.len();
+            if (later.is_empty() || doubtful) && self.packs.file(number)?.frames().is_some() {
+                // A pack is compressed only when all of it and the beginning of the next are durable.
+                if number >= from.pack() {
+                    self.sealed_pack(number, start)?;
+                }
+                if later.is_empty() {
+                    let tail = self.next_tail(number)?;
+                    return Ok(Recovered { tail, sealed_bytes: sealed_bytes + len, damaged: self.damaged });
+                }
+            } else if later.is_empty() || doubtful {
+                len = self.packs.file(number)?.size().map_err(|e| Error::io("stat", &path, e))?;
                 let cut = if number >= from.pack() { self.scan(number, start, len, true)? } else { None };
                 let goes_on = cut.is_none() && later.first() == Some(&(number + 1));
                 if !(goes_on && self.is_sealed(number)?) {
@@ -171,7 +181,7 @@ impl<'a> Recovery<'a> {
 
     fn is_sealed(&self, number: u32) -> Result<bool> {
         let file = self.packs.file(number)?;
-        let footer = read_footer(&file, self.store, number);
+        let footer = read_footer(&*file, self.store, number);
         Ok(footer.map_err(|e| Error::io("read", &self.packs.path(number), e))?.is_some())
     }
 
@@ -210,12 +220,22 @@ impl<'a> Recovery<'a> {
         Ok(Tail { number, file: Arc::new(file), end, sealed: self.is_sealed(number)? })
     }
 
+    /// Begins the pack after `number`, which is not written to any more.
+    fn next_tail(&self, number: u32) -> Result<Tail> {
+        let next = number.checked_add(1).filter(|next| *next < u32::MAX);
+        let next = next.ok_or_else(|| Error::Corrupt("there can be no pack of a higher number".into()))?;
+        drop(create_pack(&self.layout.packs(), self.store, next)?);
+        let dir = self.layout.packs();
+        sync_dir(&dir).map_err(|e| Error::io("sync", &dir, e))?;
+        self.open_tail(next, u64::from(PACK_HEADER), u64::from(PACK_HEADER))
+    }
+
     fn sealed_pack(&mut self, number: u32, start: u32) -> Result<()> {
         let path = self.packs.path(number);
         let io = |e| Error::io("read", &path, e);
         let file = self.packs.file(number)?;
-        let len = file.metadata().map_err(io)?.len();
-        let Some(entries) = read_footer(&file, self.store, number).map_err(io)? else {
+        let len = file.size().map_err(io)?;
+        let Some(entries) = read_footer(&*file, self.store, number).map_err(io)? else {
             log::error!("{} has no intact footer: its records are searched for", path.display());
             return self.scan(number, start, len, false).map(drop);
         };
@@ -226,7 +246,7 @@ impl<'a> Recovery<'a> {
                 continue;
             }
             let place = Place { store: self.store, pack: number, offset: entry.offset };
-            match read_record(&file, len, place) {
+            match read_record(&*file, len, place) {
                 Ok(Some((header, Some(payload)))) => self.take(&header, &payload, pos)?,
                 Ok(_) => self.lost(pos, &entry.header)?,
                 Err(e) => return Err(io(e)),

@@ -6,8 +6,8 @@ use super::Store;
 use super::error::{Error, Result, chain};
 use super::index::change::LogRecord;
 use super::pack::{
-    FooterEntry, PACK_HEADER, Payload, Pos, RECORD_HEADER, RecordHeader, RecordKind, Scanner, Step,
-    decode_pack_header, read_footer,
+    FileDamage, FooterEntry, LogPos, PACK_HEADER, Payload, Pos, RECORD_HEADER, ReadAt, RecordHeader,
+    RecordKind, Scanner, Step, check_file, read_footer,
 };
 
 /// How far a verification is.
@@ -34,6 +34,9 @@ pub enum DamageKind {
     Pack,
     /// A record is what was stored, and makes no sense.
     Nonsense(RecordKind),
+    /// The file of a compressed pack is not what was written; the place is one in the file. What the records
+    /// suffered is told of each.
+    File(FileDamage),
 }
 
 /// A damaged place.
@@ -60,6 +63,17 @@ pub struct Verdict {
     pub damages: Vec<Damage>,
     /// Whether all packs were read (progress was not broken off).
     pub complete: bool,
+}
+
+/// What is wrong with the file of a compressed pack, as a user is told.
+pub fn name_file_damage(damage: FileDamage) -> String {
+    match damage {
+        FileDamage::Header => "the header of the compressed pack is damaged".into(),
+        FileDamage::FrameHeader => "the header of a frame is damaged".into(),
+        FileDamage::Frame(frame) => format!("a frame of {} bytes is not what was written", frame.len),
+        FileDamage::NoFrame(bytes) => format!("the frames of {bytes} bytes are missing"),
+        FileDamage::End => "the table of frames is damaged".into(),
+    }
 }
 
 /// What there is in the packs, by kind: numbers and payload bytes.
@@ -96,8 +110,8 @@ impl Store {
     /// is called now and then and may break off.
     pub fn verify(&self, mut progress: impl FnMut(Progress) -> ControlFlow<()>) -> Result<Verdict> {
         let mut verdict = Verdict::default();
-        let total = self.log.bytes();
         let end = self.log.end();
+        let total = self.pack_lengths(end);
         let mut expected = None;
         for pack in self.packs.numbers()?.into_iter().filter(|&n| n <= end.pack()) {
             for missing in (expected.unwrap_or(pack)..pack).filter(|n| !self.lost.contains(n)) {
@@ -120,6 +134,16 @@ impl Store {
         Ok(verdict)
     }
 
+    /// Bytes of all packs up to the end of the log, as long as they are before they are compressed.
+    fn pack_lengths(&self, end: LogPos) -> u64 {
+        let len = |pack| match pack == end.pack() {
+            true => Some(end.offset().into()),
+            false => self.packs.open_any(pack).ok().and_then(|pack| pack.size().ok()),
+        };
+        let numbers = self.packs.numbers().unwrap_or_default();
+        numbers.into_iter().filter(|&n| n <= end.pack()).filter_map(len).sum()
+    }
+
     fn verify_pack(
         &self,
         pack: u32,
@@ -135,9 +159,8 @@ impl Store {
         let file = self.packs.reopen(pack)?;
         let mut damages = Vec::new();
         let mut damage = |offset, kind, hash| damages.push(Damage { pack, offset, kind, hash });
-        let mut header = [0; PACK_HEADER as usize];
-        let read = std::os::unix::fs::FileExt::read_exact_at(&file, &mut header, 0);
-        if read.is_err() || decode_pack_header(&header) != Some((self.id, pack)) {
+        check_file(&file, |at, what| damage(at, DamageKind::File(what), None)).map_err(io)?;
+        if file.header().map_err(io)? != Some((self.id, pack)) {
             damage(0, DamageKind::PackHeader, None);
         }
         let footer = read_footer(&file, self.id, pack).map_err(io)?;

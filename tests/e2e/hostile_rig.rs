@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use stratafs::model::{Body, Content, Ino, Inode, Kind, Name, NodeHash, Op, TreeRef, VersionRecord, codec};
-use stratafs::store::fuzzing::{self, Identity, Layout, LogPos, Scanner, Step, SyncedNote};
+use stratafs::store::fuzzing::{self, Identity, Layout, LogPos, PlaceNote, Scanner, Step};
 use stratafs::store::{Payload, RecordHeader, RecordKind};
 
 use crate::harness::*;
@@ -44,8 +44,8 @@ fn write(store: &Path, records: Vec<(RecordHeader, Vec<u8>)>) {
         pack.extend_from_slice(&payload);
     }
     let synced = layout.synced();
-    SyncedNote::create(&synced).expect("make a note of what is durable");
-    SyncedNote::open(&synced).expect("open it").0.write(LogPos::new(1, pack.len() as u32));
+    PlaceNote::create(&synced).expect("make a note of what is durable");
+    PlaceNote::open(&synced).expect("open it").0.write(LogPos::new(1, pack.len() as u32));
     fs::write(pack_of(store), pack).expect("write the pack");
     fs::remove_dir_all(store.join("index")).expect("remove the index");
 }

@@ -9,6 +9,7 @@ mod harness;
 mod appends;
 mod attributes;
 mod cli;
+mod compact;
 mod control;
 mod crash;
 mod crowds;

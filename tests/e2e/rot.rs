@@ -16,7 +16,9 @@ use serde_json::Value;
 use crate::harness::*;
 use crate::rot_rig::{Damage, Key, Sample, copy, damages, files, packs, up, walk};
 
-static SAMPLE: LazyLock<Sample> = LazyLock::new(Sample::new);
+static SAMPLE: LazyLock<Sample> = LazyLock::new(|| Sample::new(noise));
+/// The same of bytes that get smaller, with its packs compressed.
+static COMPRESSED: LazyLock<Sample> = LazyLock::new(|| Sample::new(digits).compressed());
 
 /// What is known beforehand of how a repair ends.
 #[derive(Clone, Copy, PartialEq)]
@@ -28,6 +30,7 @@ enum After {
 }
 
 struct Figures {
+    sample: &'static Sample,
     rounds: u32,
     refused: u32,
     lost: u32,
@@ -35,8 +38,8 @@ struct Figures {
 
 /// Damages a copy of the sample and sees it through; says what became of it.
 fn round(what: &str, after: After, damage: &dyn Fn(&Path), figures: &mut Figures) {
-    let m = Mount::unmounted();
-    copy(&SAMPLE.store(), m.store());
+    let (m, sample) = (Mount::unmounted(), figures.sample);
+    copy(&sample.store(), m.store());
     damage(m.store());
     let verify = m.strata(&["verify", "--json"]);
     figures.rounds += 1;
@@ -45,7 +48,7 @@ fn round(what: &str, after: After, damage: &dyn Fn(&Path), figures: &mut Figures
             let named = damages(&serde_json::from_slice(&verify.stdout).expect("a report"));
             assert_eq!(named.is_empty(), verify.code == Some(0), "{what}");
             assert_eq!(up(&m).code, Some(0), "{what}: verified, and then not mounted");
-            look(what, &m, &named, &SAMPLE.with_unread_changes(&named));
+            look(what, sample, &m, &named, &sample.with_unread_changes(&named));
             m.down();
         }
         Some(1) => {
@@ -72,11 +75,11 @@ fn round(what: &str, after: After, damage: &dyn Fn(&Path), figures: &mut Figures
     assert!(after == After::Any || code != 3, "{what}: {report:#}");
     figures.lost += u32::from(!(lost.is_empty() && changes.is_empty()));
     // Packs that are as they were, and an index that is what they give, need no second look.
-    if lost.is_empty() && SAMPLE.has_same_packs(m.store()) {
+    if lost.is_empty() && sample.has_same_packs(m.store()) {
         return;
     }
     up(&m).ok();
-    let failed = look(what, &m, &lost, &changes);
+    let failed = look(what, sample, &m, &lost, &changes);
     assert_eq!(failed.is_empty(), lost.is_empty(), "{what}: {failed:?} {report:#}");
     for name in ["photos", "labels"] {
         let d = m.existing(name);
@@ -100,8 +103,8 @@ fn lost_changes(report: &Value) -> Vec<String> {
 
 /// Looks at everything in a mounted store: what is EIO is named, and what is named is EIO. Of live trees of which
 /// changes are lost, nothing is known.
-fn look(what: &str, m: &Mount, named: &[Damage], changes: &[String]) -> BTreeSet<Key> {
-    let failed = SAMPLE.compare(what, m, &walk(m), changes);
+fn look(what: &str, sample: &Sample, m: &Mount, named: &[Damage], changes: &[String]) -> BTreeSet<Key> {
+    let failed = sample.compare(what, m, &walk(m), changes);
     for (dataset, version, path) in &failed {
         let names = |damage: &Damage| {
             damage.dataset.as_ref() == Some(dataset)
@@ -155,12 +158,12 @@ fn truncate(path: &Path, len: u64) {
 }
 
 /// Runs rounds, and says how many and what became of them.
-fn rounds(what: &str, cases: Cases) {
-    let mut figures = Figures { rounds: 0, refused: 0, lost: 0 };
+fn rounds(what: &str, sample: &'static Sample, cases: Cases) {
+    let mut figures = Figures { sample, rounds: 0, refused: 0, lost: 0 };
     for (name, after, damage) in cases {
         round(&name, after, &*damage, &mut figures);
     }
-    let Figures { rounds, refused, lost } = figures;
+    let Figures { rounds, refused, lost, .. } = figures;
     eprintln!("{what}: {rounds} rounds, refused before the repair {refused}, something lost {lost}");
 }
 
@@ -211,18 +214,22 @@ fn a_flipped_bit_in_any_kind_of_record_is_restored() {
         }
     }
     assert_eq!(kinds.len(), 12, "the sample has records of all kinds: {kinds:?}");
-    rounds("flipped bits in packs", cases);
+    rounds("flipped bits in packs", &SAMPLE, cases);
 }
 
 /// Packs with pages of zeros, cut short, deleted, exchanged, or of another store.
 #[test]
 fn ruined_packs_cost_no_more_than_what_was_in_them() {
-    let mut cases: Cases = Vec::new();
     let count = SAMPLE.packs().len();
     assert!(count >= 4, "{count} packs");
-    for n in [1, 2, count] {
+    rounds("ruined packs", &SAMPLE, ruined(&SAMPLE, [1, 2, count]));
+}
+
+fn ruined(sample: &Sample, packs: impl IntoIterator<Item = usize>) -> Cases {
+    let mut cases: Cases = Vec::new();
+    for n in packs {
         let path = format!("packs/{n:08}.pack");
-        let len = fs::metadata(SAMPLE.store().join(&path)).expect("stat").len();
+        let len = fs::metadata(sample.store().join(&path)).expect("stat").len();
         let mut case = |what: &str, damage: Box<dyn Fn(&Path)>| {
             let path = path.clone();
             let what = format!("{what} of pack {n}");
@@ -245,7 +252,43 @@ fn ruined_packs_cost_no_more_than_what_was_in_them() {
         }
         case("loss", Box::new(|path| fs::remove_file(path).expect("remove")));
     }
-    rounds("ruined packs", cases);
+    cases
+}
+
+/// The same of compressed packs.
+#[test]
+fn ruined_compressed_packs_cost_no_more_than_what_was_in_them() {
+    rounds("ruined compressed packs", &COMPRESSED, ruined(&COMPRESSED, [1, 2]));
+}
+
+/// A bit flipped anywhere in a compressed pack is flipped back: in its header, in headers and payloads of frames,
+/// in its table and trailer.
+#[test]
+fn a_flipped_bit_in_a_compressed_pack_is_restored() {
+    let mut cases: Cases = Vec::new();
+    for n in [1, 2] {
+        let path = format!("packs/{n:08}.pack");
+        let bytes = fs::read(COMPRESSED.store().join(&path)).expect("read a pack");
+        assert!(bytes.starts_with(b"STRATAPZ"), "pack {n} is compressed");
+        let frames: Vec<usize> =
+            (0..bytes.len() - 4).filter(|at| bytes[*at..].starts_with(b"sFrm")).collect();
+        let len = bytes.len();
+        // Each frame's header is there, and once more in the table.
+        let (first, table) = (frames[0], frames[frames.len() / 2]);
+        let mut places =
+            vec![0, 20, first + 2, first + 30, first + 70, (first + table) / 2, table - 1, table + 5];
+        places.extend([table + 60, len - 47, len - 20, len - 1]);
+        for (place, at) in places.into_iter().enumerate() {
+            let path = path.clone();
+            let damage = move |store: &Path| flip(&store.join(&path), at as u64, (place % 8) as u8);
+            cases.push((
+                format!("bit flipped in compressed pack {n} at {at}"),
+                After::Whole,
+                Box::new(damage),
+            ));
+        }
+    }
+    rounds("flipped bits in compressed packs", &COMPRESSED, cases);
 }
 
 /// Packs under each other's names, one of another store, and an index of before.
@@ -274,6 +317,7 @@ fn files_that_are_not_where_they_belong_are_put_right() {
     };
     rounds(
         "misplaced files",
+        &SAMPLE,
         vec![
             ("packs 1 and 2 exchanged".into(), After::Whole, Box::new(exchange(0, 1))),
             ("the first and last pack exchanged".into(), After::Whole, Box::new(exchange(0, count - 1))),
@@ -338,5 +382,5 @@ fn damage_to_any_other_file_costs_nothing() {
             fs::write(store.join("packs/00000001.pack.new"), "left").expect("write");
         }),
     ));
-    rounds("other files", cases);
+    rounds("other files", &SAMPLE, cases);
 }

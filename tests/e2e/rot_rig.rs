@@ -43,22 +43,33 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Makes the store.
-    pub fn new() -> Sample {
+    /// Makes the store, of bytes that `make` gives for a seed and a length.
+    pub fn new(make: fn(u64, usize) -> Vec<u8>) -> Sample {
         let dir = TempDir::with_prefix("strata-rot-").expect("make a directory");
         let m = Mount::unmounted().store_at(dir.path().join("store"));
         up(&m).ok();
-        fill(&m);
+        fill(&m, make);
         m.down();
         copy(&m.store().join("index"), &dir.path().join("old index"));
         up(&m).ok();
-        fill_more(&m);
+        fill_more(&m, make);
         m.down();
         up(&m).ok();
         let truth = walk(&m);
         assert!(truth.values().all(Option::is_some));
         m.down();
         Sample { dir, truth }
+    }
+
+    /// The same with its packs compressed.
+    pub fn compressed(self) -> Sample {
+        let m = Mount::unmounted().store_at(self.store());
+        up(&m).ok();
+        let said = m.strata(&["compact", "--json"]).ok();
+        let report: Value = serde_json::from_str(&said).expect("a report");
+        assert!(report["compressed"].as_u64() >= Some(2), "{report}");
+        m.down();
+        self
     }
 
     /// The store.
@@ -114,18 +125,18 @@ pub fn up(m: &Mount) -> Ran {
     ran
 }
 
-fn fill(m: &Mount) {
+fn fill(m: &Mount, make: fn(u64, usize) -> Vec<u8>) {
     let photos = m.dataset("photos");
     photos.mkdir("a");
     photos.mkdir("a/b");
     for n in 0..6 {
-        photos.write(&format!("a/{n}.jpg"), noise(n, 3000 + 5000 * n as usize));
+        photos.write(&format!("a/{n}.jpg"), make(n, 3000 + 5000 * n as usize));
     }
-    photos.write("a/b/large", noise(50, 1_500_000));
+    photos.write("a/b/large", make(50, 1_500_000));
     photos.write("a/b/text", "first\n");
     fs::hard_link(photos.path("a/b/text"), photos.path("text too")).expect("link");
     symlink("a/b/text", photos.path("link")).expect("symlink");
-    let value = noise(60, XATTR.1);
+    let value = make(60, XATTR.1);
     lsetxattr(photos.path("a/1.jpg"), XATTR.0, &value, XattrFlags::empty()).expect("set an attribute");
     let file = fs::OpenOptions::new().write(true).open(photos.path("a/b/large")).expect("open");
     file.write_all_at(b"edited", 700_000).expect("edit");
@@ -141,15 +152,15 @@ fn fill(m: &Mount) {
     fs::remove_dir(old.root()).expect("archive");
 }
 
-fn fill_more(m: &Mount) {
+fn fill_more(m: &Mount, make: fn(u64, usize) -> Vec<u8>) {
     let (photos, labels) = (m.existing("photos"), m.existing("labels"));
     fs::rename(photos.path("a/b"), photos.path("c")).expect("rename");
     fs::remove_file(photos.path("a/2.jpg")).expect("remove");
     photos.write("c/text", "second\n");
     let version = photos.versions();
-    photos.write("junk", noise(70, 400_000));
+    photos.write("junk", make(70, 400_000));
     m.strata(&["rollback", "photos", &format!("v{version}")]).ok();
-    photos.write("a/0.jpg", noise(71, 9000));
+    photos.write("a/0.jpg", make(71, 9000));
     labels.write("copy of large", photos.bytes("c/large"));
     labels.write("pending", "in no version yet\n");
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use stratafs::model::Policy;
 
 use crate::harness::command::run;
-use crate::harness::{Random, noise, poll};
+use crate::harness::{Random, digits, noise, poll};
 
 use super::opened::{Opened, Settings, open};
 use super::rig::Rig;
@@ -100,6 +100,10 @@ pub fn script() -> Vec<Step> {
         // A pack is full.
         Do(Write("d/long", noise(13, 60_000), false)),
         Do(Write("d/longer", noise(14, 90_000), false)),
+        // Packs are compressed.
+        Do(Write("d/text", digits(17, 300_000), false)),
+        Do(Compact("d")),
+        Do(Write("d/text", digits(18, 100_000), true)),
         Kill,
         Do(Write("d/after", noise(15, 5000), false)),
         Do(Write("m/r", noise(16, 5000), true)),

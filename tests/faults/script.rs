@@ -31,6 +31,8 @@ pub enum Op {
     Remember(&'static str),
     /// `strata rollback DATASET` to what was noted.
     Rollback(&'static str),
+    /// `strata compact`, which changes this dataset as little as any other.
+    Compact(&'static str),
 }
 
 /// What a path names.
@@ -50,7 +52,7 @@ impl Op {
             Op::Mkdir(path) | Op::Write(path, ..) | Op::Edit(path, ..) => path,
             Op::Unlink(path) | Op::Rmdir(path) => path,
             Op::Rename(from, _) => from,
-            Op::Policy(ds, _) | Op::Commit(ds) | Op::Remember(ds) | Op::Rollback(ds) => ds,
+            Op::Policy(ds, _) | Op::Commit(ds) | Op::Remember(ds) | Op::Rollback(ds) | Op::Compact(ds) => ds,
         };
         path.split('/').next().unwrap_or(path)
     }
@@ -75,7 +77,7 @@ impl Op {
                 let all = tree.keys().chain(noted.keys());
                 all.filter(|path| is_within(path, ds)).cloned().collect()
             }
-            Op::Policy(..) | Op::Commit(_) | Op::Remember(_) => vec![],
+            Op::Policy(..) | Op::Commit(_) | Op::Remember(_) | Op::Compact(_) => vec![],
         }
     }
 
@@ -101,7 +103,7 @@ impl Op {
                 tree.retain(|path, _| !is_within(path, ds));
                 tree.extend(noted.iter().filter(|(path, _)| is_within(path, ds)).map(own));
             }
-            Op::Policy(..) | Op::Commit(_) | Op::Remember(_) => {}
+            Op::Policy(..) | Op::Commit(_) | Op::Remember(_) | Op::Compact(_) => {}
         }
     }
 
@@ -124,6 +126,7 @@ impl Op {
             Op::Rmdir(path) => fs::remove_dir(point.join(path)),
             Op::Unlink(path) => fs::remove_file(point.join(path)),
             Op::Policy(ds, policy) => told(&["set", ds, &format!("policy={policy}")]),
+            Op::Compact(_) => told(&["compact"]),
             Op::Commit(ds) => told(&["commit", ds, "-m", "a commit"]),
             Op::Remember(_) => Ok(()),
             Op::Rollback(ds) => told(&["rollback", ds, version]),

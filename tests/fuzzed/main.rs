@@ -75,6 +75,11 @@ fn scans_of_packs() {
 }
 
 #[test]
+fn compressed_packs() {
+    fuzz("compressed_pack", 1500);
+}
+
+#[test]
 fn records_of_all_kinds() {
     fuzz("records", 4000);
 }

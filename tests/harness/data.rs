@@ -43,6 +43,12 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     Random::new(seed).bytes(len)
 }
 
+/// Hexadecimal digits, which compress to half, by seed.
+pub fn digits(seed: u64, len: usize) -> Vec<u8> {
+    let digit = |byte: u8| b"0123456789abcdef"[usize::from(byte & 15)];
+    noise(seed, len).into_iter().map(digit).collect()
+}
+
 /// What must be equal in two trees: kind, mode, owner, times and content of each path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {

@@ -10,7 +10,7 @@ pub mod dataset;
 pub mod mount;
 
 pub use command::{Ran, as_root, python, run, shell, tool};
-pub use data::{Facts, Random, age, assert_same_facts, assert_same_tree, facts, noise, sample_tree};
+pub use data::{Facts, Random, age, assert_same_facts, assert_same_tree, digits, facts, noise, sample_tree};
 pub use dataset::Dataset;
 pub use mount::{Mount, binary};
 

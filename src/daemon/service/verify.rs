@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::dataset::Dataset;
 use crate::dataset::verify::{Damaged, Finding, Known, verify_dataset};
-use crate::store::{Damage, DamageKind, RecordKind};
+use crate::store::{Damage, DamageKind, RecordKind, name_file_damage};
 
 use super::super::failure::{DAMAGED, Failure};
 use super::super::object::path_bytes;
@@ -15,7 +15,7 @@ use super::super::protocol::{DamageInfo, Item, Verified};
 use super::{Service, Sink};
 
 /// Time between two reports of progress.
-const REPORT_EVERY: Duration = Duration::from_millis(500);
+pub(super) const REPORT_EVERY: Duration = Duration::from_millis(500);
 
 impl Service {
     /// Verifies and reports; the exit code tells whether anything is damaged.
@@ -104,6 +104,7 @@ fn info(dataset: &str, finding: Finding, damage: Option<&Damage>) -> DamageInfo 
 
 fn describe(damage: &Damage) -> String {
     match damage.kind {
+        DamageKind::File(damage) => name_file_damage(damage),
         DamageKind::PackHeader => "the pack's header is damaged".into(),
         DamageKind::NoRecord(bytes) => format!("{bytes} bytes are no record"),
         DamageKind::Payload(RecordKind::Chunk) => "a chunk's bytes are not what was stored".into(),

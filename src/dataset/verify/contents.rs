@@ -19,7 +19,7 @@ impl Damaged {
             DamageKind::Payload(_) | DamageKind::Nonsense(_) => Some(damage.offset + 1),
             // A footer that is missing may have been cut off with what was before it.
             DamageKind::Pack | DamageKind::Footer => Some(u64::MAX),
-            DamageKind::PackHeader => None,
+            DamageKind::PackHeader | DamageKind::File(_) => None,
         };
         Damaged(damages.iter().filter_map(|d| Some(((d.pack, d.offset), end(d)?))).collect())
     }

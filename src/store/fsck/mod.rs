@@ -10,6 +10,7 @@
 //! Nothing is destroyed: a file is never changed but replaced, and the old one kept in `damaged/`. What
 //! the versions then still lack is found by verifying them, which is not done here.
 
+mod compressed;
 pub(super) mod flip;
 mod gap;
 mod index;
@@ -34,7 +35,8 @@ use super::index::keys;
 use super::layout::{LastSession, Layout};
 use super::media::Disk;
 use super::pack::{
-    LogPos, PACK_HEADER, Packs, Place, Pos, Scanner, Step, SyncedNote, create_pack, read_footer, read_record,
+    LogPos, PACK_HEADER, Packs, Place, PlaceNote, Pos, ReadAt, Scanner, Step, create_pack, read_footer,
+    read_record,
 };
 use super::{Store, plain};
 use crate::model::VersionId;
@@ -140,17 +142,17 @@ impl Fsck<'_> {
             let what = format!("{} is missing", self.layout.packs().display());
             return Err(Error::Damaged { what, advice: "without its packs nothing is left of a store" });
         }
-        if !self.options.dry_run {
-            self.clear_temporary()?;
-        }
         let mut identity = self.identity()?;
         let packs = Packs::new(self.layout.packs(), identity.id);
+        if !self.options.dry_run {
+            packs.clear_temporary()?;
+        }
         self.names(&packs, identity.id)?;
         if self.moved {
             // What the packs hold can only be seen once they have their names.
             return Ok(());
         }
-        let synced = SyncedNote::read(&self.layout.synced())?;
+        let synced = PlaceNote::read(&self.layout.synced())?;
         self.open_sources(identity.id)?;
         let watermark = self.watermark();
         // The log was at least as long as these say.
@@ -187,6 +189,7 @@ impl Fsck<'_> {
         let mut end = LogPos::default();
         let mut troubled = Vec::new();
         for &number in &numbers {
+            self.compressed(packs, number)?;
             let is_last = Some(number) == last;
             let mut scan = PackScan::read(packs, identity.id, number, is_last, synced)?;
             let short = is_last && LogPos::new(number, scan.len as u32) < reached;
@@ -257,7 +260,7 @@ impl Fsck<'_> {
             self.problem(Problem::of("synced", None, what, "written anew".into(), Outcome::Repaired))?;
         }
         if !self.options.dry_run && synced.is_none_or(|synced| synced > end) {
-            SyncedNote::open(&self.layout.synced())?.0.write(end);
+            PlaceNote::open(&self.layout.synced())?.0.write(end);
         }
         Ok(())
     }
@@ -298,15 +301,14 @@ fn find_copies(
         } else if let Some(entries) = read_footer(&file, identity.id, number).map_err(io)? {
             entries.iter().for_each(|entry| look(entry.offset, entry.header.hash));
         } else {
-            let file = file.try_clone().map_err(io)?;
-            let mut scanner = Scanner::new(file, identity.id, number, 0, u64::MAX).map_err(io)?;
+            let mut scanner = Scanner::new(&file, identity.id, number, 0, u64::MAX).map_err(io)?;
             while let Some(step) = scanner.step(|_| false).map_err(io)? {
                 if let Step::Record { header, pos, .. } = step {
                     look(pos.offset - super::pack::RECORD_HEADER, header.hash);
                 }
             }
         }
-        let len = file.metadata().map_err(io)?.len();
+        let len = file.size().map_err(io)?;
         for (offset, hash) in found {
             let place = Place { store: identity.id, pack: number, offset };
             if let Some((_, Some(_))) = read_record(&file, len, place).map_err(io)? {

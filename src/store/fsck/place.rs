@@ -1,7 +1,6 @@
 //! Which store this is, and whether its files are where they belong.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -11,7 +10,7 @@ use crate::store::error::{Error, Result};
 use crate::store::identity::{Identity, StoreId};
 use crate::store::intact::{missing, name_packs};
 use crate::store::layout::sync_dir;
-use crate::store::pack::{Packs, read_pack_header};
+use crate::store::pack::Packs;
 
 /// Most packs that are given up at once: a store of so many would be one of terabytes.
 const LOST_MAX: u64 = 100_000;
@@ -58,7 +57,7 @@ impl Fsck<'_> {
         let packs = Packs::new(self.layout.packs(), StoreId([0; 16]));
         let header = |number| {
             let file = packs.open_any(number)?;
-            let header = read_pack_header(&file).map_err(|e| Error::io("read", &packs.path(number), e))?;
+            let header = file.whose().map_err(|e| Error::io("read", &packs.path(number), e))?;
             Ok((number, header))
         };
         packs.numbers()?.into_iter().map(header).collect()
@@ -136,19 +135,6 @@ impl Fsck<'_> {
             *identity = Identity::new(identity.id, lost);
             if !self.options.dry_run {
                 identity.write(&self.layout)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Leaves nothing of what a repair that was broken off was making.
-    pub(super) fn clear_temporary(&self) -> Result<()> {
-        let dir = self.layout.packs();
-        let io = |e| Error::io("list", &dir, e);
-        for entry in fs::read_dir(&dir).map_err(io)? {
-            let path = entry.map_err(io)?.path();
-            if path.to_string_lossy().ends_with(".pack.new") {
-                fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))?;
             }
         }
         Ok(())

@@ -6,7 +6,7 @@
 //! nothing in it is taken for what it is not.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -18,10 +18,10 @@ use super::{Outcome, Problem};
 use crate::model::{DatasetId, VersionId, VersionNo};
 use crate::store::error::{Error, Result};
 use crate::store::identity::StoreId;
-use crate::store::layout::{Layout, make_dir, private_file, sync_dir};
+use crate::store::layout::{Layout, make_dir, sync_dir};
 use crate::store::pack::{
-    FooterEntry, PACK_HEADER, Packs, Place, Pos, RECORD_HEADER, RecordKind, encode_footer,
-    encode_pack_header, read_record,
+    Cursor, FooterEntry, PACK_HEADER, PackFile, Packs, Place, Pos, RECORD_HEADER, ReadAt, RecordKind,
+    encode_footer, encode_pack_header, read_record,
 };
 
 /// Where an intact copy of an object lies: pack and offset of its header.
@@ -211,7 +211,7 @@ impl Planner<'_> {
     /// The payload of a record, and where it comes from; `header_ok`: nothing else of the record is damaged.
     fn restore(
         &mut self,
-        file: &File,
+        file: &PackFile,
         pack: u32,
         entry: &FooterEntry,
         header_ok: bool,
@@ -228,7 +228,7 @@ impl Planner<'_> {
         if let Some(&(other, offset)) = self.copies.get(&hash) {
             let place = Place { store: self.store, pack: other, offset };
             let file = self.packs.open_any(other)?;
-            let len = file.metadata().map_err(io)?.len();
+            let len = file.size().map_err(io)?;
             if let Some((header, Some(copy))) = read_record(&file, len, place).map_err(io)?
                 && copy.len() == entry.header.stored as usize
             {
@@ -258,7 +258,11 @@ fn leave_footer(parts: &mut Vec<Part>, known: &[(Pos, Knows)]) {
 }
 
 /// A record in place of bytes that are given up; `None` where there is no room for one.
-fn void(file: &File, from: u64, to: u64) -> io::Result<Option<(crate::store::pack::RecordHeader, Vec<u8>)>> {
+fn void(
+    file: &PackFile,
+    from: u64,
+    to: u64,
+) -> io::Result<Option<(crate::store::pack::RecordHeader, Vec<u8>)>> {
     let Some(len) = (to - from).checked_sub(u64::from(RECORD_HEADER)) else { return Ok(None) };
     let Ok(len) = u32::try_from(len) else { return Ok(None) };
     let payload = read_range(file, from + u64::from(RECORD_HEADER), to)?;
@@ -292,30 +296,15 @@ impl Plan {
     /// Makes a pack what it is to be: a new file takes the place of the old one, which is kept among the
     /// damaged ones.
     pub fn carry_out(&self, layout: &Layout, packs: &Packs, number: u32) -> Result<()> {
-        let path = packs.path(number);
-        let new = path.with_extension("pack.new");
-        let io = |e| Error::io("write", &new, e);
-        let mut old = packs.open_any(number)?;
-        match fs::remove_file(&new) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io(e)),
-            _ => {}
-        }
-        let mut file = private_file().create_new(true).open(&new).map_err(io)?;
-        let mut write = || {
-            io::copy(&mut old, &mut file)?;
+        let old = packs.open_any(number)?;
+        let (new, ()) = packs.write_new(number, |file| {
+            io::copy(&mut Cursor::new(&old)?, file)?;
             self.patches.iter().try_for_each(|(at, bytes)| file.write_all_at(bytes, *at))?;
-            file.set_len(self.len)?;
-            file.sync_all()
-        };
-        if let Err(e) = write() {
-            drop(fs::remove_file(&new));
-            return Err(io(e));
-        }
-        keep(layout, &path, false)?;
-        fs::rename(&new, &path).map_err(io)?;
-        sync_dir(&layout.packs()).map_err(io)?;
-        packs.forget();
-        Ok(())
+            file.set_len(self.len)
+        })?;
+        keep(layout, &packs.path(number), false)?;
+        packs.replace(number, &new)?;
+        packs.sync_names()
     }
 }
 

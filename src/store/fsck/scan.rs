@@ -1,13 +1,9 @@
 //! Reading a pack to find what is wrong with it.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-
 use crate::store::error::{Error, Result};
 use crate::store::identity::StoreId;
 use crate::store::pack::{
-    FooterEntry, LogPos, Packs, Payload, RECORD_HEADER, RecordKind, Scanner, Step, read_footer,
-    read_pack_header,
+    FooterEntry, LogPos, Packs, Payload, RECORD_HEADER, ReadAt, RecordKind, Scanner, Step, read_footer,
 };
 
 /// What is in a pack.
@@ -42,8 +38,8 @@ impl PackScan {
         let file = packs.open_any(number)?;
         let mut scan = PackScan {
             number,
-            len: file.metadata().map_err(io)?.len(),
-            header_ok: read_pack_header(&file).map_err(io)? == Some((store, number)),
+            len: file.size().map_err(io)?,
+            header_ok: file.header().map_err(io)? == Some((store, number)),
             footer: read_footer(&file, store, number).map_err(io)?,
             sealed: !last,
             ..PackScan::default()
@@ -112,9 +108,9 @@ pub fn entry_end(entry: &FooterEntry) -> u64 {
 }
 
 /// The bytes from `from` to `to` of a pack; what lies beyond its end is left out.
-pub fn read_range(file: &File, from: u64, to: u64) -> std::io::Result<Vec<u8>> {
-    let to = to.min(file.metadata()?.len());
+pub fn read_range(pack: &impl ReadAt, from: u64, to: u64) -> std::io::Result<Vec<u8>> {
+    let to = to.min(pack.size()?);
     let mut bytes = vec![0; to.saturating_sub(from) as usize];
-    file.read_exact_at(&mut bytes, from)?;
+    pack.fill_at(&mut bytes, from)?;
     Ok(bytes)
 }

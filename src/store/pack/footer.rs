@@ -7,12 +7,11 @@
 //! ```
 //! Being the pack's last record, it is found from the file's end.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use super::Pos;
 use super::header::{PACK_HEADER, Place, RECORD_HEADER, RecordHeader, RecordKind, be32};
+use super::read_at::ReadAt;
 use super::scan::read_record;
 use crate::store::identity::StoreId;
 
@@ -81,13 +80,13 @@ pub fn decode_footer(payload: &[u8]) -> Option<Vec<FooterEntry>> {
 }
 
 /// The records of a sealed pack; `None` where there is no intact footer at the file's end.
-pub fn read_footer(file: &File, store: StoreId, pack: u32) -> io::Result<Option<Vec<FooterEntry>>> {
-    let len = file.metadata()?.len();
+pub fn read_footer(file: &impl ReadAt, store: StoreId, pack: u32) -> io::Result<Option<Vec<FooterEntry>>> {
+    let len = file.size()?;
     if len < u64::from(PACK_HEADER + RECORD_HEADER) + TRAILER as u64 {
         return Ok(None);
     }
     let mut trailer = [0; TRAILER];
-    file.read_exact_at(&mut trailer, len - TRAILER as u64)?;
+    file.fill_at(&mut trailer, len - TRAILER as u64)?;
     let offset = be32(&trailer, 0);
     if trailer[4..] != MAGIC || u64::from(offset) + u64::from(RECORD_HEADER) > len {
         return Ok(None);

@@ -14,14 +14,17 @@
 //! ```
 
 use crate::model::{ChunkHash, NodeHash, VersionId};
-use crate::store::identity::{FORMAT, StoreId};
+use crate::store::identity::StoreId;
 
 /// Length of a pack's header in bytes.
 pub const PACK_HEADER: u32 = 40;
 /// Length of a record's header in bytes.
 pub const RECORD_HEADER: u32 = 56;
 
-const PACK_MAGIC: [u8; 8] = *b"STRATAPK";
+pub(super) const PACK_MAGIC: [u8; 8] = *b"STRATAPK";
+pub(super) const COMPRESSED_MAGIC: [u8; 8] = *b"STRATAPZ";
+/// The format of packs, which is that of stores before there were compressed ones.
+const PACK_FORMAT: u32 = 1;
 pub(super) const RECORD_MAGIC: [u8; 4] = *b"sRec";
 
 /// What a record holds.
@@ -164,9 +167,18 @@ fn record_check(place: Place, fields: &[u8]) -> [u8; 8] {
 
 /// The header of pack `number` of a store.
 pub fn encode_pack_header(store: StoreId, number: u32) -> [u8; PACK_HEADER as usize] {
+    encode_header(PACK_MAGIC, PACK_FORMAT, (store, number))
+}
+
+/// The header of a pack or, with another magic, of a compressed one.
+pub(super) fn encode_header(
+    magic: [u8; 8],
+    format: u32,
+    (store, number): (StoreId, u32),
+) -> [u8; PACK_HEADER as usize] {
     let mut out = [0; PACK_HEADER as usize];
-    out[0..8].copy_from_slice(&PACK_MAGIC);
-    out[8..12].copy_from_slice(&FORMAT.to_be_bytes());
+    out[0..8].copy_from_slice(&magic);
+    out[8..12].copy_from_slice(&format.to_be_bytes());
     out[12..16].copy_from_slice(&number.to_be_bytes());
     out[16..32].copy_from_slice(&store.0);
     let check = check(&out[..32]);
@@ -176,7 +188,11 @@ pub fn encode_pack_header(store: StoreId, number: u32) -> [u8; PACK_HEADER as us
 
 /// The store id and pack number a pack header gives, if it is one.
 pub fn decode_pack_header(bytes: &[u8; PACK_HEADER as usize]) -> Option<(StoreId, u32)> {
-    if bytes[..8] != PACK_MAGIC || bytes[32..] != check(&bytes[..32]) {
+    decode_header(bytes, PACK_MAGIC)
+}
+
+pub(super) fn decode_header(bytes: &[u8; PACK_HEADER as usize], magic: [u8; 8]) -> Option<(StoreId, u32)> {
+    if bytes[..8] != magic || bytes[32..] != check(&bytes[..32]) {
         return None;
     }
     let mut id = [0; 16];
@@ -184,7 +200,7 @@ pub fn decode_pack_header(bytes: &[u8; PACK_HEADER as usize]) -> Option<(StoreId
     Some((StoreId(id), be32(bytes, 12)))
 }
 
-fn check(bytes: &[u8]) -> [u8; 8] {
+pub(super) fn check(bytes: &[u8]) -> [u8; 8] {
     let mut out = [0; 8];
     out.copy_from_slice(&blake3::hash(bytes).as_bytes()[..8]);
     out

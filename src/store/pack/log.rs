@@ -19,8 +19,8 @@ use parking_lot::{Condvar, Mutex};
 use super::files::{Packs, pack_path};
 use super::footer::{FooterEntry, encode_footer};
 use super::header::{PACK_HEADER, Place, RECORD_HEADER, RecordHeader, RecordKind, encode_pack_header};
+use super::note::PlaceNote;
 use super::scan::{Scanner, Step};
-use super::synced::SyncedNote;
 use super::{CODEC_RAW, LogPos, Pos, seal_size};
 use crate::store::bell::Bell;
 use crate::store::error::{Error, Result};
@@ -89,7 +89,7 @@ pub struct Log {
     durable: AtomicU64,
     bell: Bell,
     synced: Condvar,
-    note: SyncedNote,
+    note: PlaceNote,
     /// Why nothing is written any more, if so.
     read_only: OnceLock<String>,
 }
@@ -101,7 +101,7 @@ impl Log {
         store: StoreId,
         packs: Arc<Packs>,
         media: Arc<dyn Media>,
-        note: SyncedNote,
+        note: PlaceNote,
         tail: Tail,
         sealed_bytes: u64,
     ) -> Log {
@@ -131,7 +131,8 @@ impl Log {
         LogPos(self.end.load(Ordering::Acquire))
     }
 
-    fn durable(&self) -> LogPos {
+    /// Up to where the log is durable.
+    pub fn durable(&self) -> LogPos {
         LogPos(self.durable.load(Ordering::Acquire))
     }
 
@@ -193,6 +194,16 @@ impl Log {
             self.bell.ring();
         }
         Ok(placed)
+    }
+
+    /// Seals the last pack, if it has at least so many bytes of records, and begins the next.
+    pub fn seal(&self, least: u32) -> Result<()> {
+        let mut writer = self.writer.lock();
+        self.check_writable()?;
+        if writer.tail.end.saturating_sub(PACK_HEADER) < least {
+            return Ok(());
+        }
+        self.begin_pack(&mut writer)
     }
 
     /// Refuses where nothing is written any more.

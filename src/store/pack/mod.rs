@@ -7,24 +7,36 @@
 //! A record header's checksum covers the store's id, the pack's number and the record's offset, so a
 //! header found anywhere else (a pack stored as a file in another pack, say) is not taken for one.
 
+mod compress;
+mod file;
 mod files;
 mod footer;
+mod frames;
 mod header;
 mod log;
+mod note;
+mod read_at;
 mod scan;
-mod synced;
+mod sound;
+#[cfg(test)]
+mod tests;
 
 use std::sync::OnceLock;
 
-pub use files::{Packs, pack_number, read_pack_header};
+pub use compress::{FrameWriter, compress, is_compressible};
+pub use file::{PackFile, read_pack_header};
+pub use files::{Packs, pack_number};
 pub use footer::{FooterEntry, decode_footer, encode_footer, read_footer};
+pub use frames::{Codec, FrameHeader};
 pub use header::{
     PACK_HEADER, Place, RECORD_HEADER, RecordHeader, RecordKind, decode_pack_header, encode_pack_header,
 };
 pub(super) use log::create_pack;
 pub use log::{Log, NewRecord, Tail};
+pub use note::PlaceNote;
+pub use read_at::{Cursor, ReadAt};
 pub use scan::{Payload, Scanner, Step, read_record};
-pub use synced::SyncedNote;
+pub use sound::{FileDamage, check_file};
 
 /// A pack is sealed once it has this many bytes: 64 MiB, and less in tests of the store alone, which make
 /// many stores of several packs.
@@ -108,27 +120,5 @@ impl LogPos {
     /// The offset within the pack, in bytes.
     pub fn offset(self) -> u32 {
         self.0 as u32
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn positions_have_a_fixed_form() {
-        let pos = Pos { pack: 1, offset: 0x0203, stored: 4, raw: 5, codec: 6 };
-        let bytes = pos.to_bytes();
-        assert_eq!(bytes, [0, 0, 0, 1, 0, 0, 2, 3, 0, 0, 0, 4, 0, 0, 0, 5, 6]);
-        assert_eq!(Pos::from_bytes(&bytes), Some(pos));
-        assert_eq!(Pos::from_bytes(&bytes[1..]), None);
-    }
-
-    #[test]
-    fn log_positions_order_by_pack_then_offset() {
-        let a = LogPos::new(1, u32::MAX);
-        let b = LogPos::new(2, 0);
-        assert!(a < b);
-        assert_eq!((a.pack(), a.offset()), (1, u32::MAX));
     }
 }

@@ -1,8 +1,9 @@
-//! A note of how far the log is known to be durable, beside the packs: the file `synced` with the
-//! pack number and offset (4 bytes each), then the same bytes inverted.
+//! Notes of a place in the log, beside the packs: a file with the pack number and offset (4 bytes each), then
+//! the same bytes inverted. `synced` says how far the log is known to be durable, `compacted` which is the
+//! first pack that is still to be compressed.
 //!
-//! It is written after each sync and, but for its first bytes, never synced itself: an old one tells
-//! less, but nothing wrong.
+//! They are written when there is something new and, but for their first bytes, never synced: an old one
+//! tells less, but nothing wrong.
 
 use std::fs::File;
 use std::io;
@@ -16,9 +17,9 @@ use crate::store::plain;
 
 /// The note, open for writing if it could be made.
 #[derive(Debug)]
-pub struct SyncedNote(Option<File>);
+pub struct PlaceNote(Option<File>);
 
-impl SyncedNote {
+impl PlaceNote {
     /// Makes a note that says the start of the log, durably but for its name.
     pub fn create(path: &Path) -> Result<()> {
         let make = || {
@@ -31,7 +32,7 @@ impl SyncedNote {
 
     /// Opens the note in `path`, making it if it is not there, and gives what it says; `None` where it
     /// says nothing that makes sense, and may have said anything. On a full disk there may be none.
-    pub fn open(path: &Path) -> Result<(SyncedNote, Option<LogPos>)> {
+    pub fn open(path: &Path) -> Result<(PlaceNote, Option<LogPos>)> {
         let open = || -> io::Result<_> {
             let file = plain::open(path, private_file().read(true).create(true))?;
             let mut bytes = [0; 16];
@@ -42,8 +43,8 @@ impl SyncedNote {
             }
         };
         match open().map_err(|e| Error::io("open", path, e)) {
-            Ok((file, synced)) => Ok((SyncedNote(Some(file)), synced)),
-            Err(Error::NoSpace(_)) => Ok((SyncedNote(None), None)),
+            Ok((file, synced)) => Ok((PlaceNote(Some(file)), synced)),
+            Err(Error::NoSpace(_)) => Ok((PlaceNote(None), None)),
             Err(e) => Err(e),
         }
     }
@@ -61,7 +62,7 @@ impl SyncedNote {
     pub fn write(&self, end: LogPos) {
         let Some(file) = &self.0 else { return };
         if let Err(e) = file.write_all_at(&encode(end), 0) {
-            log::warn!("cannot note how far the log is durable: {e}; recovery would take longer");
+            log::warn!("cannot note a place in the log: {e}; work that is done will be done again");
         }
     }
 }

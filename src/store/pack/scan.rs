@@ -1,10 +1,9 @@
 //! Reading a pack's records in order, past any damage.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
 
 use super::header::{PACK_HEADER, Place, RECORD_HEADER, RECORD_MAGIC, RecordHeader, RecordKind};
+use super::read_at::{Cursor, ReadAt};
 use super::{CODEC_RAW, Pos};
 use crate::store::identity::StoreId;
 
@@ -49,8 +48,8 @@ pub enum Step<'a> {
 
 /// Walks the records of one pack.
 #[derive(Debug)]
-pub struct Scanner {
-    file: BufReader<File>,
+pub struct Scanner<R> {
+    file: BufReader<Cursor<R>>,
     store: StoreId,
     pack: u32,
     at: u64,
@@ -61,12 +60,13 @@ pub struct Scanner {
     searched: u64,
 }
 
-impl Scanner {
+impl<R: ReadAt> Scanner<R> {
     /// Begins at `from` (a record's header, or 0 for the first record) and goes up to `end` or the
-    /// file's end.
-    pub fn new(mut file: File, store: StoreId, pack: u32, from: u32, end: u64) -> io::Result<Scanner> {
+    /// pack's end.
+    pub fn new(file: R, store: StoreId, pack: u32, from: u32, end: u64) -> io::Result<Scanner<R>> {
         let at = u64::from(from.max(PACK_HEADER));
-        let end = file.metadata()?.len().min(end);
+        let end = file.size()?.min(end);
+        let mut file = Cursor::new(file)?;
         file.seek(SeekFrom::Start(at))?;
         let file = BufReader::with_capacity(BUFFER, file);
         Ok(Scanner {
@@ -142,7 +142,7 @@ impl Scanner {
         while start + u64::from(RECORD_HEADER) <= self.end {
             let size = if block.is_empty() { SEARCH_MIN } else { BUFFER };
             block.resize((self.end - start).min(size as u64) as usize, 0);
-            self.file.get_ref().read_exact_at(&mut block, start)?;
+            self.file.get_ref().of().fill_at(&mut block, start)?;
             #[cfg(test)]
             {
                 self.searched += block.len() as u64;
@@ -178,7 +178,7 @@ fn check_payload<'a>(header: &RecordHeader, payload: &'a [u8]) -> Payload<'a> {
 /// The record at `place` of a pack of `len` bytes: `None` where no intact header stands, a `None`
 /// payload where its hash does not match.
 pub fn read_record(
-    file: &File,
+    file: &impl ReadAt,
     len: u64,
     place: Place,
 ) -> io::Result<Option<(RecordHeader, Option<Vec<u8>>)>> {
@@ -187,17 +187,19 @@ pub fn read_record(
         return Ok(None);
     }
     let mut bytes = [0; RECORD_HEADER as usize];
-    file.read_exact_at(&mut bytes, u64::from(place.offset))?;
+    file.fill_at(&mut bytes, u64::from(place.offset))?;
     let header = RecordHeader::decode(&bytes, place).filter(|h| body + u64::from(h.stored) <= len);
     let Some(header) = header else { return Ok(None) };
     let mut payload = vec![0; header.stored as usize];
-    file.read_exact_at(&mut payload, body)?;
+    file.fill_at(&mut payload, body)?;
     let sound = matches!(check_payload(&header, &payload), Payload::Intact(_));
     Ok(Some((header, sound.then_some(payload))))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
     use super::*;
     use crate::store::pack::encode_pack_header;
 

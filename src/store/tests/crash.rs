@@ -36,7 +36,7 @@ fn flip(pack: &Path, at: u64) {
 
 /// As if the machine had gone down with the store open and its log durable up to `synced`.
 fn lose_power(dir: &Path, synced: LogPos) {
-    pack::SyncedNote::open(&dir.join("synced")).unwrap().0.write(synced);
+    pack::PlaceNote::open(&dir.join("synced")).unwrap().0.write(synced);
     std::fs::write(dir.join("open"), "another boot").unwrap();
 }
 

@@ -22,7 +22,7 @@ pub const STORE: StoreId = StoreId([0xab; 16]);
 const FOOTERS_MAX: u32 = 8;
 
 /// A file in memory.
-fn memory_file(bytes: &[u8]) -> File {
+pub fn memory_file(bytes: &[u8]) -> File {
     let made = rustix::fs::memfd_create(c"fuzz", rustix::fs::MemfdFlags::CLOEXEC);
     let file = File::from(made.expect("make a file in memory"));
     file.write_all_at(bytes, 0).expect("write to memory");
@@ -133,7 +133,8 @@ pub struct Packs {
 }
 
 impl Pack {
-    fn new(number: u32) -> Pack {
+    /// Pack `number`, empty.
+    pub fn new(number: u32) -> Pack {
         Pack { number, footers: 0, bytes: encode_pack_header(STORE, number).to_vec(), headers: Vec::new() }
     }
 
@@ -143,7 +144,7 @@ impl Pack {
         self.headers.push((offset, header));
     }
 
-    fn record(&mut self, kind: RecordKind, codec: u8, payload: &[u8], honest: bool) {
+    pub fn record(&mut self, kind: RecordKind, codec: u8, payload: &[u8], honest: bool) {
         let mut hash = kind.hash(payload);
         hash[31] ^= u8::from(!honest);
         let len = payload.len() as u32;

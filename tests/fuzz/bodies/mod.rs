@@ -4,6 +4,7 @@
 //! cargo-fuzz runs the bodies on what it finds by coverage (`scripts/fuzz`), `tests/fuzzed` on mutations of
 //! the valid inputs (`cargo test`).
 
+mod compressed;
 mod files;
 mod input;
 pub mod logs;
@@ -38,6 +39,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "pack_header", body: logs::headers, seeds: logs::header_seeds, each: 64, base: 64 * KIB },
     Target { name: "pack_footer", body: logs::footers, seeds: logs::footer_seeds, each: 64, base: 64 * KIB },
     Target { name: "pack_log", body: logs::scans, seeds: logs::seeds, each: 64, base: 2 * MIB },
+    Target { name: "compressed_pack", body: compressed::packs, seeds: compressed::seeds, each: 64, base: 16 * MIB },
     Target { name: "records", body: records::records, seeds: records::record_seeds, each: 256, base: 4 * MIB },
     Target { name: "index_values", body: records::index_values, seeds: records::index_seeds, each: 256, base: 4 * MIB },
     Target { name: "identity", body: records::identity, seeds: records::identity_seeds, each: 64, base: 64 * KIB },

@@ -10,7 +10,7 @@ use stratafs::model::{
     ChunkRef, DatasetId, DatasetRecord, Dirent, Ino, NameKey, TreeHash, VersionNo, View, codec,
 };
 use stratafs::store::fuzzing::{
-    Change, Identity, Layout, LogPos, LogRecord, StoredInode, SyncedNote, decode, decode_checked,
+    Change, Identity, Layout, LogPos, LogRecord, PlaceNote, StoredInode, decode, decode_checked,
     decode_inode, decode_pos, keys,
 };
 use stratafs::store::{ObjectStore, Pos, RecordKind, VersionMeta};
@@ -214,12 +214,12 @@ pub fn identity(bytes: &[u8]) {
     let lost = input.0.chunks_exact(4).map(|n| u32::from_le_bytes(n.try_into().expect("4 bytes"))).collect();
     check_identity(&layout, &Identity::new(id, lost));
     fs::write(layout.synced(), bytes).expect("write");
-    let synced = SyncedNote::read(&layout.synced()).expect("the file can be read");
+    let synced = PlaceNote::read(&layout.synced()).expect("the file can be read");
     if let Some(end) = synced {
-        let (note, opened) = SyncedNote::open(&layout.synced()).expect("the file can be opened");
+        let (note, opened) = PlaceNote::open(&layout.synced()).expect("the file can be opened");
         assert_eq!(opened, Some(end));
         note.write(LogPos(!end.0));
-        assert_eq!(SyncedNote::read(&layout.synced()).expect("read"), Some(LogPos(!end.0)));
+        assert_eq!(PlaceNote::read(&layout.synced()).expect("read"), Some(LogPos(!end.0)));
     }
     fs::write(layout.root().join("open"), bytes).expect("write");
     layout.last_session().expect("any bytes tell how a session ended");

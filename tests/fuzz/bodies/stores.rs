@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use stratafs::daemon::{Failure, Item, ObjectSpec, Request, Service, Sink};
 use stratafs::dataset::Repo;
-use stratafs::store::fuzzing::{Entry, Identity, Layout, LogPos, Manner, Scanner, Step, SyncedNote, recover};
+use stratafs::store::fuzzing::{Entry, Identity, Layout, LogPos, Manner, PlaceNote, Scanner, Step, recover};
 use stratafs::store::{Error, FsckOptions, Payload, Problem, RecordKind, fsck};
 
 use super::input::{Input, Script};
@@ -80,8 +80,8 @@ pub fn whole_store(bytes: &[u8]) {
         write_packs(dir.path(), &packs);
         Identity::new(STORE, Vec::new()).write(&layout).expect("write");
         if let Some(end) = synced {
-            SyncedNote::create(&layout.synced()).expect("write");
-            SyncedNote::open(&layout.synced()).expect("open").0.write(end);
+            PlaceNote::create(&layout.synced()).expect("write");
+            PlaceNote::open(&layout.synced()).expect("open").0.write(end);
         }
         if flags & 2 != 0 {
             fs::write(dir.path().join("open"), "of another boot").expect("write");

@@ -1,0 +1,32 @@
+//! Compressing a store on request.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use super::super::failure::Failure;
+use super::super::protocol::{Compacted, Item};
+use super::verify::REPORT_EVERY;
+use super::{Service, Sink};
+
+impl Service {
+    /// Compresses what can be compressed, and reports.
+    pub(super) fn compact(&self, sink: &mut dyn Sink) -> Result<(), Failure> {
+        let (mut reported, mut gone) = (Instant::now(), None);
+        let compacted = self.repo.store().compact(&mut |done, total| {
+            if reported.elapsed() < REPORT_EVERY {
+                return ControlFlow::Continue(());
+            }
+            reported = Instant::now();
+            match sink.item(Item::Progress { done, total }) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(failure) => {
+                    gone = Some(failure);
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        gone.map_or(Ok(()), Err)?;
+        let crate::store::Compacted { packs, compressed, before, after } = compacted;
+        sink.item(Item::Compacted(Compacted { packs, compressed, before, after }))
+    }
+}

@@ -1,0 +1,145 @@
+//! Rewriting a sealed pack as a compressed one.
+//!
+//! A frame holds about [`RECORDS`] neighbouring records: the more there are the better they compress, and
+//! the more there is to decompress to read one. Measured on five releases of three Python packages (371 MB of
+//! records) and on 200 MB of CSV, with zstd at level 3: frames of 64 KiB leave 35 % and 43 %, of 256 KiB
+//! 33 % and 42 %, of 512 KiB 32 % and 40 %, of 1 MiB 31 % and 39 %; level 6 saves 5 % more at a third of the
+//! speed.
+
+use std::fs::File;
+use std::io::{self, Write};
+
+use super::footer::FooterEntry;
+use super::frames::{Codec, FrameHeader, Whose, table_and_trailer};
+use super::header::{COMPRESSED_MAGIC, PACK_HEADER, RECORD_HEADER, encode_header};
+use super::read_at::ReadAt;
+use crate::store::identity::FORMAT;
+
+/// Level of zstd.
+const LEVEL: i32 = 3;
+/// Longest frame written: eight chunks of a large file.
+const FRAME_SIZE: u64 = 512 << 10;
+/// Shortest, but for a pack's last.
+const FRAME_MIN: u64 = 128 << 10;
+/// Records after which a frame that is long enough ends.
+const RECORDS: usize = 16;
+/// What compressing must save, of a frame or a pack, as a part of it.
+const WORTH: u64 = 20;
+
+/// Writes the file of a compressed pack.
+pub struct FrameWriter<'a> {
+    out: &'a mut File,
+    whose: Whose,
+    frames: Vec<FrameHeader>,
+    offset: u64,
+}
+
+impl<'a> FrameWriter<'a> {
+    /// Begins the file of the pack of `whose`.
+    pub fn begin(whose: Whose, out: &'a mut File) -> io::Result<FrameWriter<'a>> {
+        out.write_all(&encode_header(COMPRESSED_MAGIC, FORMAT, whose))?;
+        Ok(FrameWriter { out, whose, frames: Vec::new(), offset: PACK_HEADER.into() })
+    }
+
+    /// Adds the frame of the `len` bytes of the pack from `at` on.
+    pub fn add(&mut self, codec: Codec, at: u64, len: u32, payload: &[u8]) -> io::Result<()> {
+        let header = FrameHeader {
+            codec,
+            at: short(at)?,
+            len,
+            offset: short(self.offset)?,
+            stored: short(payload.len() as u64)?,
+            hash: *blake3::hash(payload).as_bytes(),
+        };
+        self.out.write_all(&header.encode(self.whose))?;
+        self.out.write_all(payload)?;
+        self.offset = header.file_end();
+        self.frames.push(header);
+        Ok(())
+    }
+
+    /// Ends the file of a pack of `len` bytes, and gives the file's length.
+    pub fn end(self, len: u64) -> io::Result<u64> {
+        let end = table_and_trailer(self.whose, &self.frames, short(len)?);
+        self.out.write_all(&end)?;
+        Ok(self.offset + end.len() as u64)
+    }
+}
+
+fn short(value: u64) -> io::Result<u32> {
+    u32::try_from(value).map_err(|_| io::Error::other("a pack has over 4 GiB"))
+}
+
+/// Writes `pack`, of which these are the records, to `out` in compressed form. Gives the length of what was
+/// written; `None` where it would save too little, and then what is in `out` is of no use.
+pub fn compress(
+    pack: &impl ReadAt,
+    whose: Whose,
+    records: &[FooterEntry],
+    out: &mut File,
+) -> io::Result<Option<u64>> {
+    let len = pack.size()?;
+    let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
+    let mut writer = FrameWriter::begin(whose, out)?;
+    let (mut raw, mut packed) = (Vec::new(), Vec::new());
+    for (from, to) in cuts(records, len) {
+        raw.resize((to - from) as usize, 0);
+        pack.fill_at(&mut raw, from)?;
+        packed.clear();
+        packed.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+        compressor.compress_to_buffer(&raw, &mut packed)?;
+        let worth = is_worth(packed.len() as u64, raw.len() as u64);
+        let (codec, payload) = if worth { (Codec::Zstd, &packed) } else { (Codec::Raw, &raw) };
+        writer.add(codec, from, raw.len() as u32, payload)?;
+    }
+    let written = writer.end(len)?;
+    Ok(is_worth(written, len).then_some(written))
+}
+
+/// Whether compressing a pack, of which these are the records, seems to be worth it: by a part of it.
+pub fn is_compressible(pack: &impl ReadAt, records: &[FooterEntry]) -> io::Result<bool> {
+    /// Of so many frames one is tried.
+    const EACH: usize = 8;
+    let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
+    let (mut before, mut after) = (0, 0);
+    for (from, to) in cuts(records, pack.size()?).into_iter().step_by(EACH) {
+        let mut raw = vec![0; (to - from) as usize];
+        pack.fill_at(&mut raw, from)?;
+        before += raw.len() as u64;
+        after += (compressor.compress(&raw)?.len() as u64).min(raw.len() as u64);
+    }
+    Ok(is_worth(after, before))
+}
+
+fn is_worth(packed: u64, raw: u64) -> bool {
+    packed + raw / WORTH <= raw
+}
+
+/// Where the frames of a pack of `len` bytes begin and end: between records, as far as these are not too long.
+fn cuts(records: &[FooterEntry], len: u64) -> Vec<(u64, u64)> {
+    let mut cuts = Vec::new();
+    let (mut from, mut count) = (0, 0);
+    let mut cut = |from: &mut u64, to: u64| {
+        while *from < to {
+            let next = to.min(*from + FRAME_SIZE);
+            cuts.push((*from, next));
+            *from = next;
+        }
+    };
+    for record in records {
+        let start = u64::from(record.offset).min(len);
+        let end = (start + u64::from(RECORD_HEADER) + u64::from(record.header.stored)).min(len);
+        if end.saturating_sub(from) > FRAME_SIZE {
+            cut(&mut from, start);
+            count = 0;
+        }
+        count += 1;
+        let size = end.saturating_sub(from);
+        if size >= FRAME_SIZE || (count >= RECORDS && size >= FRAME_MIN) {
+            cut(&mut from, end);
+            count = 0;
+        }
+    }
+    cut(&mut from, len);
+    cuts
+}

@@ -1,0 +1,172 @@
+//! A pack as its readers see it, whether its file is as it was written or compressed.
+
+use std::fs::File;
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lru::LruCache;
+use parking_lot::Mutex;
+
+use super::frames::{Codec, FrameHeader, Frames, Whose, read_frames};
+use super::header::{PACK_HEADER, decode_pack_header};
+use super::read_at::ReadAt;
+
+/// What a pack's header says of it; `None` where it says nothing.
+pub fn read_pack_header(file: &impl ReadAt) -> io::Result<Option<Whose>> {
+    let mut header = [0; PACK_HEADER as usize];
+    match file.fill_at(&mut header, 0) {
+        Ok(()) => Ok(decode_pack_header(&header)),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Frames by the number of the opened pack, and that of the frame in it.
+type ByNumber = LruCache<(u64, usize), Arc<[u8]>>;
+
+/// Decompressed frames of opened packs, as many as were used last.
+#[derive(Debug)]
+pub struct FrameCache {
+    frames: Mutex<ByNumber>,
+    opened: AtomicU64,
+}
+
+impl FrameCache {
+    /// A cache of at most `frames` frames.
+    pub fn new(frames: NonZeroUsize) -> FrameCache {
+        FrameCache { frames: Mutex::new(LruCache::new(frames)), opened: AtomicU64::new(0) }
+    }
+}
+
+/// A pack, open for reading.
+///
+/// What it holds is read at the same places whether it is compressed or not. Where a frame of a compressed
+/// one is damaged, zeros are read, which no record is: what was there fails its own check.
+#[derive(Debug)]
+pub struct PackFile {
+    file: File,
+    frames: Option<Frames>,
+    cache: Arc<FrameCache>,
+    /// Its number in the cache.
+    opened: u64,
+}
+
+impl PackFile {
+    /// Takes an opened file for a pack; frames that are decompressed go into `cache`.
+    pub fn new(file: File, cache: Arc<FrameCache>) -> io::Result<PackFile> {
+        let frames = read_frames(&file)?;
+        let opened = cache.opened.fetch_add(1, Ordering::Relaxed);
+        Ok(PackFile { file, frames, cache, opened })
+    }
+
+    /// Takes a file for a pack that is read once, from its beginning to its end.
+    pub fn read_once(file: File) -> io::Result<PackFile> {
+        PackFile::new(file, Arc::new(FrameCache::new(NonZeroUsize::MIN)))
+    }
+
+    /// The file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The frames of a compressed pack; `None` of one that is as it was written.
+    pub fn frames(&self) -> Option<&Frames> {
+        self.frames.as_ref()
+    }
+
+    /// Whose pack the file says it is, if it says so.
+    pub fn whose(&self) -> io::Result<Option<Whose>> {
+        match &self.frames {
+            Some(frames) => Ok(Some(frames.whose)),
+            None => read_pack_header(&self.file),
+        }
+    }
+
+    /// What the pack's own header says, which a compressed one holds as it holds all of the pack.
+    pub fn header(&self) -> io::Result<Option<Whose>> {
+        read_pack_header(self)
+    }
+
+    /// Fills `out` with what a frame has after `skip` bytes.
+    fn read_frame(&self, number: usize, frame: &FrameHeader, skip: usize, out: &mut [u8]) -> io::Result<()> {
+        if frame.codec == Codec::Raw {
+            return match self.file.fill_at(out, frame.payload() + skip as u64) {
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                    out.fill(0);
+                    Ok(())
+                }
+                other => other,
+            };
+        }
+        let key = (self.opened, number);
+        let cached = self.cache.frames.lock().get(&key).cloned();
+        let bytes = match cached {
+            Some(bytes) => bytes,
+            None => {
+                let Some(bytes) = self.decompress(frame)? else {
+                    log::error!("a pack's frame at byte {} of its file is damaged", frame.offset);
+                    out.fill(0);
+                    return Ok(());
+                };
+                let bytes: Arc<[u8]> = bytes.into();
+                self.cache.frames.lock().put(key, bytes.clone());
+                bytes
+            }
+        };
+        out.copy_from_slice(&bytes[skip..skip + out.len()]);
+        Ok(())
+    }
+
+    /// A frame's bytes, where they can be had.
+    fn decompress(&self, frame: &FrameHeader) -> io::Result<Option<Vec<u8>>> {
+        let mut payload = vec![0; frame.stored as usize];
+        match self.file.fill_at(&mut payload, frame.payload()) {
+            Ok(()) => Ok(decode_payload(frame, &payload)),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+impl ReadAt for PackFile {
+    fn size(&self) -> io::Result<u64> {
+        match &self.frames {
+            Some(frames) => Ok(frames.len.into()),
+            None => Ok(self.file.metadata()?.len()),
+        }
+    }
+
+    fn fill_at(&self, out: &mut [u8], at: u64) -> io::Result<()> {
+        let Some(frames) = &self.frames else { return self.file.fill_at(out, at) };
+        if at.checked_add(out.len() as u64).is_none_or(|end| end > frames.len.into()) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let first = frames.frames.partition_point(|frame| frame.end() <= at);
+        let (mut rest, mut at) = (out, at);
+        for (i, frame) in frames.frames.iter().enumerate().skip(first) {
+            let gap = u64::from(frame.at).saturating_sub(at).min(rest.len() as u64);
+            let (missing, others) = rest.split_at_mut(gap as usize);
+            missing.fill(0);
+            at += gap;
+            let len = (frame.end() - at).min(others.len() as u64);
+            let (part, others) = others.split_at_mut(len as usize);
+            if part.is_empty() {
+                rest = others;
+                break;
+            }
+            self.read_frame(i, frame, (at - u64::from(frame.at)) as usize, part)?;
+            at += len;
+            rest = others;
+        }
+        rest.fill(0);
+        Ok(())
+    }
+}
+
+/// The bytes of a zstd frame's payload, if they are as many as its header says.
+fn decode_payload(frame: &FrameHeader, payload: &[u8]) -> Option<Vec<u8>> {
+    let bytes = zstd::bulk::decompress(payload, frame.len as usize).ok()?;
+    (bytes.len() == frame.len as usize).then_some(bytes)
+}
