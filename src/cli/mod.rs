@@ -16,6 +16,7 @@ mod log;
 mod ls;
 mod mount;
 mod out;
+mod prefetch;
 mod progress;
 mod rollback;
 mod set;
@@ -78,6 +79,7 @@ enum Command {
     Show(show::Args),
     Ls(ls::Args),
     Cat(cat::Args),
+    Prefetch(prefetch::Args),
     Import(import::Args),
     Set(set::Args),
     Commit(commit::Args),
@@ -137,6 +139,7 @@ pub fn main() -> ExitCode {
         Command::Show(args) => show::run(args, &context),
         Command::Ls(args) => ls::run(args, &context),
         Command::Cat(args) => cat::run(args, &context),
+        Command::Prefetch(args) => prefetch::run(args, &context),
         Command::Import(args) => import::run(args, &context),
         Command::Set(args) => set::run(args, &context),
         Command::Commit(args) => commit::run(args, &context),

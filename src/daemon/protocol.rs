@@ -78,6 +78,8 @@ pub enum Request {
     /// An [`Item::Damage`] for each damage, at last an [`Item::Verified`]; now and then
     /// [`Item::Progress`].
     Verify,
+    /// An [`Item::Prefetched`] after [`Item::Prefetching`] now and then.
+    Prefetch(ObjectSpec),
     /// An [`Item::Compacted`] after [`Item::Progress`] now and then.
     Compact,
     /// [`Item::BatchBegun`]; after [`Request::EndBatch`] an [`Item::Made`] for each dataset.
@@ -117,6 +119,10 @@ pub enum Item {
     Verified(Verified),
     /// What was compressed.
     Compacted(Compacted),
+    /// What was read so far.
+    Prefetching(Prefetched),
+    /// What was read.
+    Prefetched(Prefetched),
     /// How far a verification or a compaction is.
     Progress {
         /// Bytes dealt with.
@@ -139,6 +145,17 @@ pub enum Item {
     },
     /// From here on versions are held back.
     BatchBegun,
+}
+
+/// What was read ahead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prefetched {
+    /// Files.
+    pub files: u64,
+    /// Bytes of their chunks.
+    pub bytes: u64,
+    /// Bytes that could not be read: damaged or missing.
+    pub lost: u64,
 }
 
 /// What was compressed.

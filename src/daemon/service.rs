@@ -7,6 +7,7 @@
 mod compact;
 mod history;
 mod import;
+mod prefetch;
 mod read;
 mod status;
 mod verify;
@@ -125,6 +126,7 @@ impl Service {
             Request::List(object) => self.list(&object, sink)?,
             Request::Verify => return self.verify(sink),
             Request::Compact => self.compact(sink)?,
+            Request::Prefetch(object) => self.prefetch(&object, sink)?,
             Request::Batch { .. } => {
                 return Err(Failure::new("a batch needs the store to be mounted")
                     .hint("mount it first: strata mount MOUNTPOINT"));

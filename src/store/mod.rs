@@ -25,6 +25,7 @@ mod media;
 pub mod objects;
 mod pack;
 mod plain;
+mod prefetch;
 mod put;
 mod query;
 mod read;

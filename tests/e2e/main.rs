@@ -30,6 +30,7 @@ mod opened;
 mod paths;
 mod pinned;
 mod policies;
+mod prefetch;
 mod privileges;
 mod rollback;
 mod rot;

@@ -123,6 +123,9 @@ impl Subject {
             journal.cut(*at);
         }
         figures.compared = self.compare(m, lister, versions);
+        // Of changes that ended where they began, a file made and removed again say, it cannot be told whether
+        // they were lost: no version is asked for what was in between.
+        self.reached = at;
         figures.again = self.compare_again(m, lister, sample, random);
         figures
     }

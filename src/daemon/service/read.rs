@@ -18,7 +18,7 @@ const SORT_MAX: usize = 100_000;
 const PAGE: usize = 1024;
 
 /// The tree an object is looked up in.
-enum Tree {
+pub(super) enum Tree {
     Live(Arc<Dataset>),
     Version(Frozen),
 }
@@ -52,10 +52,10 @@ impl Service {
             let name = object.path.last().map_or(object.dataset.as_str().as_bytes(), Name::as_bytes);
             return sink.item(Item::Entry(tree.entry(name, ino)?));
         }
-        let mut pages = Pages { tree: &tree, dir: ino, next: Next::Start };
+        let mut pages = Pages::new(&tree, ino);
         let mut names = Vec::new();
         while let Some(page) = pages.next()? {
-            names.extend(page);
+            names.extend(page.into_iter().map(|(name, ino, _)| (name, ino)));
             if names.len() > SORT_MAX {
                 break;
             }
@@ -72,13 +72,14 @@ impl Service {
                 }
             }
             match pages.next()? {
-                Some(page) => names = page,
+                Some(page) => names = page.into_iter().map(|(name, ino, _)| (name, ino)).collect(),
                 None => return Ok(()),
             }
         }
     }
 
-    fn tree(&self, object: &ObjectSpec) -> Result<Tree, Failure> {
+    /// The tree that an object is in.
+    pub(super) fn tree(&self, object: &ObjectSpec) -> Result<Tree, Failure> {
         let Some(version) = &object.version else {
             return Ok(Tree::Live(self.repo.dataset(object.dataset.as_str())?));
         };
@@ -88,7 +89,8 @@ impl Service {
 }
 
 impl Tree {
-    fn find(&self, object: &ObjectSpec) -> Result<(Ino, Kind), Error> {
+    /// The inode of an object.
+    pub(super) fn find(&self, object: &ObjectSpec) -> Result<(Ino, Kind), Error> {
         let found = match self {
             Tree::Live(dataset) => dataset.read(|live| walk(live, &object.path))?,
             Tree::Version(frozen) => frozen.walk(&object.path)?,
@@ -96,7 +98,8 @@ impl Tree {
         found.ok_or_else(|| Error::NotFound(show(object)))
     }
 
-    fn content(&self, ino: Ino) -> Result<Content, Error> {
+    /// A file's content.
+    pub(super) fn content(&self, ino: Ino) -> Result<Content, Error> {
         match self {
             Tree::Live(dataset) => dataset.read(|live| live.content(ino)),
             Tree::Version(frozen) => match frozen.certain_inode(ino)?.1.body {
@@ -144,8 +147,11 @@ fn walk(live: &mut Live, path: &[Name]) -> Result<Option<(Ino, Kind)>, Error> {
     Ok(Some(at))
 }
 
+/// An entry of a directory.
+type Found = (Name, Ino, Kind);
+
 /// A directory's entries, some at a time.
-struct Pages<'a> {
+pub(super) struct Pages<'a> {
     tree: &'a Tree,
     dir: Ino,
     next: Next,
@@ -158,21 +164,27 @@ enum Next {
     End,
 }
 
-impl Pages<'_> {
-    fn next(&mut self) -> Result<Option<Vec<(Name, Ino)>>, Error> {
+impl<'a> Pages<'a> {
+    /// Those of directory `dir` of a tree.
+    pub(super) fn new(tree: &'a Tree, dir: Ino) -> Pages<'a> {
+        Pages { tree, dir, next: Next::Start }
+    }
+
+    /// The next ones, with their names; `None` after the last.
+    pub(super) fn next(&mut self) -> Result<Option<Vec<Found>>, Error> {
         let (page, next) = match (self.tree, &self.next) {
             (_, Next::End) => return Ok(None),
             (Tree::Live(dataset), at) => {
                 let position = if let Next::Position(position) = at { *position } else { 0 };
                 let page = dataset.read(|live| live.list(self.dir, position, PAGE))?;
                 let next = page.last().map(|slot| Next::Position(slot.key.position() + 1));
-                (page.into_iter().map(|slot| (slot.name, slot.ino)).collect::<Vec<_>>(), next)
+                (page.into_iter().map(|slot| (slot.name, slot.ino, slot.kind)).collect::<Vec<_>>(), next)
             }
             (Tree::Version(frozen), at) => {
                 let after = if let Next::After(key) = at { Some(*key) } else { None };
                 let page = frozen.entries(self.dir, after, PAGE)?;
                 let next = page.last().map(|(key, _)| Next::After(*key));
-                (page.into_iter().map(|(_, entry)| (entry.name, entry.ino)).collect(), next)
+                (page.into_iter().map(|(_, entry)| (entry.name, entry.ino, entry.kind)).collect(), next)
             }
         };
         self.next = next.unwrap_or(Next::End);

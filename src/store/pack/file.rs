@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lru::LruCache;
 use parking_lot::Mutex;
+use rustix::fs::Advice;
 
 use super::frames::{Codec, FrameHeader, Frames, Whose, read_frames};
 use super::header::{PACK_HEADER, decode_pack_header};
@@ -74,6 +75,26 @@ impl PackFile {
     /// The frames of a compressed pack; `None` of one that is as it was written.
     pub fn frames(&self) -> Option<&Frames> {
         self.frames.as_ref()
+    }
+
+    /// Tells the system that the bytes of the pack from `from` to `to` are wanted soon.
+    pub fn will_need(&self, from: u64, to: u64) {
+        let (from, to) = match &self.frames {
+            None => (from, to),
+            Some(frames) => {
+                let hit = frames.frames.iter().filter(|frame| frame.end() > from && u64::from(frame.at) < to);
+                let hit = hit.map(|frame| (frame.payload(), frame.file_end()));
+                match hit.reduce(|first, last| (first.0, last.1)) {
+                    Some(hit) => hit,
+                    None => return,
+                }
+            }
+        };
+        if let Some(len) = NonZeroU64::new(to.saturating_sub(from))
+            && let Err(e) = rustix::fs::fadvise(&self.file, from, Some(len), Advice::WillNeed)
+        {
+            log::debug!("the system takes no advice: {e}");
+        }
     }
 
     /// Whose pack the file says it is, if it says so.
