@@ -1,5 +1,6 @@
 //! A pack as its readers see it, whether its file is as it was written or compressed.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lru::LruCache;
 use parking_lot::Mutex;
 use rustix::fs::Advice;
+use zstd::bulk::Decompressor;
 
 use super::frames::{Codec, FrameHeader, Frames, Whose, read_frames};
 use super::header::{PACK_HEADER, decode_pack_header};
@@ -25,7 +27,12 @@ pub fn read_pack_header(file: &impl ReadAt) -> io::Result<Option<Whose>> {
 }
 
 /// Frames by the number of the opened pack, and that of the frame in it.
-type ByNumber = LruCache<(u64, usize), Arc<[u8]>>;
+type ByNumber = LruCache<(u64, usize), Arc<Vec<u8>>>;
+
+thread_local! {
+    /// What decompresses, and where it takes a frame's payload from.
+    static SCRATCH: RefCell<(Decompressor<'static>, Vec<u8>)> = RefCell::default();
+}
 
 /// Decompressed frames of opened packs, as many as were used last.
 #[derive(Debug)]
@@ -131,7 +138,7 @@ impl PackFile {
                     out.fill(0);
                     return Ok(());
                 };
-                let bytes: Arc<[u8]> = bytes.into();
+                let bytes = Arc::new(bytes);
                 self.cache.frames.lock().put(key, bytes.clone());
                 bytes
             }
@@ -142,12 +149,16 @@ impl PackFile {
 
     /// A frame's bytes, where they can be had.
     fn decompress(&self, frame: &FrameHeader) -> io::Result<Option<Vec<u8>>> {
-        let mut payload = vec![0; frame.stored as usize];
-        match self.file.fill_at(&mut payload, frame.payload()) {
-            Ok(()) => Ok(decode_payload(frame, &payload)),
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-            Err(e) => Err(e),
-        }
+        SCRATCH.with_borrow_mut(|(decompressor, payload)| {
+            payload.resize(frame.stored as usize, 0);
+            match self.file.fill_at(payload, frame.payload()) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+                Err(e) => return Err(e),
+            }
+            let bytes = decompressor.decompress(payload, frame.len as usize).ok();
+            Ok(bytes.filter(|bytes| bytes.len() == frame.len as usize))
+        })
     }
 }
 
@@ -184,10 +195,4 @@ impl ReadAt for PackFile {
         rest.fill(0);
         Ok(())
     }
-}
-
-/// The bytes of a zstd frame's payload, if they are as many as its header says.
-fn decode_payload(frame: &FrameHeader, payload: &[u8]) -> Option<Vec<u8>> {
-    let bytes = zstd::bulk::decompress(payload, frame.len as usize).ok()?;
-    (bytes.len() == frame.len as usize).then_some(bytes)
 }
