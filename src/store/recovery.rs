@@ -217,7 +217,8 @@ impl<'a> Recovery<'a> {
         file.sync_all().map_err(io)?;
         let end = u32::try_from(end.max(u64::from(PACK_HEADER)))
             .map_err(|_| Error::Corrupt(format!("{} is longer than any pack", path.display())))?;
-        Ok(Tail { number, file: Arc::new(file), end, sealed: self.is_sealed(number)? })
+        let records = (end == PACK_HEADER).then(Vec::new);
+        Ok(Tail { number, file: Arc::new(file), end, sealed: self.is_sealed(number)?, records })
     }
 
     /// Begins the pack after `number`, which is not written to any more.

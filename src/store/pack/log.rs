@@ -31,6 +31,8 @@ use crate::store::space::{Claim, Gate};
 
 /// As many unsynced bytes are synced without waiting for the time.
 const SYNC_AT: u64 = 16 << 20;
+/// As many records of the last pack are kept in mind: 3 MiB. Packs of more are read again to be sealed.
+const RECORDS_MAX: usize = 64 << 10;
 /// As many unsynced bytes make appends wait: about what a disk takes in a second.
 const WAIT_AT: u64 = 512 << 20;
 
@@ -56,6 +58,8 @@ pub struct Tail {
     pub end: u32,
     /// Whether it has its footer, so that the next record needs a new pack.
     pub sealed: bool,
+    /// Its records, for the footer; `None` where they are not known, or too many to be kept.
+    pub records: Option<Vec<FooterEntry>>,
 }
 
 struct Writer {
@@ -217,6 +221,7 @@ impl Log {
         let too_long = || Error::Refused("appending records of over 4 GiB at once".into());
         let mut end = tail.end;
         let mut headers = Vec::with_capacity(records.len());
+        let mut entries = Vec::with_capacity(records.len());
         let mut placed = Vec::with_capacity(records.len());
         for record in records {
             let len = u32::try_from(record.payload.len()).map_err(|_| too_long())?;
@@ -228,6 +233,7 @@ impl Log {
                 hash: record.hash,
             };
             headers.push(header.encode(Place { store: self.store, pack: tail.number, offset: end }));
+            entries.push(FooterEntry { offset: end, header });
             let offset = end.checked_add(RECORD_HEADER).ok_or_else(too_long)?;
             placed.push(Pos { pack: tail.number, offset, stored: len, raw: len, codec: CODEC_RAW });
             end = offset.checked_add(len).ok_or_else(too_long)?;
@@ -249,6 +255,10 @@ impl Log {
         }
         self.bytes.fetch_add(u64::from(end - tail.end), Ordering::AcqRel);
         tail.end = end;
+        tail.records = tail.records.take().filter(|known| known.len() + entries.len() <= RECORDS_MAX);
+        if let Some(known) = &mut tail.records {
+            known.append(&mut entries);
+        }
         Ok(placed)
     }
 
@@ -256,8 +266,12 @@ impl Log {
     fn begin_pack(&self, writer: &mut Writer) -> Result<()> {
         let Writer { tail, sealed, new_name, .. } = writer;
         if !tail.sealed {
-            let entries =
-                self.list_records(tail).map_err(|e| Error::io("read", &self.packs.path(tail.number), e))?;
+            let entries = match tail.records.take() {
+                Some(known) => known,
+                None => self
+                    .list_records(tail)
+                    .map_err(|e| Error::io("read", &self.packs.path(tail.number), e))?,
+            };
             let payload = encode_footer(&entries, tail.end);
             let hash = RecordKind::Footer.hash(&payload);
             self.write(tail, &[NewRecord { kind: RecordKind::Footer, hash, payload: &payload }])?;
@@ -267,7 +281,10 @@ impl Log {
         let number = tail.number + 1;
         let file = Arc::new(create_pack(&self.layout.packs(), self.store, number)?);
         self.bytes.fetch_add(u64::from(PACK_HEADER), Ordering::AcqRel);
-        let full = std::mem::replace(tail, Tail { number, file, end: PACK_HEADER, sealed: false });
+        let full = std::mem::replace(
+            tail,
+            Tail { number, file, end: PACK_HEADER, sealed: false, records: Some(Vec::new()) },
+        );
         sealed.push(Sealed { number: full.number, file: full.file });
         *new_name = true;
         Ok(())
