@@ -57,8 +57,8 @@ def svg(curve):
     ys = [y for points in curve.series.values() for _, y in points]
     across = Axis(xs, LEFT, WIDTH - RIGHT, at_points(xs))
     up = Axis(ys, HEIGHT - BOTTOM, TOP, decades)
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-             f'role="img"><title>{escape(curve.title)}, by {escape(curve.x)}</title><style>{STYLE}</style>',
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
+             f'height="{HEIGHT}" role="img"><title>{escape(curve.title)}, by {escape(curve.x)}</title><style>{STYLE}</style>',
              text(LEFT, 28, curve.title, "title")]
     parts += grid(across, up, curve)
     parts += [series for colour, _, points in ordered(curve) for series in line(colour, points, across, up)]

@@ -42,7 +42,8 @@ def telling(bench, versions):
     add("history.ls", f"ls @history of {versions} versions", lambda: timed("ls", s.point / "history/@history"),
         Target("value", 0.5))
     add("history.log", f"log -n 20 of {versions} versions", lambda: s.quiet("log", "history", "-n", "20"), MS_20)
-    add("history.show", f"show of one of {versions} versions", lambda: s.quiet("show", f"history@v{versions // 2}"), MS_20)
+    add("history.show", f"show of one of {versions} versions",
+        lambda: s.quiet("show", f"history@v{versions // 2}"), MS_20)
 
 
 def rollback(bench):

@@ -56,7 +56,8 @@ def small(bench, id, how, plain, ours, bounds, cold):
     script = f"find . -type f -print0 | xargs -0 -n 250 -P {READERS} cat > /dev/null"
     cat = lambda root, _: timed("sh", "-c", script, cwd=root)
     load = lambda root, epoch: clocked(lambda: loader.epoch(root, READERS, epoch))
-    kinds = (("", f"{READERS} readers", cat, ("epoch1", "epoch2")), (".loader", f"{READERS} workers", load, ("loader",) * 2))
+    kinds = (("", f"{READERS} readers", cat, ("epoch1", "epoch2")),
+             (".loader", f"{READERS} workers", load, ("loader", "loader")))
     for suffix, who, read, bound in kinds:
         theirs, own = bench.samples(*(lambda root=root: epochs(bench, cold, read, root, root == ours)
                                       for root in (plain, ours)), before=nothing)
@@ -64,8 +65,9 @@ def small(bench, id, how, plain, ours, bounds, cold):
             for part, unit, what in ((0, "", ""), (1, ".cpu", ": CPU")):
                 column = lambda samples: [sample[epoch][part] for sample in samples]
                 target = speed(bounds[bound[epoch]]) if part == 0 else None
-                bench.table.add(f"{id}.small{suffix}.epoch{epoch + 1}{unit}", f"{how} small files, {who}, {heat}{what}", "s",
-                                column(own), column(theirs), target, "time" if part else "speed")
+                bench.table.add(f"{id}.small{suffix}.epoch{epoch + 1}{unit}",
+                                f"{how} small files, {who}, {heat}{what}", "s", column(own), column(theirs), target,
+                                "time" if part else "speed")
 
 
 def epochs(bench, cold, read, root, ours):
