@@ -21,6 +21,8 @@ mod index;
 mod intact;
 mod layout;
 pub mod manifest;
+#[doc(hidden)]
+pub mod measuring;
 mod media;
 pub mod objects;
 mod pack;
