@@ -9,16 +9,23 @@ use crate::dataset::{ChangeKind, LogEntry};
 use super::out::{JsonName, Out, ask};
 use super::{Context, values};
 
+/// As many changes are shown where nobody asks for all: what is more is not read in a terminal.
+const SHOWN: u64 = 1000;
+
 /// Show what a version changed
 ///
 /// Prints the version's ids, time, author and message, then each path it changed: A added, R removed,
-/// M modified, a only attributes. Without @VERSION, the newest. Changes nothing, but cuts what waits to
-/// become a version.
+/// M modified, a only attributes. Of a version that changed more than 1000 paths, it prints 1000 and says
+/// so, unless --all or --json is given. Without @VERSION, the newest. Changes nothing, but cuts what waits
+/// to become a version.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata show imagenet@v3
   strata show imagenet@latest --json | jq '.changes[].path'")]
 pub struct Args {
+    /// Print every path, however many there are
+    #[arg(short, long)]
+    all: bool,
     /// Print a JSON object: that of `strata log --json`, with the array changes (path, kind, change,
     /// size_before, size_after)
     #[arg(long)]
@@ -40,8 +47,9 @@ struct ChangeJson<'a> {
 }
 
 pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
-    let request = Request::Show { dataset: args.version.dataset, version: args.version.version };
-    let (mut first, mut changes) = (true, 0u64);
+    let limit = (!args.all && !args.json).then_some(SHOWN);
+    let request = Request::Show { dataset: args.version.dataset, version: args.version.version, limit };
+    let (mut first, mut changes, mut more) = (true, 0u64, false);
     let code = ask(context.client()?, request, |out, item| match item {
         Item::Version(entry) if args.json => begin_json(out, &entry),
         Item::Version(entry) => print_head(out, &entry),
@@ -49,11 +57,16 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
             changes += 1;
             if args.json { json(out, &change, std::mem::take(&mut first)) } else { print(out, &change) }
         }
+        Item::More => {
+            more = true;
+            Ok(())
+        }
         _ => Ok(()),
     })?;
     let mut out = Out::new();
     match args.json {
         true => out.text(format_args!("]}}\n"))?,
+        false if more => out.text(format_args!("more than {changes} paths changed; --all shows all\n"))?,
         false if changes == 1 => out.text(format_args!("1 path changed\n"))?,
         false => out.text(format_args!("{changes} paths changed\n"))?,
     }

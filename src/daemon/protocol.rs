@@ -28,12 +28,15 @@ pub enum Request {
         /// At most as many.
         limit: Option<u64>,
     },
-    /// An [`Item::Version`], then an [`Item::Change`] for each path that it changed.
+    /// An [`Item::Version`], then an [`Item::Change`] for each path that it changed, then, where there are
+    /// more than were asked for, an [`Item::More`].
     Show {
         /// The dataset.
         dataset: DatasetName,
         /// The version; the newest where there is none.
         version: Option<VersionText>,
+        /// At most as many changes.
+        limit: Option<u64>,
     },
     /// Nothing but success.
     SetPolicy {
@@ -109,6 +112,8 @@ pub enum Item {
     Version(LogEntry),
     /// A path that a version changed.
     Change(ChangeInfo),
+    /// That there are more changes than were asked for.
+    More,
     /// An entry of a directory.
     Entry(EntryInfo),
     /// A version made, or that there was none to make.

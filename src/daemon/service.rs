@@ -97,7 +97,9 @@ impl Service {
             Request::Log { dataset, path, limit } => {
                 self.log(&*self.sealed(&dataset)?, &path, limit, sink)?;
             }
-            Request::Show { dataset, version } => self.show(&*self.sealed(&dataset)?, version, sink)?,
+            Request::Show { dataset, version, limit } => {
+                self.show(&*self.sealed(&dataset)?, version, limit, sink)?;
+            }
             Request::SetPolicy { dataset, policy } => {
                 policy::check(policy).map_err(Failure::usage)?;
                 self.writable(&dataset)?.set_policy(policy)?;

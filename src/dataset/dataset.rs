@@ -102,7 +102,8 @@ impl Dataset {
         let root = record.root.clone();
         let mut live = Live::new(store.clone(), objects.clone(), id, head, root, lost.clone())?;
         let mut sequence = 0;
-        for (number, ops) in store.pending(id)? {
+        for pending in store.pending(id) {
+            let (number, ops) = pending?;
             sequence = number;
             // Each holds what is new, not how to come to it: the others make sense without one.
             if let Err(error) = ops.map_err(Into::into).and_then(|ops| live.replay(ops)) {

@@ -1,11 +1,9 @@
-//! The history of a dataset: finding versions, and what each of them changed.
-
-use std::collections::BTreeSet;
+//! The history of a dataset: finding versions, and what the log says of each.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Dirent, Inode, Kind, Name, Op, Place, Timestamp, TreeHash, VersionId, VersionNo, VersionRecord,
+    Inode, Kind, Timestamp, TreeHash, VersionHead, VersionId, VersionNo, VersionReader, VersionRecord,
     VersionSpec,
 };
 use crate::store::error::chain;
@@ -59,19 +57,6 @@ pub enum ChangeKind {
     Attributes,
 }
 
-/// A path that a version changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// From the dataset's root.
-    pub path: Vec<Name>,
-    /// What it is, or was.
-    pub kind: Kind,
-    /// What happened.
-    pub change: ChangeKind,
-    /// Size in bytes before and after, where there was or is something.
-    pub sizes: (Option<u64>, Option<u64>),
-}
-
 impl Dataset {
     /// The version that `spec` names.
     pub fn resolve(&self, spec: &VersionSpec) -> Result<VersionNo> {
@@ -109,6 +94,12 @@ impl Dataset {
         Ok(found.first().map(|m| m.version))
     }
 
+    /// A version's id and record, to be read change by change.
+    pub fn version_reader(&self, number: VersionNo) -> Result<(VersionId, VersionReader)> {
+        let found = self.store.version_reader(self.id(), number)?;
+        found.ok_or_else(|| StoreError::Missing(format!("{} of {}", number, self.name())).into())
+    }
+
     /// A version's id and record.
     pub fn version(&self, number: VersionNo) -> Result<(VersionId, VersionRecord)> {
         let found = self.store.version(self.id(), number)?;
@@ -133,7 +124,7 @@ impl Dataset {
     /// A version as the log shows it; of one whose record cannot be read, what else is known.
     pub fn log_entry(&self, number: VersionNo) -> Result<LogEntry> {
         let meta = self.meta(number)?;
-        let (id, record) = match self.version(number) {
+        let (id, record) = match self.version_reader(number) {
             Ok(found) => found,
             Err(error) => {
                 log::error!("the record of {number} of {}: {}", self.name(), chain(&error));
@@ -154,26 +145,27 @@ impl Dataset {
                 });
             }
         };
-        let restores = self.restores(&record)?;
+        let head = record.head();
+        let author = head.author.clone();
         Ok(LogEntry {
             version: number.to_string(),
             id: id.to_hex(),
-            snapshot: record.snapshot.to_hex(),
-            time: record.time.to_string(),
-            uid: record.author.uid,
-            gid: record.author.gid,
-            pid: record.author.pid,
-            command: record.author.command,
-            message: record.message,
-            restores: restores.map(|v| v.to_string()),
-            changes: record.ops.len(),
+            snapshot: head.snapshot.to_hex(),
+            time: head.time.to_string(),
+            uid: author.uid,
+            gid: author.gid,
+            pid: author.pid,
+            command: author.command,
+            message: head.message.clone(),
+            restores: self.restores(head)?.map(|v| v.to_string()),
+            changes: usize::try_from(record.left()).unwrap_or(usize::MAX),
             damaged: false,
         })
     }
 
     /// The version that `record` went back to: the one a rollback names, or the first that had the
     /// same tree.
-    fn restores(&self, record: &VersionRecord) -> Result<Option<VersionNo>> {
+    fn restores(&self, record: &VersionHead) -> Result<Option<VersionNo>> {
         if record.base.next() != record.number {
             return Ok(Some(record.base));
         }
@@ -183,38 +175,6 @@ impl Dataset {
         };
         let before = self.snapshot(record.base)?;
         Ok((before != record.snapshot).then_some(first))
-    }
-
-    /// The paths a version changed against the one before it, ordered.
-    pub fn changes(&self, number: VersionNo) -> Result<Vec<Change>> {
-        let record = self.version(number)?.1;
-        let (before, after) = (self.frozen(VersionNo(number.0 - 1)), self.frozen(number));
-        let mut ops = record.ops;
-        if record.base.next() != number {
-            // A rollback: what may differ is what happened since the restored version, and since the
-            // common past if that version had been left behind by a rollback before.
-            let common = common_past(&before, &after);
-            for tree in [&before, &after] {
-                for version in tree.versions_after(common) {
-                    ops.extend(self.version(version)?.1.ops);
-                }
-            }
-        }
-        let mut places = BTreeSet::new();
-        for op in ops {
-            match op {
-                Op::Link { dir, name, .. } | Op::Unlink { dir, name } => {
-                    places.insert(Place { dir, key: name.key() });
-                }
-                Op::Inode { inode, .. } => places.extend(inode.places()),
-            }
-        }
-        let mut changes = Vec::new();
-        for place in places {
-            changes.extend(change_at(&before, &after, place)?);
-        }
-        changes.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(changes)
     }
 }
 
@@ -232,23 +192,6 @@ pub(super) fn common_past(a: &Frozen, b: &Frozen) -> VersionNo {
     common
 }
 
-/// What a place names at a version.
-fn state_at(tree: &Frozen, place: Place) -> Result<Option<(Dirent, Inode)>> {
-    let Some(entry) = tree.entry(place.dir, place.key)? else { return Ok(None) };
-    let inode = tree.inode(entry.ino)?.1;
-    Ok(Some((entry, inode)))
-}
-
-fn compare(before: Option<&(Dirent, Inode)>, after: Option<&(Dirent, Inode)>) -> Option<ChangeKind> {
-    match (before, after) {
-        (None, None) => None,
-        (None, Some(_)) => Some(ChangeKind::Added),
-        (Some(_), None) => Some(ChangeKind::Removed),
-        (Some((a, _)), Some((b, _))) if a.ino != b.ino && a.kind == Kind::Dir => Some(ChangeKind::Modified),
-        (Some((_, before)), Some((_, after))) => changed(before, after),
-    }
-}
-
 /// How an inode differs from another at the same place; `None` if in nothing that is shown.
 pub(super) fn changed(before: &Inode, after: &Inode) -> Option<ChangeKind> {
     let attributes = |i: &Inode| (i.mode, i.uid, i.gid, i.xattrs.clone());
@@ -260,17 +203,6 @@ pub(super) fn changed(before: &Inode, after: &Inode) -> Option<ChangeKind> {
     } else {
         None
     }
-}
-
-fn change_at(before: &Frozen, after: &Frozen, place: Place) -> Result<Option<Change>> {
-    let (old, new) = (state_at(before, place)?, state_at(after, place)?);
-    let Some(change) = compare(old.as_ref(), new.as_ref()) else { return Ok(None) };
-    let tree = if new.is_some() { after } else { before };
-    let sizes = (old.as_ref().map(|(_, i)| i.size()), new.as_ref().map(|(_, i)| i.size()));
-    let Some((entry, _)) = new.or(old) else { return Ok(None) };
-    let mut path = tree.dir_path(place.dir)?;
-    path.push(entry.name);
-    Ok(Some(Change { path, kind: entry.kind, change, sizes }))
 }
 
 fn show_spec(spec: &VersionSpec) -> String {

@@ -5,6 +5,7 @@
 //! knows of handles, kernels or permissions.
 
 pub mod author;
+mod changes;
 mod climb;
 mod cut;
 #[allow(clippy::module_inception)]
@@ -23,11 +24,12 @@ pub mod trie;
 pub mod verify;
 
 pub use author::Caller;
+pub use changes::Change;
 pub use climb::Climb;
 pub use dataset::Dataset;
 pub use error::{Error, Result};
 pub use frozen::Frozen;
-pub use history::{Change, ChangeKind, LogEntry};
+pub use history::{ChangeKind, LogEntry};
 pub use live::{Attr, Invalid, Live, NewInode, RenameMode, SetAttr, XattrSet};
 pub use open_file::OpenFile;
 pub use repo::Repo;

@@ -268,14 +268,12 @@ impl<E: From<Error>> Verifier<'_, E> {
 
     /// Checks what no version holds yet.
     fn pending(&mut self) -> Result<(), E> {
-        match self.dataset.store.pending(self.dataset.id()) {
-            Ok(pending) => pending.iter().try_for_each(|(_, ops)| match ops {
-                Ok(ops) => self.contents(None, ops),
-                Err(error) => self.bad_pending(error),
-            }),
+        self.dataset.store.pending(self.dataset.id()).try_for_each(|pending| match pending {
+            Ok((_, Ok(ops))) => self.contents(None, &ops),
+            Ok((_, Err(error))) => self.bad_pending(&error),
             Err(error @ StoreError::Index(_)) => Err(Error::Store(error).into()),
             Err(error) => self.bad_pending(&error),
-        }
+        })
     }
 
     fn bad_pending(&mut self, error: &StoreError) -> Result<(), E> {

@@ -53,6 +53,11 @@ pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T
     }
 }
 
+/// Decodes the value that `bytes` begin with, and gives its length too; `what` names it in errors.
+pub fn decode_first<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<(T, usize), CodecError> {
+    decode_within(bytes).map_err(|source| CodecError::Decode { what, source })
+}
+
 /// Decodes with a limit that suits the number of bytes: room for a text is made by the length it claims to
 /// have, and a byte can truly stand for 8 at the most, as an integer's.
 fn decode_within<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), DecodeError> {

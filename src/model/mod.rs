@@ -13,6 +13,7 @@ pub mod inode;
 pub mod name;
 pub mod record;
 pub mod time;
+pub mod version_reader;
 
 pub use at::{AtName, VersionSpec};
 pub use content::{ChunkRef, Content, Piece, TreeRef};
@@ -22,3 +23,4 @@ pub use inode::{Body, Dirent, Inode, Kind, Place};
 pub use name::{DatasetName, Name, NameKey};
 pub use record::{Author, DatasetRecord, Op, PendingRecord, Policy, SalvagedVersion, VersionRecord};
 pub use time::Timestamp;
+pub use version_reader::{VersionHead, VersionReader};

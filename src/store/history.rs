@@ -6,7 +6,7 @@ use super::index::change::{VersionMeta, decode, decode_version};
 use super::index::keys;
 use super::pack::RecordKind;
 use super::recovery::last_version;
-use crate::model::{DatasetId, Span, Timestamp, VersionId, VersionNo, VersionRecord};
+use crate::model::{DatasetId, Span, Timestamp, VersionId, VersionNo, VersionReader, VersionRecord, codec};
 
 /// Fewest digits of a hash that are looked up.
 pub const HASH_DIGITS_MIN: usize = 8;
@@ -90,16 +90,39 @@ impl Store {
         Ok(Some((id, record)))
     }
 
-    /// A version's id, which is also in the header of its record where only the rest is damaged.
-    pub fn version_id(&self, ds: DatasetId, number: VersionNo) -> Result<Option<VersionId>> {
-        let error = match self.version(ds, number) {
-            Ok(found) => return Ok(found.map(|(id, _)| id)),
-            Err(error) => error,
+    /// A version's id and record as [`Store::version`] gives them, but its changes are decoded one by one,
+    /// as they are asked for.
+    pub fn version_reader(
+        &self,
+        ds: DatasetId,
+        number: VersionNo,
+    ) -> Result<Option<(VersionId, VersionReader)>> {
+        let Some(meta) = self.version_meta(ds, number)? else { return Ok(None) };
+        let what = || format!("record of {number} of dataset {}", ds.0);
+        let (header, payload) = self.read_at(meta.record, what)?;
+        let failed = |source| Error::Decode { what: what(), source };
+        let (id, reader) = match header.kind {
+            RecordKind::Version => (VersionId(header.hash), VersionReader::new(payload, 0)),
+            RecordKind::Salvaged => {
+                let ((id, _), used) =
+                    codec::decode_first::<(VersionId, u64)>("salvaged version", &payload).map_err(failed)?;
+                (id, VersionReader::new(payload, used))
+            }
+            _ => return Err(Error::Index("a version is not where it says".into())),
         };
+        let reader = reader.map_err(failed)?;
+        if (reader.head().dataset, reader.head().number) != (ds, number) {
+            return Err(Error::Index(format!("the {} is not where it says", what())));
+        }
+        Ok(Some((id, reader)))
+    }
+
+    /// A version's id. It is in the header of its record, which has a checksum of its own.
+    pub fn version_id(&self, ds: DatasetId, number: VersionNo) -> Result<Option<VersionId>> {
         let Some(meta) = self.version_meta(ds, number)? else { return Ok(None) };
         match self.header_at(meta.record)? {
             Some(header) if header.kind == RecordKind::Version => Ok(Some(VersionId(header.hash))),
-            _ => Err(error),
+            _ => Ok(self.version(ds, number)?.map(|(id, _)| id)),
         }
     }
 
@@ -171,7 +194,7 @@ impl Store {
     fn hash_of(&self, ds: DatasetId, version: VersionNo, kind: HashKind) -> Result<Option<[u8; 32]>> {
         match kind {
             HashKind::Snapshot => Ok(self.version_meta(ds, version)?.map(|meta| meta.snapshot.0)),
-            HashKind::Version => Ok(self.version(ds, version)?.map(|(id, _)| id.0)),
+            HashKind::Version => Ok(self.version_id(ds, version)?.map(|id| id.0)),
         }
     }
 }

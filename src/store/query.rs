@@ -15,8 +15,6 @@ use crate::model::{
 
 /// After as many versions of a name in a row the next name is sought rather than walked to.
 const WALK_MAX: usize = 8;
-/// Length of a pending record's key.
-const PENDING_KEY: usize = 13;
 /// Length of a directory entry's key, and where in it the name's part is.
 const ENTRY_KEY: usize = 37;
 const ENTRY_NAME: std::ops::Range<usize> = 13..29;
@@ -183,26 +181,27 @@ impl Store {
     pub fn max_ino(&self, ds: DatasetId) -> Result<Ino> {
         let last = self.index.last(&keys::inodes(ds))?;
         let stored = last.and_then(|key| keys::tail8(key.get(..13)?)).unwrap_or(0);
-        let pending = self.pending(ds)?;
-        let inos = pending.iter().filter_map(|(_, ops)| ops.as_ref().ok()).flatten().map(|op| match op {
-            Op::Link { ino, .. } | Op::Inode { ino, .. } => ino.0,
-            Op::Unlink { .. } => 0,
-        });
-        Ok(Ino(inos.fold(stored, u64::max)))
+        let mut max = stored;
+        for pending in self.pending(ds) {
+            for op in pending?.1.unwrap_or_default() {
+                if let Op::Link { ino, .. } | Op::Inode { ino, .. } = op {
+                    max = max.max(ino.0);
+                }
+            }
+        }
+        Ok(Ino(max))
     }
 
     /// The dataset's changes that no version holds yet, by sequence; for each record by itself, why it
     /// cannot be read.
-    pub fn pending(&self, ds: DatasetId) -> Result<Vec<(u64, Result<Vec<Op>>)>> {
-        let mut all = Vec::new();
-        for key in self.index.pending(keys::pendings(ds)) {
+    pub fn pending(&self, ds: DatasetId) -> impl Iterator<Item = Result<(u64, Result<Vec<Op>>)>> {
+        self.index.pending(keys::pendings(ds)).into_iter().filter_map(move |key| {
             // A version may have taken it up since.
-            let Some(value) = self.index.get(&key)? else { continue };
-            let sequence = keys::tail8(&key).filter(|_| key.len() == PENDING_KEY);
-            let sequence = sequence.ok_or_else(|| Error::Index("a key has no known form".into()))?;
-            all.push((sequence, decode_pos(&value).and_then(|pos| self.pending_at(ds, pos))));
-        }
-        Ok(all)
+            let value = self.index.get(&key).transpose()?;
+            let sequence = keys::tail8(&key)?;
+            let ops = |value: Box<[u8]>| decode_pos(&value).and_then(|pos| self.pending_at(ds, pos));
+            Some(value.map(|value| (sequence, ops(value))))
+        })
     }
 
     fn pending_at(&self, ds: DatasetId, pos: Pos) -> Result<Vec<Op>> {

@@ -167,6 +167,44 @@ fn show_tells_what_changed() {
     assert!(!parsed.is_empty() && json.contains("\"v4\"") && json.contains("edited"), "{json}");
 }
 
+/// Of a version that changed very many paths, a thousand are shown, and all where that is asked for: what
+/// came, what was replaced and what went, as each way of showing has it.
+#[test]
+fn show_of_very_many_changes_is_bounded() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    m.strata(&["set", "d", "policy=manual"]).ok();
+    shell("cd \"$1\"; mkdir a b; touch kept; seq 1500 | sed s,^,a/f, | xargs touch", &[d.root()]);
+    m.strata(&["commit", "d"]).ok();
+    shell(
+        "cd \"$1\"; seq 700 | sed s,^,a/f, | xargs rm; mv a/f701 kept; \
+         for n in $(seq 702 900); do echo $n > a/f$n; done; chmod 600 a/f901; mv a/f902 b/f902; \
+         seq 300 | sed s,^,b/n, | xargs touch",
+        &[d.root()],
+    );
+    m.strata(&["commit", "d"]).ok();
+
+    let lines = |text: &str| text.lines().skip_while(|line| !line.is_empty()).skip(1).count() - 1;
+    let text = m.strata(&["show", "d@v1"]).ok();
+    assert_eq!(lines(&text), 1000);
+    assert!(text.ends_with("more than 1000 paths changed; --all shows all\n"), "{text}");
+    let text = m.strata(&["show", "--all", "d@v1"]).ok();
+    assert_eq!(lines(&text), 1503);
+    assert!(text.ends_with("1503 paths changed\n"), "{text}");
+
+    let text = m.strata(&["show", "--all", "d@v2"]).ok();
+    for line in ["R file     a/f1\n", "R file     a/f701\n", "M file     a/f900  0 -> 4 bytes\n"] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    for line in ["a file     a/f901\n", "R file     a/f902\n", "A file     b/f902\n", "A file     b/n300\n"] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    let json: Value = serde_json::from_str(&m.strata(&["show", "d@v2", "--json"]).ok()).expect("JSON");
+    assert_eq!(json["changes"].as_array().map(Vec::len), Some(lines(&text)));
+    let bounded = m.strata(&["show", "d@v2"]).ok();
+    assert!(bounded.lines().skip(8).take(900).all(|line| text.contains(line)), "{bounded}");
+}
+
 /// A path's history is that of the path, whatever directories had its name: renaming and making anew are
 /// part of it, and what happened elsewhere to a directory that now has the name is not.
 #[test]

@@ -30,12 +30,15 @@ impl Service {
         &self,
         dataset: &Dataset,
         version: Option<VersionText>,
+        limit: Option<u64>,
         sink: &mut dyn Sink,
     ) -> Result<(), Failure> {
         let latest = VersionText::parse("latest").map_err(Failure::usage)?;
         let number = self.resolve(dataset, &version.unwrap_or(latest))?;
         sink.item(Item::Version(dataset.log_entry(number)?))?;
-        for change in dataset.changes(number)? {
+        let limit = limit.and_then(|limit| usize::try_from(limit).ok());
+        let (changes, more) = dataset.changes(number, limit)?;
+        for change in changes {
             sink.item(Item::Change(ChangeInfo {
                 path: path_bytes(&change.path),
                 kind: change.kind,
@@ -44,7 +47,7 @@ impl Service {
                 size_after: change.sizes.1,
             }))?;
         }
-        Ok(())
+        if more { sink.item(Item::More) } else { Ok(()) }
     }
 
     pub(super) fn resolve(&self, dataset: &Dataset, version: &VersionText) -> Result<VersionNo, Failure> {

@@ -70,8 +70,8 @@ impl Dataset {
         let head = state.live.head.clone();
         // No file that is open was given another content.
         state.live.reset(head)?;
-        for (_, ops) in self.store.pending(self.id())? {
-            state.live.replay(ops?)?;
+        for pending in self.store.pending(self.id()) {
+            state.live.replay(pending?.1?)?;
         }
         state.live.logged();
         Ok(())

@@ -14,8 +14,8 @@ use super::Live;
 /// Names and inodes that changed since some moment.
 #[derive(Debug, Default)]
 pub struct Dirty {
-    /// Changed names, with what they named at that moment.
-    slots: BTreeMap<Place, (Name, Option<Ino>)>,
+    /// Places of changed names, with the name and what it named at that moment, if it named anything.
+    slots: BTreeMap<Place, Option<(Name, Ino)>>,
     inodes: BTreeSet<Ino>,
     /// Files whose content changed.
     contents: BTreeSet<Ino>,
@@ -73,7 +73,7 @@ impl Live {
         let was = self.entries(dir)?.trie.get(&key).map(|s| s.ino);
         let place = Place { dir, key };
         for dirty in [&mut self.dirty, &mut self.unlogged] {
-            dirty.slots.entry(place).or_insert_with(|| (name.clone(), was));
+            dirty.slots.entry(place).or_insert_with(|| was.map(|was| (name.clone(), was)));
         }
         self.touch(place)
     }
@@ -192,14 +192,15 @@ impl Live {
     /// `net`: leave out names that are again what they were.
     fn ops_of(&mut self, dirty: &Dirty, net: bool) -> Result<Vec<Op>> {
         let mut ops = Vec::with_capacity(dirty.slots.len() + dirty.inodes.len());
-        for (place, (name, was)) in &dirty.slots {
-            let now = self.entries(place.dir)?.trie.get(&place.key).cloned();
-            let (dir, name) = (place.dir, name.clone());
-            match now {
-                Some(slot) if !net || *was != Some(slot.ino) => {
-                    ops.push(Op::Link { dir, name, ino: slot.ino, kind: slot.kind });
+        for (place, was) in &dirty.slots {
+            let dir = place.dir;
+            let now = self.entries(dir)?.trie.get(&place.key).cloned();
+            let was_ino = was.as_ref().map(|(_, ino)| *ino);
+            match (now, was) {
+                (Some(Slot { name, ino, kind, .. }), _) if !net || was_ino != Some(ino) => {
+                    ops.push(Op::Link { dir, name, ino, kind });
                 }
-                None if !net || was.is_some() => ops.push(Op::Unlink { dir, name }),
+                (None, Some((name, _))) => ops.push(Op::Unlink { dir, name: name.clone() }),
                 _ => {}
             }
         }
@@ -258,20 +259,20 @@ impl Live {
     }
 
     fn hash_dir(&mut self, dir: Ino) -> Result<TreeHash> {
-        if let Some(hash) = self.node(dir)?.tree {
-            return Ok(hash);
+        if let Some(hash) = &self.node(dir)?.tree {
+            return Ok(**hash);
         }
         let mut trie = std::mem::take(&mut self.entries(dir)?.trie);
         let hash = trie.hash(&mut |slot| self.child_id(slot));
         self.entries(dir)?.trie = trie;
         let hash = hash?;
-        self.node(dir)?.tree = Some(hash);
+        self.node(dir)?.tree = Some(Box::new(hash));
         Ok(hash)
     }
 
     fn child_id(&mut self, slot: &Slot) -> Result<ChildId> {
         if slot.kind == Kind::Dir {
-            let known = self.nodes.get(&slot.ino).and_then(|n| n.tree);
+            let known = self.nodes.get(&slot.ino).and_then(|n| n.tree.as_deref().copied());
             let hash = match known {
                 Some(hash) => hash,
                 None => self

@@ -74,8 +74,8 @@ struct Node {
     inode: Inode,
     /// A directory's entries, once loaded.
     entries: Option<Box<Entries>>,
-    /// A directory's hash, as long as it holds.
-    tree: Option<TreeHash>,
+    /// A directory's hash, as long as it holds; boxed, since there are far more files.
+    tree: Option<Box<TreeHash>>,
     /// Shared state of a file's open handles.
     file: Option<Arc<OpenFile>>,
     /// Number of open handles.

@@ -284,7 +284,7 @@ fn a_zeroed_page_costs_the_contents_in_it_and_no_version() {
         }
         assert!(!missing.is_empty() && missing.iter().all(|n| versions.contains(n)), "{missing:?}");
         assert!(problems.iter().any(|p| p.outcome != Outcome::Repaired));
-        assert!(store.pending(DS).unwrap()[0].1.is_ok());
+        assert!(store.pending(DS).next().unwrap().unwrap().1.is_ok());
     }
 }
 

@@ -87,8 +87,8 @@ impl LogRecord {
     pub fn changes(&self, pos: Pos) -> Vec<Change> {
         match self {
             LogRecord::Object(hash) => vec![object_change(hash, pos)],
-            LogRecord::Version(id, record) => version_changes(*id, record, pos, u64::MAX),
-            LogRecord::Salvaged(s) => version_changes(s.id, &s.record, pos, s.pending_from),
+            LogRecord::Version(id, record) => version_changes(*id, record, pos, u64::MAX).collect(),
+            LogRecord::Salvaged(s) => version_changes(s.id, &s.record, pos, s.pending_from).collect(),
             LogRecord::Dataset(record) => vec![dataset_change(record)],
             LogRecord::Pending(record) => pending_changes(record, pos),
         }
@@ -118,37 +118,35 @@ pub fn gap_change(ds: DatasetId, first: VersionNo, last: VersionNo) -> Change {
     Change::Put(keys::gap(ds, first), last.0.to_be_bytes().to_vec())
 }
 
-/// The changes a version record makes, which takes up the pending records below a sequence.
-pub fn version_changes(id: VersionId, record: &VersionRecord, pos: Pos, pending_below: u64) -> Vec<Change> {
+/// The changes a version record makes, which takes up the pending records below a sequence. They are made
+/// one by one: of a large version, there are millions.
+pub fn version_changes(
+    id: VersionId,
+    record: &VersionRecord,
+    pos: Pos,
+    pending_below: u64,
+) -> impl Iterator<Item = Change> {
     let (ds, v) = (record.dataset, record.number);
-    let mut changes = Vec::with_capacity(record.ops.len() + record.trees.len() + 5);
-    for (index, op) in record.ops.iter().enumerate() {
-        changes.push(match op {
-            Op::Link { dir, name, ino, kind } => {
-                let entry = Dirent { name: name.clone(), ino: *ino, kind: *kind };
-                Change::Put(keys::at(keys::entry(ds, *dir, name.key()), v), codec::encode(&entry))
-            }
-            Op::Unlink { dir, name } => {
-                Change::Put(keys::at(keys::entry(ds, *dir, name.key()), v), Vec::new())
-            }
-            Op::Inode { ino, inode } => {
-                Change::Put(keys::at(keys::inode(ds, *ino), v), encode_inode(inode, pos, index))
-            }
-        });
-    }
-    for (dir, tree) in &record.trees {
-        changes.push(Change::Put(keys::at(keys::tree(ds, *dir), v), tree.0.to_vec()));
-    }
-    if v.0.checked_sub(1) != Some(record.base.0) {
-        changes.push(Change::Put(keys::rollback(ds, v), record.base.0.to_be_bytes().to_vec()));
-    }
-    for (hash, tag) in [(record.snapshot.0, keys::TAG_SNAPSHOT), (id.0, keys::TAG_VERSION)] {
-        changes.push(Change::Put(keys::hash(ds, &hash, tag, v), Vec::new()));
-    }
+    let ops = record.ops.iter().enumerate().map(move |(index, op)| match op {
+        Op::Link { dir, name, ino, kind } => {
+            let entry = Dirent { name: name.clone(), ino: *ino, kind: *kind };
+            Change::Put(keys::at(keys::entry(ds, *dir, name.key()), v), codec::encode(&entry))
+        }
+        Op::Unlink { dir, name } => Change::Put(keys::at(keys::entry(ds, *dir, name.key()), v), Vec::new()),
+        Op::Inode { ino, inode } => {
+            Change::Put(keys::at(keys::inode(ds, *ino), v), encode_inode(inode, pos, index))
+        }
+    });
+    let trees = record.trees.iter();
+    let trees = trees.map(move |(dir, tree)| Change::Put(keys::at(keys::tree(ds, *dir), v), tree.0.to_vec()));
+    let rollback = (v.0.checked_sub(1) != Some(record.base.0))
+        .then(|| Change::Put(keys::rollback(ds, v), record.base.0.to_be_bytes().to_vec()));
+    let hashes = [(record.snapshot.0, keys::TAG_SNAPSHOT), (id.0, keys::TAG_VERSION)];
+    let hashes = hashes.map(|(hash, tag)| Change::Put(keys::hash(ds, &hash, tag, v), Vec::new()));
     let meta = VersionMeta { time: record.time, base: record.base, snapshot: record.snapshot, record: pos };
-    changes.push(Change::Put(keys::version(ds, v), codec::encode(&meta)));
-    changes.push(Change::ClearPending(ds, pending_below));
-    changes
+    let meta = Change::Put(keys::version(ds, v), codec::encode(&meta));
+    let last = [meta, Change::ClearPending(ds, pending_below)];
+    ops.chain(trees).chain(rollback).chain(hashes).chain(last)
 }
 
 /// An inode as the index has it.
@@ -268,7 +266,7 @@ mod tests {
         };
         let (ds, v) = (DatasetId(1), VersionNo(4));
         let id = VersionId([3; 32]);
-        let changes = version_changes(id, &record, POS, u64::MAX);
+        let changes: Vec<Change> = version_changes(id, &record, POS, u64::MAX).collect();
         let dirent = Dirent { name: name.clone(), ino: Ino(8), kind: Kind::Symlink };
         let meta =
             VersionMeta { time: Timestamp(5), base: VersionNo(2), snapshot: TreeHash([1; 32]), record: POS };

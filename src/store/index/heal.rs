@@ -252,7 +252,7 @@ struct Part {
 }
 
 impl Part {
-    fn new(end: LogPos, pending: BTreeSet<keys::Key>, backing: Option<Backing>) -> Part {
+    fn new(end: LogPos, pending: BTreeSet<keys::PendingKey>, backing: Option<Backing>) -> Part {
         Part { mem: Mutex::new(Memtable::new(end, pending)), backing, end: Mutex::new(end) }
     }
 

@@ -20,6 +20,8 @@ use crate::model::{DatasetId, Ino, NameKey, VersionNo};
 
 /// A key, or the start of one.
 pub type Key = Vec<u8>;
+/// The key of a pending record.
+pub type PendingKey = [u8; 13];
 
 /// Key of the index's format and the id of its store.
 pub const META: &[u8] = b"mmeta";
@@ -143,6 +145,11 @@ pub fn pending(id: DatasetId, sequence: u64) -> Key {
     key(b'w', &[&ds(id), &sequence.to_be_bytes()])
 }
 
+/// A key of a pending record, without an allocation of its own; `None` where it is no such key.
+pub fn as_pending(key: &[u8]) -> Option<PendingKey> {
+    key.try_into().ok().filter(|key: &PendingKey| key[0] == b'w')
+}
+
 /// Start of all gaps in the versions of a dataset.
 pub fn gaps(id: DatasetId) -> Key {
     key(b'g', &[&ds(id)])
@@ -198,6 +205,9 @@ mod tests {
         );
         assert_eq!(hex(&object(&[0xcd; 32])), format!("63{}", "cd".repeat(32)));
         assert_eq!(hex(&pending(id, 6)), "77000001020000000000000006");
+        assert_eq!(as_pending(&pending(id, 6)).map(Vec::from), Some(pending(id, 6)));
+        assert_eq!(as_pending(&version(id, v)), None);
+        assert_eq!(as_pending(&pendings(id)), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::change::Change;
-use super::keys::{self, Key};
+use super::keys::{self, Key, PendingKey};
 use crate::store::pack::LogPos;
 
 /// A value, or `None` where the key was deleted.
@@ -41,32 +41,31 @@ pub struct Memtable {
     active_bytes: usize,
     /// Newest first.
     frozen: VecDeque<Frozen>,
-    /// Keys of all live pending records, in memory and in sled: few, and needed without I/O.
-    pending: BTreeSet<Key>,
+    /// Keys of all live pending records, in memory and in sled: needed without I/O.
+    pending: BTreeSet<PendingKey>,
     end: LogPos,
 }
 
 impl Memtable {
     /// A memtable for an index that holds the log up to `end`, with these pending records.
-    pub fn new(end: LogPos, pending: BTreeSet<Key>) -> Memtable {
+    pub fn new(end: LogPos, pending: BTreeSet<PendingKey>) -> Memtable {
         Memtable { pending, end, ..Memtable::default() }
     }
 
-    /// Takes up the changes of records that end at `end`.
+    /// Takes up the changes of records that end at `end`. All changes of a record are in one generation,
+    /// which stays until sled has it whole: a sled that is replaced is given the log again up to whole records.
     pub fn publish(&mut self, changes: impl IntoIterator<Item = Change>, end: LogPos) {
         for change in changes {
             match change {
                 Change::Put(key, value) => {
-                    if key.first() == keys::all_pending().first() {
-                        self.pending.insert(key.clone());
-                    }
+                    self.pending.extend(keys::as_pending(&key));
                     self.set(key, Some(value.into()));
                 }
                 Change::ClearPending(ds, below) => {
-                    let taken = |key: &Key| keys::tail8(key).is_none_or(|sequence| sequence < below);
-                    for key in self.pending(keys::pendings(ds)).into_iter().filter(taken) {
+                    let taken = |key: &PendingKey| keys::tail8(key).is_none_or(|sequence| sequence < below);
+                    for key in self.pending(&keys::pendings(ds)).into_iter().filter(taken) {
                         self.pending.remove(&key);
-                        self.set(key, None);
+                        self.set(key.into(), None);
                     }
                 }
             }
@@ -97,9 +96,10 @@ impl Memtable {
     }
 
     /// Keys of the live pending records that start with `prefix`.
-    pub fn pending(&self, prefix: Key) -> Vec<Key> {
-        let end = keys::after_prefix(&prefix);
-        self.pending.range(prefix..end).cloned().collect()
+    pub fn pending(&self, prefix: &[u8]) -> Vec<PendingKey> {
+        let end = keys::after_prefix(prefix);
+        let range = (Bound::Included(prefix), Bound::Excluded(&end[..]));
+        self.pending.range::<[u8], _>(range).copied().collect()
     }
 
     /// What is known here of `key`: its value, its absence, or nothing.

@@ -30,7 +30,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use self::backing::Backing;
 use self::change::Change;
 use self::heal::{Cause, Slot, State};
-use self::keys::Key;
+use self::keys::{Key, PendingKey};
 use self::memtable::{Frozen, Memtable};
 use crate::store::bell::Bell;
 use crate::store::error::{Error, Result};
@@ -347,8 +347,8 @@ impl Index {
     }
 
     /// Keys of the live pending records that start with `prefix`.
-    pub fn pending(&self, prefix: Key) -> Vec<Key> {
-        self.mem.read().pending(prefix)
+    pub fn pending(&self, prefix: Key) -> Vec<PendingKey> {
+        self.mem.read().pending(&prefix)
     }
 }
 
@@ -391,13 +391,16 @@ fn open_backing(dir: &Path, meta: &[u8]) -> Result<(Backing, LogPos)> {
     Ok((backing, watermark))
 }
 
-fn stored_pending(backing: &Backing) -> Result<BTreeSet<Key>> {
+fn stored_pending(backing: &Backing) -> Result<BTreeSet<PendingKey>> {
     let (mut start, end) = (keys::all_pending(), keys::after_prefix(&keys::all_pending()));
     let mut found = BTreeSet::new();
     loop {
         let page = backing.page(&start, &end, 1000)?;
         let Some((last, _)) = page.last() else { return Ok(found) };
         start = [last, &[0][..]].concat();
-        found.extend(page.into_iter().map(|(key, _)| key.into_vec()));
+        for (key, _) in page {
+            let unknown = || Error::Index("the key of a pending record has no known form".into());
+            found.insert(keys::as_pending(&key).ok_or_else(unknown)?);
+        }
     }
 }

@@ -187,7 +187,7 @@ fn versions_that_do_not_follow_are_refused() {
 }
 
 fn pending_of(store: &Store, ds: DatasetId) -> Vec<(u64, Vec<Op>)> {
-    store.pending(ds).unwrap().into_iter().map(|(sequence, ops)| (sequence, ops.unwrap())).collect()
+    store.pending(ds).map(Result::unwrap).map(|(sequence, ops)| (sequence, ops.unwrap())).collect()
 }
 
 #[test]

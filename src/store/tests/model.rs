@@ -58,7 +58,7 @@ fn check(store: &Store, model: &Model) {
     let last = VersionNo(model.trees.len() as u64 - 1);
     assert_eq!(store.last_version(DS).unwrap(), last);
     assert_eq!(store.rollbacks(DS).unwrap(), model.rollbacks);
-    assert_eq!(store.pending(DS).unwrap().len(), model.pending);
+    assert_eq!(store.pending(DS).count(), model.pending);
     for (n, tree) in model.trees.iter().enumerate() {
         let view = View::of(VersionNo(n as u64), &model.rollbacks);
         // By pages of an odd size.

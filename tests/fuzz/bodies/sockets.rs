@@ -68,7 +68,7 @@ fn all_requests() -> Vec<Request> {
         Request::Datasets,
         Request::Log { dataset: dataset(), path: vec![Name::new(b"sub").expect("a name")], limit: Some(3) },
         Request::Log { dataset: dataset(), path: Vec::new(), limit: None },
-        Request::Show { dataset: dataset(), version: Some(version()) },
+        Request::Show { dataset: dataset(), version: Some(version()), limit: Some(3) },
         Request::SetPolicy {
             dataset: dataset(),
             policy: Policy::Settle(std::time::Duration::from_millis(1500)),
