@@ -148,10 +148,10 @@ impl<'a> Recovery<'a> {
         for (i, &number) in numbers.iter().enumerate() {
             let later = &numbers[i + 1..];
             let start = if number == from.pack() { from.offset() } else { 0 };
-            let doubtful = LogPos::new(number, u32::MAX) >= self.trusted;
+            let doubtful = later.is_empty() || LogPos::new(number, u32::MAX) >= self.trusted;
             let path = self.packs.path(number);
-            let mut len = std::fs::metadata(&path).map_err(|e| Error::io("stat", &path, e))?.len();
-            if (later.is_empty() || doubtful) && self.packs.file(number)?.frames().is_some() {
+            let len = std::fs::metadata(&path).map_err(|e| Error::io("stat", &path, e))?.len();
+            if doubtful && self.packs.file(number)?.frames().is_some() {
                 // A pack is compressed only when all of it and the beginning of the next are durable.
                 if number >= from.pack() {
                     self.sealed_pack(number, start)?;
@@ -160,8 +160,7 @@ impl<'a> Recovery<'a> {
                     let tail = self.next_tail(number)?;
                     return Ok(Recovered { tail, sealed_bytes: sealed_bytes + len, damaged: self.damaged });
                 }
-            } else if later.is_empty() || doubtful {
-                len = self.packs.file(number)?.size().map_err(|e| Error::io("stat", &path, e))?;
+            } else if doubtful {
                 let cut = if number >= from.pack() { self.scan(number, start, len, true)? } else { None };
                 let goes_on = cut.is_none() && later.first() == Some(&(number + 1));
                 if !(goes_on && self.is_sealed(number)?) {

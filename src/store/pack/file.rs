@@ -134,7 +134,8 @@ impl PackFile {
             Some(bytes) => bytes,
             None => {
                 let Some(bytes) = self.decompress(frame)? else {
-                    log::error!("a pack's frame at byte {} of its file is damaged", frame.offset);
+                    let pack = self.frames.as_ref().map_or(0, |frames| frames.whose.1);
+                    log::error!("{pack:08}.pack: the frame at byte {} is damaged", frame.offset);
                     out.fill(0);
                     return Ok(());
                 };
