@@ -5,9 +5,11 @@
 
 mod batch;
 mod cat;
+mod change;
 mod commit;
 mod compact;
 mod datasets;
+mod diff;
 mod fsck;
 mod hash;
 mod import;
@@ -77,6 +79,7 @@ enum Command {
     Datasets(datasets::Args),
     Log(log::Args),
     Show(show::Args),
+    Diff(diff::Args),
     Ls(ls::Args),
     Cat(cat::Args),
     Prefetch(prefetch::Args),
@@ -137,6 +140,7 @@ pub fn main() -> ExitCode {
         Command::Datasets(args) => datasets::run(args, &context),
         Command::Log(args) => log::run(args, &context),
         Command::Show(args) => show::run(args, &context),
+        Command::Diff(args) => diff::run(args, &context),
         Command::Ls(args) => ls::run(args, &context),
         Command::Cat(args) => cat::run(args, &context),
         Command::Prefetch(args) => prefetch::run(args, &context),

@@ -1,20 +1,17 @@
 //! `strata show`
 
-use serde::Serialize;
-
-use crate::daemon::protocol::{ChangeInfo, kind_name};
 use crate::daemon::{Failure, Item, ObjectSpec, Request};
-use crate::dataset::{ChangeKind, LogEntry};
+use crate::dataset::LogEntry;
 
-use super::out::{JsonName, Out, ask};
-use super::{Context, values};
+use super::out::{Out, ask};
+use super::{Context, change, values};
 
 /// As many changes are shown where nobody asks for all: what is more is not read in a terminal.
 const SHOWN: u64 = 1000;
 
 /// Show what a version changed
 ///
-/// Prints the version's ids, time, author and message, then each path it changed: A added, R removed,
+/// Prints the version's ids, time, author and message, then each path it changed: A added, D removed,
 /// M modified, a only attributes. Of a version that changed more than 1000 paths, it prints 1000 and says
 /// so, unless --all or --json is given. Without @VERSION, the newest. Changes nothing, but cuts what waits
 /// to become a version.
@@ -35,17 +32,6 @@ pub struct Args {
     version: ObjectSpec,
 }
 
-#[derive(Serialize)]
-struct ChangeJson<'a> {
-    path: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_bytes: Option<&'a str>,
-    kind: &'static str,
-    change: ChangeKind,
-    size_before: Option<u64>,
-    size_after: Option<u64>,
-}
-
 pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let limit = (!args.all && !args.json).then_some(SHOWN);
     let request = Request::Show { dataset: args.version.dataset, version: args.version.version, limit };
@@ -55,7 +41,11 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         Item::Version(entry) => print_head(out, &entry),
         Item::Change(change) => {
             changes += 1;
-            if args.json { json(out, &change, std::mem::take(&mut first)) } else { print(out, &change) }
+            if args.json {
+                change::json(out, &change, std::mem::take(&mut first))
+            } else {
+                change::print(out, &change)
+            }
         }
         Item::More => {
             more = true;
@@ -82,20 +72,6 @@ fn begin_json(out: &mut Out, entry: &LogEntry) -> Result<(), Failure> {
     out.text(format_args!("{open},\"changes\":["))
 }
 
-fn json(out: &mut Out, change: &ChangeInfo, first: bool) -> Result<(), Failure> {
-    let path = JsonName::of(&change.path);
-    let value = ChangeJson {
-        path: &path.text,
-        path_bytes: path.bytes.as_deref(),
-        kind: kind_name(change.kind),
-        change: change.change,
-        size_before: change.size_before,
-        size_after: change.size_after,
-    };
-    let text = serde_json::to_string(&value).map_err(|e| Failure::because("cannot write JSON", &e))?;
-    out.text(format_args!("{}{text}", if first { "" } else { "," }))
-}
-
 fn print_head(out: &mut Out, entry: &LogEntry) -> Result<(), Failure> {
     out.text(format_args!("version   {}\n", entry.version))?;
     out.text(format_args!("id        {}\nsnapshot  {}\n", entry.id, entry.snapshot))?;
@@ -110,25 +86,6 @@ fn print_head(out: &mut Out, entry: &LogEntry) -> Result<(), Failure> {
     }
     if let Some(restores) = &entry.restores {
         out.text(format_args!("restores  {restores}\n"))?;
-    }
-    out.text(format_args!("\n"))
-}
-
-fn print(out: &mut Out, change: &ChangeInfo) -> Result<(), Failure> {
-    let letter = match change.change {
-        ChangeKind::Added => 'A',
-        ChangeKind::Removed => 'R',
-        ChangeKind::Modified => 'M',
-        ChangeKind::Attributes => 'a',
-    };
-    out.text(format_args!("{letter} {:8} ", kind_name(change.kind)))?;
-    out.name(&change.path)?;
-    match (change.size_before, change.size_after) {
-        (Some(before), Some(after)) if before != after => {
-            out.text(format_args!("  {before} -> {after} bytes"))?;
-        }
-        (None, Some(size)) | (Some(size), None) if size > 0 => out.text(format_args!("  {size} bytes"))?,
-        _ => {}
     }
     out.text(format_args!("\n"))
 }

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{ChangeKind, LogEntry};
+use crate::dataset::{Change, ChangeKind, LogEntry};
 use crate::model::{DatasetName, Kind, Name, Policy};
 
-use super::object::{ObjectSpec, VersionText};
+use super::object::{ObjectSpec, VersionText, path_bytes};
 
 /// What a command asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,15 @@ pub enum Request {
         version: Option<VersionText>,
         /// At most as many changes.
         limit: Option<u64>,
+    },
+    /// An [`Item::Change`] for each path that differs.
+    Diff {
+        /// The tree before: a version (the newest where there is none), and where its tree begins.
+        before: ObjectSpec,
+        /// The tree after.
+        after: ObjectSpec,
+        /// Only what is at or below this path, in both.
+        path: Vec<Name>,
     },
     /// Nothing but success.
     SetPolicy {
@@ -224,11 +233,13 @@ pub struct DatasetInfo {
     pub logical_bytes: Option<u64>,
 }
 
-/// A path that a version changed.
+/// A path that a version changed, or that differs between two.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeInfo {
-    /// From the dataset's root.
+    /// From the dataset's root, or from where the trees that were compared begin.
     pub path: Vec<u8>,
+    /// The path it had before, of what was renamed.
+    pub from: Option<Vec<u8>>,
     /// What it is, or was.
     pub kind: Kind,
     /// What happened.
@@ -237,6 +248,25 @@ pub struct ChangeInfo {
     pub size_before: Option<u64>,
     /// Size in bytes after, where there is something.
     pub size_after: Option<u64>,
+    /// Permission, set-id and sticky bits before, where there was something.
+    pub mode_before: Option<u32>,
+    /// The same after.
+    pub mode_after: Option<u32>,
+}
+
+impl From<Change> for ChangeInfo {
+    fn from(change: Change) -> ChangeInfo {
+        ChangeInfo {
+            path: path_bytes(&change.path),
+            from: change.from.as_deref().map(path_bytes),
+            kind: change.kind,
+            change: change.change,
+            size_before: change.sizes.0,
+            size_after: change.sizes.1,
+            mode_before: change.modes.0,
+            mode_after: change.modes.1,
+        }
+    }
 }
 
 /// An entry of a directory.

@@ -100,6 +100,7 @@ impl Service {
             Request::Show { dataset, version, limit } => {
                 self.show(&*self.sealed(&dataset)?, version, limit, sink)?;
             }
+            Request::Diff { before, after, path } => self.diff(&before, &after, &path, sink)?,
             Request::SetPolicy { dataset, policy } => {
                 policy::check(policy).map_err(Failure::usage)?;
                 self.writable(&dataset)?.set_policy(policy)?;

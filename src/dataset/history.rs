@@ -53,6 +53,8 @@ pub enum ChangeKind {
     Removed,
     /// It names something else, or its content changed.
     Modified,
+    /// It was at another path.
+    Renamed,
     /// Only attributes changed.
     Attributes,
 }

@@ -5,11 +5,11 @@
 //! knows of handles, kernels or permissions.
 
 pub mod author;
-mod changes;
 mod climb;
 mod cut;
 #[allow(clippy::module_inception)]
 mod dataset;
+mod diff;
 pub mod error;
 pub mod frozen;
 pub mod history;
@@ -24,9 +24,9 @@ pub mod trie;
 pub mod verify;
 
 pub use author::Caller;
-pub use changes::Change;
 pub use climb::Climb;
 pub use dataset::Dataset;
+pub use diff::{Change, diff_trees};
 pub use error::{Error, Result};
 pub use frozen::Frozen;
 pub use history::{ChangeKind, LogEntry};

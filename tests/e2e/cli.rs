@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use crate::harness::*;
 
-const COMMANDS: [&str; 16] = [
-    "init", "mount", "umount", "status", "datasets", "log", "show", "set", "commit", "batch", "rollback",
-    "cat", "ls", "verify", "fsck", "hash",
+const COMMANDS: [&str; 20] = [
+    "init", "mount", "umount", "status", "datasets", "log", "show", "diff", "ls", "cat", "prefetch",
+    "import", "set", "commit", "batch", "rollback", "verify", "compact", "fsck", "hash",
 ];
 
 /// Every command has a help text that shows how it is used.

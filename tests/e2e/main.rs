@@ -15,6 +15,7 @@ mod crash;
 mod crowds;
 mod damage;
 mod deep;
+mod diff;
 mod direct;
 mod errors;
 mod files;

@@ -10,8 +10,9 @@ use rustix::fs::{AtFlags, CWD, FallocateFlags, RenameFlags, fallocate, linkat, r
 
 use crate::harness::*;
 
+/// An operation on the tree.
 #[derive(Debug)]
-enum Op {
+pub enum Op {
     Write(String, Vec<u8>),
     WriteAt(String, u64, Vec<u8>),
     Append(String, Vec<u8>),
@@ -32,7 +33,8 @@ fn path(random: &mut Random) -> String {
     names.join("/")
 }
 
-fn op(random: &mut Random) -> Op {
+/// Some operation, which may well be refused.
+pub fn op(random: &mut Random) -> Op {
     let at = path(random);
     let large = random.below(6) == 0;
     let len = if large { random.below(400_000) } else { random.below(3000) };
@@ -55,7 +57,7 @@ fn op(random: &mut Random) -> Op {
 }
 
 /// Does the operation below `root`. Symlinks are never followed, so nothing leaves the tree.
-fn apply(root: &Path, op: &Op) -> io::Result<()> {
+pub fn apply(root: &Path, op: &Op) -> io::Result<()> {
     let at = |path: &str| {
         let full = root.join(path);
         let mut above = full.ancestors().take_while(|p| *p != root);

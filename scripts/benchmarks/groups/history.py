@@ -44,6 +44,11 @@ def telling(bench, versions):
     add("history.log", f"log -n 20 of {versions} versions", lambda: s.quiet("log", "history", "-n", "20"), MS_20)
     add("history.show", f"show of one of {versions} versions",
         lambda: s.quiet("show", f"history@v{versions // 2}"), MS_20)
+    middle = versions // 2
+    add("diff.near", f"diff of versions 10 apart, of {versions}",
+        lambda: s.quiet("diff", f"history@v{middle}", f"history@v{middle + 10}"), MS_20)
+    add("diff.far", f"diff of the first and last of {versions} versions",
+        lambda: s.quiet("diff", "history@v1", f"history@v{versions}"), None)
 
 
 def rollback(bench):

@@ -1,11 +1,13 @@
 //! Versions: listing them, and what one of them changed.
 
-use crate::dataset::{Dataset, Error};
+use std::sync::Arc;
+
+use crate::dataset::{Dataset, Error, diff_trees};
 use crate::model::{Name, VersionNo};
 
 use super::super::failure::Failure;
-use super::super::object::{VersionText, path_bytes, show_path};
-use super::super::protocol::{ChangeInfo, Item};
+use super::super::object::{ObjectSpec, VersionText, show_path};
+use super::super::protocol::Item;
 use super::{Service, Sink};
 
 impl Service {
@@ -39,15 +41,41 @@ impl Service {
         let limit = limit.and_then(|limit| usize::try_from(limit).ok());
         let (changes, more) = dataset.changes(number, limit)?;
         for change in changes {
-            sink.item(Item::Change(ChangeInfo {
-                path: path_bytes(&change.path),
-                kind: change.kind,
-                change: change.change,
-                size_before: change.sizes.0,
-                size_after: change.sizes.1,
-            }))?;
+            sink.item(Item::Change(change.into()))?;
         }
         if more { sink.item(Item::More) } else { Ok(()) }
+    }
+
+    pub(super) fn diff(
+        &self,
+        before: &ObjectSpec,
+        after: &ObjectSpec,
+        path: &[Name],
+        sink: &mut dyn Sink,
+    ) -> Result<(), Failure> {
+        let ((a, va), (b, vb)) = (self.version_of(before)?, self.version_of(after)?);
+        let ways = [before, after].map(|object| [&object.path, path].concat());
+        let changes = if a.id() == b.id() && ways[0] == ways[1] {
+            a.diff(va, vb, &ways[0])?
+        } else {
+            let mut changes = diff_trees((&a.frozen(va), &ways[0]), (&b.frozen(vb), &ways[1]))?;
+            // Named from the datasets' roots where that is the same on both sides.
+            if ways[0] == ways[1] {
+                changes.iter_mut().for_each(|change| change.put_below(&ways[0]));
+            }
+            changes
+        };
+        changes.into_iter().try_for_each(|change| sink.item(Item::Change(change.into())))
+    }
+
+    /// A dataset, and the version of it that an object names: the newest where it names none.
+    fn version_of(&self, object: &ObjectSpec) -> Result<(Arc<Dataset>, VersionNo), Failure> {
+        let dataset = self.sealed(&object.dataset)?;
+        let version = match &object.version {
+            Some(version) => self.resolve(&dataset, version)?,
+            None => dataset.newest(),
+        };
+        Ok((dataset, version))
     }
 
     pub(super) fn resolve(&self, dataset: &Dataset, version: &VersionText) -> Result<VersionNo, Failure> {

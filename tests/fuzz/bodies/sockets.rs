@@ -108,7 +108,16 @@ fn all_items() -> Vec<Item> {
         problems: vec!["packs: a reason".into()],
     };
     let (path, kind, change) = (b"a/\xff".to_vec(), FileKind::File, stratafs::dataset::ChangeKind::Added);
-    let change = ChangeInfo { path, kind, change, size_before: None, size_after: Some(u64::MAX) };
+    let change = ChangeInfo {
+        path,
+        from: Some(b"b".to_vec()),
+        kind,
+        change,
+        size_before: None,
+        size_after: Some(u64::MAX),
+        mode_before: None,
+        mode_after: Some(0o644),
+    };
     let entry = EntryInfo {
         name: b"a".to_vec(),
         kind: FileKind::Symlink,

@@ -1,75 +1,62 @@
-//! What a version changed: the paths that are not as they were in the version before it.
+//! Comparing two versions of one dataset, place by place.
 //!
-//! A version's record says what may have changed; what is there before and after is looked up. Where all
-//! changes of a record are wanted, what is there after is taken from the record itself: looked up in the
-//! order of names, inodes lie all over the index, and a million of them take minutes.
+//! The records of the versions between them say what may have changed; what is there before and after is
+//! looked up. The cost follows the changes, not the dataset. Where all changes of a record are wanted, what is
+//! there after is taken from the record itself: looked up in the order of names, inodes lie all over the
+//! index, and a million of them take minutes.
 
 use std::collections::hash_map::Entry::{Occupied, Vacant};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::model::{Dirent, Ino, Inode, Kind, Name, Op, Place, VersionNo};
 use crate::store::Error as StoreError;
 
-use super::dataset::Dataset;
-use super::error::Result;
-use super::frozen::Frozen;
-use super::history::{ChangeKind, changed, common_past};
-
-/// A path that a version changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// From the dataset's root.
-    pub path: Vec<Name>,
-    /// What it is, or was.
-    pub kind: Kind,
-    /// What happened.
-    pub change: ChangeKind,
-    /// Size in bytes before and after, where there was or is something.
-    pub sizes: (Option<u64>, Option<u64>),
-}
+use super::super::dataset::Dataset;
+use super::super::error::Result;
+use super::super::frozen::Frozen;
+use super::super::history::{ChangeKind, changed, common_past};
+use super::{Found, Named};
 
 impl Dataset {
-    /// The paths a version changed against the one before it, ordered. Where there are more than `most`,
-    /// as many of them, those first in the record, and true.
-    pub fn changes(&self, number: VersionNo, most: Option<usize>) -> Result<(Vec<Change>, bool)> {
-        let base = self.version_reader(number)?.1.head().base;
-        let (before, after) = (self.frozen(VersionNo(number.0 - 1)), self.frozen(number));
-        let goes_on = base.next() == number;
-        let records: Vec<VersionNo> = if goes_on {
-            vec![number]
-        } else {
-            // A rollback: what may differ is what happened since the restored version, and since the
-            // common past if that version had been left behind by a rollback before.
-            let common = common_past(&before, &after);
-            [&before, &after].into_iter().flat_map(|tree| tree.versions_after(common)).collect()
-        };
+    /// Where two versions differ, in the order of what is recorded. Where there are more places than `most`,
+    /// as many of them, and true.
+    pub(super) fn places_between(
+        &self,
+        before: VersionNo,
+        after: VersionNo,
+        most: Option<usize>,
+    ) -> Result<(Vec<Found>, bool)> {
+        let (before, after) = (self.frozen(before), self.frozen(after));
+        // What may differ is what happened in either since the newest version both descend from.
+        let common = common_past(&before, &after);
+        let records: Vec<VersionNo> =
+            [&before, &after].into_iter().flat_map(|tree| tree.versions_after(common)).collect();
         let most = most.unwrap_or(usize::MAX);
+        let tells_all = most == usize::MAX && records == [after.version()];
         let mut comparison = Comparison::new(&before, &after);
-        let mut seen = BTreeSet::new();
-        let mut changes = Vec::new();
+        let mut seen = HashSet::new();
+        let mut found = Vec::new();
         for version in records {
             let mut ops = self.version_reader(version)?.1;
-            while ops.left() > 0 && changes.len() <= most {
+            while ops.left() > 0 && found.len() <= most {
                 let mut places = BTreeSet::new();
                 for op in ops.by_ref().take(most) {
                     let what = || format!("record of {version} of {}", self.name());
                     let op = op.map_err(|source| StoreError::Decode { what: what(), source })?;
-                    places.extend(places_of(&op).into_iter().filter(|place| !seen.contains(place)));
-                    if goes_on && most == usize::MAX {
+                    places.extend(places_of(&op).into_iter().filter(|place| seen.insert(*place)));
+                    if tells_all {
                         comparison.known.add(op);
                     }
                 }
                 comparison.known.sort();
-                for &place in &places {
-                    changes.extend(comparison.at(place)?);
+                for place in places {
+                    found.extend(comparison.at(place)?);
                 }
-                seen.append(&mut places);
             }
         }
-        let more = changes.len() > most;
-        changes.truncate(most);
-        changes.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        Ok((changes, more))
+        let more = found.len() > most;
+        found.truncate(most);
+        Ok((found, more))
     }
 }
 
@@ -80,9 +67,6 @@ fn places_of(op: &Op) -> Vec<Place> {
         Op::Inode { inode, .. } => inode.places(),
     }
 }
-
-/// What a place names.
-type Named = (Dirent, Inode);
 
 /// Two trees that are compared, place by place.
 struct Comparison<'a> {
@@ -99,23 +83,32 @@ impl<'a> Comparison<'a> {
         Comparison { before, after, known: Known::default(), paths: Default::default() }
     }
 
-    fn at(&mut self, place: Place) -> Result<Option<Change>> {
+    fn at(&mut self, place: Place) -> Result<Option<Found>> {
         let old = named(self.before, &Known::default(), place)?;
         let new = named(self.after, &self.known, place)?;
         let Some(change) = compare(old.as_ref(), new.as_ref()) else { return Ok(None) };
-        let (tree, paths) = match new.is_some() {
-            true => (self.after, &mut self.paths[1]),
-            false => (self.before, &mut self.paths[0]),
-        };
-        let sizes = (old.as_ref().map(|(_, i)| i.size()), new.as_ref().map(|(_, i)| i.size()));
-        let Some((entry, _)) = new.or(old) else { return Ok(None) };
-        let mut path = match paths.entry(place.dir) {
-            Occupied(known) => known.get().clone(),
-            Vacant(unknown) => unknown.insert(tree.dir_path(place.dir)?).clone(),
-        };
-        path.push(entry.name);
-        Ok(Some(Change { path, kind: entry.kind, change, sizes }))
+        let [old_path, new_path] =
+            [(0, self.before, &old), (1, self.after, &new)].map(|(side, tree, named)| {
+                let path = named
+                    .as_ref()
+                    .map(|(entry, _)| path(&mut self.paths[side], tree, place.dir, &entry.name));
+                path.transpose()
+            });
+        let (old_path, new_path) = (old_path?, new_path?);
+        let Some(path) = new_path.or_else(|| old_path.clone()) else { return Ok(None) };
+        let old_path = old_path.filter(|old_path| *old_path != path);
+        Ok(Some(Found { path, old_path, place: Some(place), change, old, new }))
     }
+}
+
+/// The path of a name in a directory of `tree`.
+fn path(known: &mut HashMap<Ino, Vec<Name>>, tree: &Frozen, dir: Ino, name: &Name) -> Result<Vec<Name>> {
+    let mut path = match known.entry(dir) {
+        Occupied(known) => known.get().clone(),
+        Vacant(unknown) => unknown.insert(tree.dir_path(dir)?).clone(),
+    };
+    path.push(name.clone());
+    Ok(path)
 }
 
 fn named(tree: &Frozen, known: &Known, place: Place) -> Result<Option<Named>> {

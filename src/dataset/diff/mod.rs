@@ -1,0 +1,114 @@
+//! What differs between two trees: what a version changed, and how any two versions differ.
+//!
+//! Two versions of one dataset are compared by what the versions between them recorded ([`places`]), trees
+//! of different origin directory by directory, leaving out what has the same tree hash ([`trees`]).
+
+mod places;
+mod renames;
+mod trees;
+
+use crate::model::{Dirent, Inode, Kind, Name, Place, VersionNo};
+
+use super::dataset::Dataset;
+use super::error::{Error, Result};
+use super::frozen::Frozen;
+use super::history::ChangeKind;
+
+/// A path that differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// From the root of what was compared.
+    pub path: Vec<Name>,
+    /// The path it had before, of what was renamed.
+    pub from: Option<Vec<Name>>,
+    /// What it is, or was.
+    pub kind: Kind,
+    /// What happened.
+    pub change: ChangeKind,
+    /// Size in bytes before and after, where there was or is something.
+    pub sizes: (Option<u64>, Option<u64>),
+    /// Permission, set-id and sticky bits before and after.
+    pub modes: (Option<u32>, Option<u32>),
+}
+
+impl Change {
+    /// Has the paths begin further up, with `above`.
+    pub fn put_below(&mut self, above: &[Name]) {
+        for path in [Some(&mut self.path), self.from.as_mut()].into_iter().flatten() {
+            path.splice(..0, above.iter().cloned());
+        }
+    }
+}
+
+/// What a name stands for.
+type Named = (Dirent, Inode);
+
+/// A path that differs, with what is known of both sides.
+#[derive(Debug)]
+struct Found {
+    /// The path after, or before where there is none after.
+    path: Vec<Name>,
+    /// The path before of what is at the same place of a directory that was renamed.
+    old_path: Option<Vec<Name>>,
+    /// The place, if both trees are of one dataset.
+    place: Option<Place>,
+    change: ChangeKind,
+    old: Option<Named>,
+    new: Option<Named>,
+}
+
+impl Found {
+    /// As a change; `from` is where it was, if it was renamed.
+    fn into_change(self, from: Option<Vec<Name>>) -> Change {
+        let of = |named: &Option<Named>| named.as_ref().map(|(_, inode)| (inode.size(), inode.mode));
+        let (old, new) = (of(&self.old), of(&self.new));
+        let kind = self.new.as_ref().or(self.old.as_ref()).map_or(Kind::File, |(entry, _)| entry.kind);
+        let change = if from.is_some() { ChangeKind::Renamed } else { self.change };
+        let sizes = (old.map(|(size, _)| size), new.map(|(size, _)| size));
+        let modes = (old.map(|(_, mode)| mode), new.map(|(_, mode)| mode));
+        Change { path: self.path, from, kind, change, sizes, modes }
+    }
+}
+
+impl Dataset {
+    /// The paths a version changed against the one before it, ordered. Where there are more than `most`,
+    /// as many of them, those first in the record, and true.
+    pub fn changes(&self, number: VersionNo, most: Option<usize>) -> Result<(Vec<Change>, bool)> {
+        let (found, more) = self.places_between(VersionNo(number.0 - 1), number, most)?;
+        let mut changes: Vec<Change> = found.into_iter().map(|found| found.into_change(None)).collect();
+        changes.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        Ok((changes, more))
+    }
+
+    /// The paths below `path` in which two versions differ, ordered; what was renamed is told by its inode or
+    /// its content.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where neither version has `path`.
+    pub fn diff(&self, before: VersionNo, after: VersionNo, path: &[Name]) -> Result<Vec<Change>> {
+        if self.frozen(before).walk(path)?.is_none() && self.frozen(after).walk(path)?.is_none() {
+            return Err(Error::NotFound(show(path)));
+        }
+        let (mut found, _) = self.places_between(before, after, None)?;
+        found.retain(|found| found.path.starts_with(path));
+        Ok(renames::pair(found, renames::By::InodeOrContent))
+    }
+}
+
+/// The paths in which the trees below two directories, or two files, of any versions differ, ordered and from
+/// there. Compared is what a snapshot id covers: times, owners and most of the mode are not, since they tell
+/// nothing where the trees do not come from each other. What was renamed is told by its content.
+///
+/// # Errors
+/// [`Error::NotFound`] where a tree does not have its path.
+pub fn diff_trees(before: (&Frozen, &[Name]), after: (&Frozen, &[Name])) -> Result<Vec<Change>> {
+    let root = |(tree, path): (&Frozen, &[Name])| {
+        tree.walk(path)?.ok_or_else(|| Error::NotFound(format!("{} in {}", show(path), tree.version())))
+    };
+    let found = trees::compare(before.0, root(before)?, after.0, root(after)?)?;
+    Ok(renames::pair(found, renames::By::Content))
+}
+
+fn show(path: &[Name]) -> String {
+    path.iter().map(Name::to_string).collect::<Vec<_>>().join("/")
+}

@@ -1,0 +1,228 @@
+//! How two versions differ.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::harness::*;
+use crate::mirror::{apply, op};
+
+fn diff(m: &Mount, arguments: &[&str]) -> Value {
+    let text = m.strata(&[&["diff", "--json"], arguments].concat()).ok();
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// Lines of the text but for the last, and the last.
+fn lines(m: &Mount, arguments: &[&str]) -> (Vec<String>, String) {
+    let text = m.strata(&[&["diff"], arguments].concat()).ok();
+    let mut lines: Vec<String> = text.lines().map(String::from).collect();
+    let last = lines.pop().expect("a last line");
+    (lines, last)
+}
+
+/// A dataset whose versions v1 and v2 differ in every way.
+fn sample(m: &Mount) -> Dataset<'_> {
+    let d = m.dataset("d");
+    m.strata(&["set", "d", "policy=manual"]).ok();
+    shell(
+        "cd \"$1\"; mkdir -p old/deep kept; echo same > kept/same; echo one > kept/edited; echo x > kept/mode; \
+         echo away > kept/away; seq 100 > kept/copied; echo in > old/deep/in; ln -s a kept/link; \
+         echo tmp > kept/saved",
+        &[d.root()],
+    );
+    m.strata(&["commit", "d"]).ok();
+    shell(
+        "cd \"$1\"; echo three > kept/edited; chmod 755 kept/mode; rm kept/away; mv old new; \
+         cat kept/copied > kept/copy; rm kept/copied; echo other > new/deep/in; ln -sf b kept/link; \
+         echo more > kept/more; echo saved > kept/.tmp; mv kept/.tmp kept/saved",
+        &[d.root()],
+    );
+    m.strata(&["commit", "d"]).ok();
+    d
+}
+
+/// What was added, removed, edited, renamed (a directory, or a file known by its content) and changed in
+/// attributes alone is told, from either side.
+#[test]
+fn diff_tells_what_differs() {
+    let m = Mount::new();
+    let d = sample(&m);
+    let (told, last) = lines(&m, &["d@v1", "d@v2"]);
+    let wanted = [
+        "D file     kept/away  5 bytes",
+        "R file     kept/copied -> kept/copy",
+        "M file     kept/edited  4 -> 6 bytes",
+        "M symlink  kept/link",
+        "a file     kept/mode  mode 644 -> 755",
+        "A file     kept/more  5 bytes",
+        "M file     kept/saved  4 -> 6 bytes",
+        "R dir      old -> new",
+        "M file     new/deep/in  3 -> 6 bytes",
+    ];
+    assert_eq!(BTreeSet::from_iter(told.iter().map(String::as_str)), BTreeSet::from(wanted));
+    assert!(
+        last.starts_with("9 paths differ: 1 added, 1 removed, 4 modified, 2 renamed, 1 in attributes"),
+        "{last}"
+    );
+
+    let back = diff(&m, &["d@v2", "d@v1"]);
+    assert_eq!(back["stat"]["added"], 1);
+    assert_eq!(back["stat"]["removed"], 1);
+    let renames: BTreeSet<_> = back["changes"]
+        .as_array()
+        .expect("changes")
+        .iter()
+        .filter(|change| change["change"] == "renamed")
+        .map(|change| (change["from"].as_str().expect("from"), change["path"].as_str().expect("path")))
+        .collect();
+    assert_eq!(renames, BTreeSet::from([("kept/copy", "kept/copied"), ("new", "old")]));
+    let mode = back["changes"].as_array().expect("changes").iter().find(|c| c["path"] == "kept/mode");
+    assert_eq!(mode.map(|c| (&c["mode_before"], &c["mode_after"])), Some((&json!("0755"), &json!("0644"))));
+
+    assert_eq!(lines(&m, &["d@v2", "d"]), (vec![], "no path differs".into()));
+    assert_eq!(diff(&m, &["d@v1", "d@v1"])["changes"], json!([]));
+    let stat = diff(&m, &["--stat", "d@v1", "d@v2"]);
+    assert_eq!((stat.get("changes"), &stat["stat"]["modified"]), (None, &json!(4)));
+    drop(d);
+}
+
+/// A path narrows it down; one that neither version has is an error, as is what is no version.
+#[test]
+fn diff_of_a_path() {
+    let m = Mount::new();
+    sample(&m);
+    assert_eq!(diff(&m, &["d@v1", "d@v2", "kept/edited"])["stat"]["modified"], 1);
+    assert_eq!(lines(&m, &["d@v1", "d@v2", "new/"]).0.len(), 2);
+    assert_eq!(lines(&m, &["d@v1/kept", "d@v2/kept"]), lines(&m, &["d@v1", "d@v2", "kept"]));
+    assert!(m.strata(&["diff", "d@v1", "d@v2", "nowhere"]).fails(1).contains("nowhere"));
+    assert!(m.strata(&["diff", "d@v1", "d@v9"]).fails(1).contains("v9"));
+    assert!(m.strata(&["diff", "d@v1", "other"]).fails(1).contains("other"));
+    m.strata(&["diff", "d@v1"]).fails(2);
+}
+
+/// Versions of two datasets, and two directories of one, are compared by names, kinds, content and executable
+/// files; times and owners are not.
+#[test]
+fn diff_of_trees_of_different_origin() {
+    let m = Mount::new();
+    let d = sample(&m);
+    let e = m.dataset("e");
+    shell("cp -r \"$1/@v1/.\" \"$2\"; chmod 640 \"$2/kept/same\"", &[d.root(), e.root()]);
+    assert_eq!(lines(&m, &["d@v1", "e"]), (vec![], "no path differs".into()));
+    let told = lines(&m, &["e", "d@v2"]).0;
+    for line in [
+        "D file     kept/away  5 bytes",
+        "R file     kept/copied -> kept/copy",
+        "M file     kept/edited  4 -> 6 bytes",
+        "A dir      new",
+        "D file     old/deep/in  3 bytes",
+        "A file     new/deep/in  6 bytes",
+    ] {
+        assert!(told.iter().any(|told| told == line), "{line} in {told:#?}");
+    }
+    assert!(told.iter().any(|line| line.starts_with("a file     kept/mode")), "{told:#?}");
+    let apart = lines(&m, &["d@v1/old", "d@v2/new"]).0;
+    assert_eq!(apart, ["M file     deep/in  3 -> 6 bytes"]);
+    assert_eq!(lines(&m, &["d@v1/kept/edited", "d@v2/kept/saved"]).0.len(), 1);
+    assert!(m.strata(&["diff", "e", "d@v2", "old"]).fails(1).contains("old"));
+}
+
+/// Names that are no text are told as they are, and in JSON by their bytes as well.
+#[test]
+fn diff_of_odd_names() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    let odd = Path::new(std::ffi::OsStr::from_bytes(b"a\xff\nb"));
+    std::fs::write(d.root().join(odd), "x").expect("write");
+    std::fs::rename(d.root().join(odd), d.root().join("plain")).expect("rename");
+    let change = &diff(&m, &["d@v1", "d@v2"])["changes"][0];
+    assert_eq!((&change["change"], &change["path"]), (&json!("renamed"), &json!("plain")));
+    assert_eq!(change["from_bytes"], "61ff0a62");
+}
+
+/// After a rollback, what had happened in between is what differs.
+#[test]
+fn diff_across_a_rollback() {
+    let m = Mount::new();
+    let d = sample(&m);
+    m.strata(&["rollback", "d", "v1"]).ok();
+    assert_eq!(diff(&m, &["d@v1", "d@v3"])["changes"], json!([]));
+    assert_eq!(diff(&m, &["d@v2", "d@v3"]), diff(&m, &["d@v2", "d@v1"]));
+    d.write("kept/same", "not the same");
+    m.strata(&["commit", "d"]).ok();
+    assert_eq!(diff(&m, &["d@v1", "d@v4"])["stat"]["modified"], 1);
+}
+
+/// What stands for a path after the changes that are told were made.
+fn moved(path: &Path, renames: &BTreeMap<PathBuf, PathBuf>) -> PathBuf {
+    let above = path.ancestors().find(|above| renames.contains_key(*above));
+    match above {
+        Some(above) if above == path => renames[above].clone(),
+        Some(above) => renames[above].join(path.strip_prefix(above).expect("a prefix")),
+        None => path.to_owned(),
+    }
+}
+
+/// Any two versions of random histories: what is told turns the one tree into the other, and nothing else is
+/// told.
+#[test]
+fn diff_turns_one_version_into_the_other() {
+    for seed in 1..=4 {
+        let m = Mount::new();
+        let d = m.dataset("d");
+        d.write("first", "x");
+        let mut random = Random::new(seed);
+        let mut kept = Vec::new();
+        for round in 0..12 {
+            for _ in 0..25 {
+                drop(apply(d.root(), &op(&mut random)));
+            }
+            if round == 6 {
+                m.strata(&["rollback", "d", &format!("v{}", kept[3])]).ok();
+            }
+            kept.push(d.versions());
+        }
+        let tree = |version| facts(&d.path(&format!("@v{version}")));
+        for _ in 0..20 {
+            let (a, b) = (kept[random.below(kept.len())], kept[random.below(kept.len())]);
+            let what = format!("seed {seed}: v{a} and v{b}");
+            let told = diff(&m, &[&format!("d@v{a}"), &format!("d@v{b}")]);
+            check(&tree(a), &tree(b), told["changes"].as_array().expect("changes"), &what);
+        }
+    }
+}
+
+fn check(a: &BTreeMap<PathBuf, Facts>, b: &BTreeMap<PathBuf, Facts>, told: &[Value], what: &str) {
+    let path = |change: &Value, key: &str| PathBuf::from(change[key].as_str().expect("a path"));
+    let of = |kind: &'static str| told.iter().filter(move |change| change["change"] == kind);
+    let renames: BTreeMap<_, _> = of("renamed").map(|c| (path(c, "from"), path(c, "path"))).collect();
+    let removed: BTreeSet<_> = of("removed").map(|c| path(c, "path")).collect();
+    let mut made: BTreeMap<PathBuf, Facts> = BTreeMap::new();
+    for (old, facts) in a.iter().filter(|(old, _)| !removed.contains(*old)) {
+        assert!(
+            made.insert(moved(old, &renames), facts.clone()).is_none(),
+            "{what}: {} twice",
+            old.display()
+        );
+    }
+    for change in of("added") {
+        let path = path(change, "path");
+        let facts = b.get(&path).unwrap_or_else(|| panic!("{what}: {} added", path.display()));
+        assert!(made.insert(path, facts.clone()).is_none(), "{what}: {change} was there: {told:#?}");
+    }
+    assert_eq!(made.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>(), "{what}: {told:#?}");
+    let shown = |facts: &Facts| (facts.mode, facts.owner, facts.content.clone());
+    let told_of: BTreeMap<_, _> = told.iter().map(|c| (path(c, "path"), c["change"].as_str())).collect();
+    for (path, before) in &made {
+        let after = &b[path];
+        let content = before.content == after.content && before.mode >> 12 == after.mode >> 12;
+        match told_of.get(path).copied().flatten() {
+            Some("modified") => assert!(!content, "{what}: {} is the same", path.display()),
+            Some("attributes") => assert!(content, "{what}: {} is not the same", path.display()),
+            Some(_) => {}
+            None => assert_eq!(shown(before), shown(after), "{what}: {}", path.display()),
+        }
+    }
+}
