@@ -14,10 +14,15 @@ use super::progress::Progress;
 /// While a store is mounted, packs that are full are compressed in the background whenever nothing was
 /// written for some seconds. This does it at once, and with the last pack too. What hardly gets smaller, such
 /// as images, is left as it is. Reading, writing and all versions go on as before; needs room on the disk
-/// for one pack (64 MiB) more.
+/// for one pack (64 MiB) more. With --best, packs are made as small as they get, those that are compressed
+/// already too: text takes some 7 % less, at a quarter of the speed of compressing, and reading single small
+/// files from the disk takes longer. Good for what is kept and seldom read.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  strata compact && strata status")]
 pub struct Args {
+    /// Make packs as small as they get, however long it takes
+    #[arg(long)]
+    best: bool,
     /// Print a JSON object: packs, compressed, bytes_before, bytes_after
     #[arg(long)]
     json: bool,
@@ -33,7 +38,7 @@ struct CompactedJson {
 
 pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let mut progress = Progress::default();
-    ask(context.client()?, Request::Compact, |out, item| match item {
+    ask(context.client()?, Request::Compact { best: args.best }, |out, item| match item {
         Item::Progress { done, total } => {
             progress.show(done, total, "compressing");
             Ok(())

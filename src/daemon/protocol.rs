@@ -93,7 +93,10 @@ pub enum Request {
     /// An [`Item::Prefetched`] after [`Item::Prefetching`] now and then.
     Prefetch(ObjectSpec),
     /// An [`Item::Compacted`] after [`Item::Progress`] now and then.
-    Compact,
+    Compact {
+        /// Whether packs are made as small as they get, those that are compressed already too.
+        best: bool,
+    },
     /// [`Item::BatchBegun`]; after [`Request::EndBatch`] an [`Item::Made`] for each dataset.
     Batch {
         /// Whose versions are held back; all datasets, also those made meanwhile, where it is empty.

@@ -128,7 +128,7 @@ impl Service {
             Request::Cat(object) => self.cat(&object, sink)?,
             Request::List(object) => self.list(&object, sink)?,
             Request::Verify => return self.verify(sink),
-            Request::Compact => self.compact(sink)?,
+            Request::Compact { best } => self.compact(best, sink)?,
             Request::Prefetch(object) => self.prefetch(&object, sink)?,
             Request::Batch { .. } => {
                 return Err(Failure::new("a batch needs the store to be mounted")

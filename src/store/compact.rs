@@ -5,10 +5,11 @@
 //! written under another name, made durable, compared with what it was made from, and then renamed over it:
 //! at any time there is one whole pack, and what had the old one open reads on in it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
@@ -21,7 +22,8 @@ use super::error::{Error, Result, chain};
 use super::identity::{Identity, StoreId};
 use super::layout::Layout;
 use super::pack::{
-    Cursor, Log, LogPos, PackFile, Packs, PlaceNote, compress, is_compressible, read_footer, seal_size,
+    Cursor, Effort, Log, LogPos, PackFile, Packs, PlaceNote, check_file, compress, is_compressible,
+    read_footer, seal_size,
 };
 use super::space::reserve;
 
@@ -50,14 +52,42 @@ pub struct Compacted {
     pub after: u64,
 }
 
+/// Up to where packs have been compressed, or found not to be worth it, with either effort.
+struct Done {
+    usual: Progress,
+    best: Progress,
+}
+
+impl Done {
+    fn of(&mut self, effort: Effort) -> &mut Progress {
+        match effort {
+            Effort::Usual => &mut self.usual,
+            Effort::Best => &mut self.best,
+        }
+    }
+}
+
+/// The next pack to see to, and the note of it.
+struct Progress {
+    note: PlaceNote,
+    next: u32,
+}
+
+impl Progress {
+    fn open(path: &Path) -> Result<Progress> {
+        let (note, place) = PlaceNote::open(path)?;
+        Ok(Progress { note, next: place.unwrap_or_default().pack().max(1) })
+    }
+}
+
 /// Compresses the packs of a store.
 pub struct Compactor {
     layout: Layout,
     id: StoreId,
     packs: Arc<Packs>,
     log: Arc<Log>,
-    /// The note of up to where packs have been compressed or found not to be worth it; held by who does so.
-    done: Mutex<(PlaceNote, u32)>,
+    /// What has been done; held by who does more.
+    done: Mutex<Done>,
     saved: AtomicU64,
     bell: Bell,
 }
@@ -65,9 +95,8 @@ pub struct Compactor {
 impl Compactor {
     /// One for a store.
     pub fn new(layout: Layout, id: StoreId, packs: Arc<Packs>, log: Arc<Log>) -> Result<Compactor> {
-        let (note, place) = PlaceNote::open(&layout.compacted())?;
-        let next = place.unwrap_or_default().pack().max(1);
-        let (done, saved) = (Mutex::new((note, next)), AtomicU64::new(0));
+        let [usual, best] = [layout.compacted(), layout.compacted_best()].map(|path| Progress::open(&path));
+        let (done, saved) = (Mutex::new(Done { usual: usual?, best: best? }), AtomicU64::new(0));
         Ok(Compactor { layout, id, packs, log, done, saved, bell: Bell::default() })
     }
 
@@ -77,16 +106,20 @@ impl Compactor {
     }
 
     /// Compresses all that there is, the last pack too; see [`super::Store::compact`].
-    pub fn compact(&self, step: &mut dyn FnMut(u64, u64) -> ControlFlow<()>) -> Result<Compacted> {
+    pub fn compact(
+        &self,
+        effort: Effort,
+        step: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Compacted> {
         self.log.seal(ASKED_BYTES.min(seal_size() / 2))?;
         let end = self.log.sync()?.pack();
         let size = |number| fs::metadata(self.packs.path(number)).map_or(0, |meta| meta.len());
         let mut done = self.done.lock();
-        let total = (done.1..end).map(size).sum();
+        let total = (done.of(effort).next..end).map(size).sum();
         let (mut all, mut bytes) = (Compacted::default(), 0);
-        while done.1 < end && step(bytes, total).is_continue() {
-            bytes += size(done.1);
-            let one = self.next(&mut done)?;
+        while done.of(effort).next < end && step(bytes, total).is_continue() {
+            bytes += size(done.of(effort).next);
+            let one = self.next(effort, &mut done)?;
             all.packs += 1;
             all.compressed += one.compressed;
             all.before += one.before;
@@ -96,9 +129,10 @@ impl Compactor {
     }
 
     /// Sees to the next pack.
-    fn next(&self, (note, next): &mut (PlaceNote, u32)) -> Result<Compacted> {
-        let number = *next;
-        let one = match self.compress(number) {
+    fn next(&self, effort: Effort, done: &mut Done) -> Result<Compacted> {
+        let progress = done.of(effort);
+        let number = progress.next;
+        let one = match self.compress(number, effort) {
             // It, or a copy of it, may come back.
             Err(Error::Missing(_)) => Compacted::default(),
             Err(e @ Error::Damaged { .. }) => {
@@ -107,23 +141,25 @@ impl Compactor {
             }
             result => result?,
         };
-        *next = number + 1;
-        note.write(LogPos::new(*next, 0));
+        progress.next = number + 1;
+        progress.note.write(LogPos::new(progress.next, 0));
         self.saved.fetch_add(one.before - one.after, Ordering::AcqRel);
         Ok(one)
     }
 
-    fn compress(&self, number: u32) -> Result<Compacted> {
+    fn compress(&self, number: u32, effort: Effort) -> Result<Compacted> {
         let path = self.packs.path(number);
         let io = |e| Error::io("compress", &path, e);
-        let pack = self.packs.file(number)?;
-        if pack.frames().is_some() {
+        // Opened anew: what others read of it stays in their cache.
+        let pack = self.packs.file(number)?.file().try_clone().and_then(PackFile::read_once).map_err(io)?;
+        let again = pack.frames().is_some();
+        if again && effort == Effort::Usual {
             return Ok(Compacted::default());
         }
-        let Some(records) = read_footer(pack.file(), self.id, number).map_err(io)? else {
+        let Some(records) = read_footer(&pack, self.id, number).map_err(io)? else {
             return Ok(Compacted::default());
         };
-        if !is_compressible(pack.file(), &records).map_err(io)? {
+        if !again && !is_compressible(&pack, &records).map_err(io)? {
             return Ok(Compacted::default());
         }
         let before = pack.file().metadata().map_err(io)?.len();
@@ -133,8 +169,8 @@ impl Compactor {
         }
         let whose = (self.id, number);
         let (new, after) = self.packs.write_new(number, |file| {
-            let after = compress(pack.file(), whose, &records, file)?;
-            match after.is_none() || holds_the_same(&PackFile::read_once(file.try_clone()?)?, pack.file())? {
+            let after = compress(&pack, whose, &records, effort, file)?.filter(|after| *after < before);
+            match after.is_none() || holds_the_same(&PackFile::read_once(file.try_clone()?)?, &pack)? {
                 true => Ok(after),
                 false => Err(io::Error::other("it does not hold what it was made from")),
             }
@@ -143,6 +179,14 @@ impl Compactor {
             fs::remove_file(&new).map_err(|e| Error::io("remove", &new, e))?;
             return Ok(Compacted::default());
         };
+        // A damaged frame is read as zeros: with these in its place, it could never be repaired.
+        let mut sound = true;
+        check_file(&pack, |_, _| sound = false).map_err(io)?;
+        if !sound {
+            fs::remove_file(&new).map_err(|e| Error::io("remove", &new, e))?;
+            log::error!("{}: damaged, and left as it is: see strata verify", path.display());
+            return Ok(Compacted::default());
+        }
         // A release that knows no compressed packs must not open the store any more.
         Identity::read(&self.layout)?.upgrade(&self.layout)?;
         self.packs.replace(number, &new)?;
@@ -183,16 +227,16 @@ impl Compactor {
             self.log.seal(IDLE_BYTES)?;
         }
         let mut done = self.done.lock();
-        let waiting = self.log.durable().pack().saturating_sub(done.1);
+        let waiting = self.log.durable().pack().saturating_sub(done.usual.next);
         if waiting > BACKLOG || (waiting > 0 && quiet >= QUIET) {
-            self.next(&mut done)?;
+            self.next(Effort::Usual, &mut done)?;
             self.bell.ring();
         }
         Ok(())
     }
 }
 
-fn holds_the_same(compressed: &PackFile, pack: &File) -> io::Result<bool> {
+fn holds_the_same(compressed: &PackFile, pack: &PackFile) -> io::Result<bool> {
     let [mut new, mut old] = [vec![0; 1 << 20], vec![0; 1 << 20]];
     let (mut a, mut b) = (Cursor::new(compressed)?, Cursor::new(pack)?);
     loop {

@@ -7,6 +7,7 @@
 //!              close
 //! synced       how far the log is known to be durable (see `pack`)
 //! compacted    which pack is to be compressed next (see `compact`)
+//! compacted-best  the same of compressing as far as possible
 //! packs/       the log (see `pack`)
 //! index/       rebuilt from the packs where it is missing or in doubt (see `index`)
 //! scratch/     content of files being written; emptied on open
@@ -70,6 +71,11 @@ impl Layout {
     /// The note of which pack is to be compressed next.
     pub fn compacted(&self) -> PathBuf {
         self.root.join("compacted")
+    }
+
+    /// The note of which pack is to be compressed next as far as possible.
+    pub fn compacted_best(&self) -> PathBuf {
+        self.root.join("compacted-best")
     }
 
     /// What says which store this is.

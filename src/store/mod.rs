@@ -71,6 +71,7 @@ pub use index::change::VersionMeta;
 pub use manifest::{Objects, content_id, data_size};
 pub use media::Room;
 pub use objects::{ObjectStore, ReadPart};
+pub use pack::Effort;
 pub use pack::{FileDamage, Payload, Pos, RecordHeader, RecordKind};
 pub use space::reserve;
 pub use verify::{Damage, DamageKind, Progress, Totals, Verdict, name_file_damage};
@@ -267,8 +268,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::NoSpace`] where there is no room for both forms of a pack; [`Error::ReadOnly`].
-    pub fn compact(&self, step: &mut dyn FnMut(u64, u64) -> ControlFlow<()>) -> Result<Compacted> {
-        self.compactor.compact(step)
+    pub fn compact(
+        &self,
+        effort: Effort,
+        step: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Compacted> {
+        self.compactor.compact(effort, step)
     }
 
     /// The store's sizes.

@@ -97,6 +97,61 @@ fn compressing_changes_nothing_but_the_size() {
     m.down();
 }
 
+/// With --best, a store that is compressed gets smaller still, once; what was not yet compressed is so at once.
+#[test]
+fn at_its_best_a_store_gets_smaller_still() {
+    let m = Mount::unmounted();
+    up(&m).ok();
+    let d = fill(&m);
+    let tree = facts(&d.path("@v41"));
+    compact(&m);
+    let usual = pack_bytes(&m);
+    let best = |m: &Mount| -> Value {
+        serde_json::from_str(&m.strata(&["compact", "--best", "--json"]).ok()).expect("JSON")
+    };
+    let report = best(&m);
+    assert!(report["compressed"].as_u64() > Some(0), "{report}");
+    let smallest = pack_bytes(&m);
+    assert!(smallest < usual, "{usual} to {smallest}");
+    assert_same_facts(&facts(&d.path("@v41")), &tree);
+    assert_eq!(best(&m)["packs"], 0, "there is nothing more to do");
+    assert_eq!(compact(&m)["compressed"], 0, "nor with less effort");
+    assert_eq!(pack_bytes(&m), smallest);
+
+    d.write("more", digits(300, 200_000));
+    assert!(best(&m)["compressed"].as_u64() > Some(0));
+    m.down();
+    assert!(m.strata(&["verify"]).ok().is_empty());
+    up(&m).ok();
+    assert_same_facts(&facts(&d.path("@v41")), &tree);
+    assert!(d.bytes("more") == digits(300, 200_000));
+    m.down();
+}
+
+/// A pack whose frames are damaged stays as it is when packs are made smaller still: it can be repaired then.
+#[test]
+fn a_damaged_pack_is_not_compressed_again() {
+    let m = Mount::unmounted();
+    up(&m).ok();
+    let d = fill(&m);
+    let tree = facts(&d.path("@latest"));
+    compact(&m);
+    m.down();
+    let pack = packs(m.store()).into_iter().find(|pack| is_compressed(pack)).expect("a compressed pack");
+    let whole = fs::read(&pack).expect("read");
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2] ^= 4;
+    fs::write(&pack, &damaged).expect("write");
+    up(&m).ok();
+    m.strata(&["compact", "--best"]).ok();
+    m.down();
+    assert!(fs::read(&pack).expect("read") == damaged, "it was rewritten");
+    assert_eq!(m.strata(&["fsck"]).code, Some(4));
+    up(&m).ok();
+    assert_same_facts(&facts(&d.path("@latest")), &tree);
+    m.down();
+}
+
 /// Programs write, and read versions, while the store is compressed again and again.
 #[test]
 fn compressing_goes_on_beside_everything_else() {

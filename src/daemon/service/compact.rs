@@ -3,6 +3,8 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
+use crate::store::Effort;
+
 use super::super::failure::Failure;
 use super::super::protocol::{Compacted, Item};
 use super::verify::REPORT_EVERY;
@@ -10,9 +12,10 @@ use super::{Service, Sink};
 
 impl Service {
     /// Compresses what can be compressed, and reports.
-    pub(super) fn compact(&self, sink: &mut dyn Sink) -> Result<(), Failure> {
+    pub(super) fn compact(&self, best: bool, sink: &mut dyn Sink) -> Result<(), Failure> {
+        let effort = if best { Effort::Best } else { Effort::Usual };
         let (mut reported, mut gone) = (Instant::now(), None);
-        let compacted = self.repo.store().compact(&mut |done, total| {
+        let compacted = self.repo.store().compact(effort, &mut |done, total| {
             if reported.elapsed() < REPORT_EVERY {
                 return ControlFlow::Continue(());
             }

@@ -23,7 +23,7 @@ mod tests;
 
 use std::sync::OnceLock;
 
-pub use compress::{FrameWriter, compress, is_compressible};
+pub use compress::{Effort, FrameWriter, compress, is_compressible};
 pub use file::{PackFile, read_pack_header};
 pub use files::{Packs, pack_number};
 pub use footer::{FooterEntry, decode_footer, encode_footer, read_footer};

@@ -57,7 +57,7 @@ fn file(bytes: &[u8]) -> File {
 
 fn compressed(bytes: &[u8], entries: &[FooterEntry]) -> Vec<u8> {
     let mut out = tempfile::tempfile().unwrap();
-    let len = compress(&file(bytes), (STORE, 7), entries, &mut out).unwrap().unwrap();
+    let len = compress(&file(bytes), (STORE, 7), entries, Effort::Usual, &mut out).unwrap().unwrap();
     let mut packed = vec![0; out.metadata().unwrap().len() as usize];
     out.read_exact_at(&mut packed, 0).unwrap();
     assert_eq!(packed.len() as u64, len);
@@ -139,7 +139,7 @@ fn what_hardly_gets_smaller_is_left_as_it_is() {
     let (bytes, entries) = pack(&(0..30).map(|n| noise(n, 60_000)).collect::<Vec<_>>());
     assert!(!is_compressible(&file(&bytes), &entries).unwrap());
     let mut out = tempfile::tempfile().unwrap();
-    assert_eq!(compress(&file(&bytes), (STORE, 7), &entries, &mut out).unwrap(), None);
+    assert_eq!(compress(&file(&bytes), (STORE, 7), &entries, Effort::Usual, &mut out).unwrap(), None);
     let (bytes, entries) = pack(&payloads());
     assert!(is_compressible(&file(&bytes), &entries).unwrap());
 }

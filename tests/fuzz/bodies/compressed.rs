@@ -11,7 +11,7 @@ use stratafs::store::fuzzing::{Codec, FrameWriter, PackFile, ReadAt, check_file,
 use super::input::{Input, Script};
 use super::logs::{Pack, STORE, memory_file};
 use super::samples::records;
-use stratafs::store::RecordKind;
+use stratafs::store::{Effort, RecordKind};
 
 /// Most bytes read of a pack, which may say that it has 4 GiB.
 const READ_MAX: u64 = 8 << 20;
@@ -74,7 +74,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     }
     pack.record(RecordKind::Chunk, 0, &[b'x'; 3000], true);
     let mut file = memory_file(&[]);
-    compress(&memory_file(&pack.bytes), (STORE, 1), &[], &mut file).expect("write to memory");
+    compress(&memory_file(&pack.bytes), (STORE, 1), &[], Effort::Usual, &mut file).expect("write to memory");
     let mut whole = vec![0; file.metadata().expect("it is there").len() as usize];
     file.read_exact_at(&mut whole, 0).expect("read from memory");
     let frame = |script: Script, codec: u8, at: u32, text: &[u8]| {
