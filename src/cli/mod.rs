@@ -20,11 +20,15 @@ mod mount;
 mod out;
 mod prefetch;
 mod progress;
+mod release;
 mod rollback;
 mod set;
 mod show;
 mod status;
+mod tag;
+mod tags;
 mod umount;
+mod untag;
 mod values;
 mod verify;
 
@@ -54,8 +58,8 @@ Example:
   strata rollback images v3               # a new version that is as v3 was
 
 The store is --store DIR, else STRATA_STORE, else $XDG_DATA_HOME/stratafs or ~/.local/share/stratafs.
-Versions are written v3, v3~1, latest, prev, a hash of 8 or more digits, 2026-11-01 or
-2026-11-01T10-30-00Z; see strata(7).
+Versions are written v3, v3~1, latest, prev, a hash of 8 or more digits, 2026-11-01,
+2026-11-01T10-30-00Z, a tag, or a range of tags such as 1.x; see strata(7).
 Exit codes: 0 done, 1 failed or not found, 2 called wrongly, 3 damage found, 4 damage found and repaired.";
 
 /// The `strata` command line.
@@ -84,6 +88,10 @@ enum Command {
     Cat(cat::Args),
     Prefetch(prefetch::Args),
     Import(import::Args),
+    Tag(tag::Args),
+    Untag(untag::Args),
+    Tags(tags::Args),
+    Release(release::Args),
     Set(set::Args),
     Commit(commit::Args),
     Batch(batch::Args),
@@ -145,6 +153,10 @@ pub fn main() -> ExitCode {
         Command::Cat(args) => cat::run(args, &context),
         Command::Prefetch(args) => prefetch::run(args, &context),
         Command::Import(args) => import::run(args, &context),
+        Command::Tag(args) => tag::run(args, &context),
+        Command::Untag(args) => untag::run(args, &context),
+        Command::Tags(args) => tags::run(args, &context),
+        Command::Release(args) => release::run(args, &context),
         Command::Set(args) => set::run(args, &context),
         Command::Commit(args) => commit::run(args, &context),
         Command::Batch(args) => batch::run(args, &context),

@@ -87,6 +87,9 @@ fn print_head(out: &mut Out, entry: &LogEntry) -> Result<(), Failure> {
     if let Some(restores) = &entry.restores {
         out.text(format_args!("restores  {restores}\n"))?;
     }
+    if !entry.tags.is_empty() {
+        out.text(format_args!("tags      {}\n", entry.tags.join(", ")))?;
+    }
     out.text(format_args!("\n"))
 }
 
@@ -108,6 +111,7 @@ mod tests {
             command: ",\"changes\":7".into(),
             message: Some(",\"changes\":8".into()),
             restores: None,
+            tags: vec!["prod".into()],
             changes: 3,
         };
         let text = serde_json::to_string(&entry).unwrap();

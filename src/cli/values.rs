@@ -6,7 +6,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 
 use crate::daemon::object::{VersionText, parse_path};
 use crate::daemon::{ObjectSpec, policy};
-use crate::model::{DatasetName, Name, Policy};
+use crate::model::{DatasetName, Name, Policy, TagName};
 
 /// The name of a dataset.
 pub fn dataset(text: &str) -> Result<DatasetName, String> {
@@ -16,6 +16,11 @@ pub fn dataset(text: &str) -> Result<DatasetName, String> {
 /// The name of a version.
 pub fn version(text: &str) -> Result<VersionText, String> {
     VersionText::parse(text)
+}
+
+/// A tag.
+pub fn tag(text: &str) -> Result<TagName, String> {
+    TagName::new(text).map_err(|e| e.to_string())
 }
 
 /// `DATASET[@VERSION][/PATH]`.

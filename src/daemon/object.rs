@@ -23,8 +23,8 @@ pub struct ObjectSpec {
 pub struct VersionText(String);
 
 impl VersionText {
-    /// Reads a version: `v3`, `v3~1`, `latest`, `prev`, a hash of 8 digits or more, a UTC date or time;
-    /// a leading `@` is accepted.
+    /// Reads a version: `v3`, `v3~1`, `latest`, `prev`, a hash of 8 digits or more, a UTC date or time,
+    /// a tag, a range of tags; a leading `@` is accepted.
     ///
     /// # Errors
     /// Says which forms there are.
@@ -34,7 +34,7 @@ impl VersionText {
             Some(_) => Ok(VersionText(bare.to_owned())),
             None => Err(format!(
                 "'{text}' names no version: v3, v3~1, latest, prev, a hash of at least 8 digits, \
-                 2026-11-01 or 2026-11-01T10-30-00Z (UTC) wanted"
+                 2026-11-01 or 2026-11-01T10-30-00Z (UTC), a tag, or a range of tags such as 1.x wanted"
             )),
         }
     }
@@ -127,6 +127,8 @@ mod tests {
             (b"d@2026-11-01T10-30-00Z/\xff", Some("2026-11-01T10-30-00Z"), &[b"\xff"]),
             (b"d@@latest", Some("latest"), &[]),
             (b"d@0123abcd/x@v1", Some("0123abcd"), &[b"x@v1"]),
+            (b"d@prod/x", Some("prod"), &[b"x"]),
+            (b"d@^1.2", Some("^1.2"), &[]),
         ] {
             let spec = parse(text).unwrap();
             assert_eq!(spec.dataset.as_str(), "d");
@@ -145,7 +147,7 @@ mod tests {
             (b"@v1", "name"),
             (b"d@", "names no version"),
             (b"d@v0/a", "'v0'"),
-            (b"d@abc", "'abc'"),
+            (b"d@a b", "'a b'"),
             (b"d/../e", "name"),
             (b"\xff", "name"),
         ] {

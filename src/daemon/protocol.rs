@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Change, ChangeKind, LogEntry};
-use crate::model::{DatasetName, Kind, Name, Policy};
+use crate::model::{DatasetName, Kind, Name, Policy, TagName};
 
 use super::object::{ObjectSpec, VersionText, path_bytes};
 
@@ -46,6 +46,35 @@ pub enum Request {
         after: ObjectSpec,
         /// Only what is at or below this path, in both.
         path: Vec<Name>,
+    },
+    /// An [`Item::Tag`]: the tag as it is then.
+    Tag {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The version; the newest where there is none.
+        version: Option<VersionText>,
+        /// The tag, or which number of the highest semantic version is to be one more.
+        name: NewTag,
+        /// What the author says of it.
+        message: Option<String>,
+        /// Whether a tag that is a semantic version may be moved.
+        force: bool,
+    },
+    /// An [`Item::Tag`] without a version.
+    Untag {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The tag.
+        name: TagName,
+        /// What the author says of it.
+        message: Option<String>,
+    },
+    /// An [`Item::Tag`] for each tag, by name, or for all that was done to any, newest first.
+    Tags {
+        /// The dataset.
+        dataset: DatasetName,
+        /// Whether all that was done is wanted.
+        history: bool,
     },
     /// Nothing but success.
     SetPolicy {
@@ -113,6 +142,26 @@ pub enum Request {
     },
 }
 
+/// The tag that a version is to have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NewTag {
+    /// This.
+    Named(TagName),
+    /// The one after the highest semantic version.
+    Next(Step),
+}
+
+/// Which number of a semantic version becomes one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// The first: what uses the data must change.
+    Major,
+    /// The second: something was added.
+    Minor,
+    /// The third.
+    Patch,
+}
+
 /// A part of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Item {
@@ -126,6 +175,8 @@ pub enum Item {
     Change(ChangeInfo),
     /// That there are more changes than were asked for.
     More,
+    /// A tag, or what was done to it.
+    Tag(TagInfo),
     /// An entry of a directory.
     Entry(EntryInfo),
     /// A version made, or that there was none to make.
@@ -270,6 +321,25 @@ impl From<Change> for ChangeInfo {
             mode_after: change.modes.1,
         }
     }
+}
+
+/// A tag, or what was done to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagInfo {
+    /// Its name.
+    pub tag: String,
+    /// The version it names: `v3`; `None` where it was taken away.
+    pub version: Option<String>,
+    /// The version it named before.
+    pub was: Option<String>,
+    /// When that was done, RFC 3339 in UTC.
+    pub time: String,
+    /// User id of who did it.
+    pub uid: u32,
+    /// Their command.
+    pub command: String,
+    /// What they said of it.
+    pub message: Option<String>,
 }
 
 /// An entry of a directory.

@@ -10,6 +10,7 @@ mod import;
 mod prefetch;
 mod read;
 mod status;
+mod tags;
 mod verify;
 
 use std::path::Path;
@@ -101,6 +102,14 @@ impl Service {
                 self.show(&*self.sealed(&dataset)?, version, limit, sink)?;
             }
             Request::Diff { before, after, path } => self.diff(&before, &after, &path, sink)?,
+            Request::Tag { dataset, version, name, message, force } => {
+                let dataset = self.writable(&dataset)?;
+                self.tag(by, &dataset, version, tags::Wanted { name, message, force }, sink)?;
+            }
+            Request::Untag { dataset, name, message } => {
+                self.untag(by, &*self.writable(&dataset)?, name, message, sink)?;
+            }
+            Request::Tags { dataset, history } => self.tags(&*self.sealed(&dataset)?, history, sink)?,
             Request::SetPolicy { dataset, policy } => {
                 policy::check(policy).map_err(Failure::usage)?;
                 self.writable(&dataset)?.set_policy(policy)?;

@@ -18,6 +18,7 @@ use super::error::Result;
 use super::frozen::Frozen;
 use super::live::{Head, Live};
 use super::open_file::{Edit, OpenFile};
+use super::tags::Tags;
 
 /// A dataset. All methods may be called from any thread.
 #[derive(Debug)]
@@ -30,6 +31,7 @@ pub struct Dataset {
     pub(super) state: Mutex<State>,
     /// Versions whose records are lost; those can only be fewer when the store is opened anew.
     lost: Arc<[Span]>,
+    pub(super) tags: RwLock<Tags>,
     /// Head and rollbacks, to be read without waiting for a change under way.
     history: RwLock<Published>,
 }
@@ -122,7 +124,8 @@ impl Dataset {
             blank: BTreeMap::new(),
         };
         let (record, state) = (RwLock::new(record), Mutex::new(state));
-        Ok(Dataset { id, record, store, objects, sync_always, state, lost, history })
+        let tags = RwLock::new(Tags::load(&store, id)?);
+        Ok(Dataset { id, record, store, objects, sync_always, state, lost, tags, history })
     }
 
     /// Its number in the store.
@@ -239,7 +242,7 @@ impl Dataset {
     }
 
     /// With `sync=always`, nothing that returned is ever lost.
-    fn make_durable(&self) -> Result<()> {
+    pub(super) fn make_durable(&self) -> Result<()> {
         if self.sync_always {
             self.store.sync()?;
         }

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::model::TagError;
 use crate::model::name::NameError;
 use crate::store;
 
@@ -35,6 +36,9 @@ pub enum Error {
     /// A name that cannot be.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// A tag that cannot be.
+    #[error(transparent)]
+    Tag(#[from] TagError),
     /// Not allowed on this kind of object.
     #[error("{0}")]
     NotPermitted(String),
@@ -69,7 +73,9 @@ pub enum Error {
     #[error("no dataset '{0}' in the store (`strata datasets` lists them)")]
     NoDataset(String),
     /// The version does not exist.
-    #[error("{dataset} has no version '{spec}' (`strata log {dataset}` lists them)")]
+    #[error(
+        "{dataset} has no version or tag '{spec}' (`strata log {dataset}` and `strata tags {dataset}` list them)"
+    )]
     NoVersion {
         /// The dataset.
         dataset: String,

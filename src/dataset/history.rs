@@ -36,6 +36,9 @@ pub struct LogEntry {
     pub message: Option<String>,
     /// The earlier version that has the same tree, if this one went back to it.
     pub restores: Option<String>,
+    /// Tags that name it now.
+    #[serde(default)]
+    pub tags: Vec<String>,
     /// Number of names and inodes recorded as changed (0 for a rollback, whose record names a version).
     pub changes: usize,
     /// Whether the version's record is damaged, so that there is nothing to be said of its author.
@@ -72,6 +75,8 @@ impl Dataset {
             VersionSpec::Prev => newest.0.checked_sub(1).map(VersionNo),
             VersionSpec::Time(time) => Some(self.store.version_at(self.id(), *time)?),
             VersionSpec::Hash(prefix) => self.resolve_hash(prefix)?,
+            VersionSpec::Tag(name) => self.tag(name).map(|tag| tag.version),
+            VersionSpec::Range(range) => self.highest_tag(Some(range)).map(|(_, tag)| tag.version),
         };
         let found = found.filter(|v| *v > VersionNo::EMPTY);
         match found {
@@ -126,6 +131,7 @@ impl Dataset {
     /// A version as the log shows it; of one whose record cannot be read, what else is known.
     pub fn log_entry(&self, number: VersionNo) -> Result<LogEntry> {
         let meta = self.meta(number)?;
+        let tags = self.tags_of(number).into_iter().map(String::from).collect();
         let (id, record) = match self.version_reader(number) {
             Ok(found) => found,
             Err(error) => {
@@ -142,6 +148,7 @@ impl Dataset {
                     command: String::new(),
                     message: None,
                     restores: None,
+                    tags,
                     changes: 0,
                     damaged: true,
                 });
@@ -160,6 +167,7 @@ impl Dataset {
             command: author.command,
             message: head.message.clone(),
             restores: self.restores(head)?.map(|v| v.to_string()),
+            tags,
             changes: usize::try_from(record.left()).unwrap_or(usize::MAX),
             damaged: false,
         })
@@ -215,5 +223,7 @@ fn show_spec(spec: &VersionSpec) -> String {
         VersionSpec::Time(time) => time.to_string(),
         VersionSpec::Latest => "latest".into(),
         VersionSpec::Prev => "prev".into(),
+        VersionSpec::Tag(name) => name.to_string(),
+        VersionSpec::Range(range) => range.as_str().into(),
     }
 }

@@ -20,6 +20,7 @@ pub mod outside;
 mod path_history;
 pub mod repo;
 mod rollback;
+mod tags;
 pub mod trie;
 pub mod verify;
 
@@ -33,3 +34,4 @@ pub use history::{ChangeKind, LogEntry};
 pub use live::{Attr, Invalid, Live, NewInode, RenameMode, SetAttr, XattrSet};
 pub use open_file::OpenFile;
 pub use repo::Repo;
+pub use tags::Tag;

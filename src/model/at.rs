@@ -7,15 +7,17 @@
 //! | `@latest`, `@prev` | the newest version, the one before |
 //! | `@2026-11-01` | the newest version made by the end of that day (UTC) |
 //! | `@2026-11-01T10-30-00Z` | the newest version made by the end of that second (UTC) |
-//! | `@history`, `@hash`, `@file` | special directories |
-//! | `@tag`, `@diff`, `@meta`, `@lineage`, `@gate`, `@dvc` | kept free |
+//! | `@history`, `@hash`, `@file`, `@tag` | special directories |
+//! | `@diff`, `@meta`, `@lineage`, `@gate`, `@dvc` | kept free |
 //!
-//! Every other name is an ordinary one.
+//! Every other name is an ordinary one. Where nothing real has it, it may name a tag (`@prod`, `@1.4.0`) or the
+//! highest tag of a range (`@1`, `@1.4`, `@1.x`, `@^1.2`, `@~1.2.3`).
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
 use super::ids::VersionNo;
+use super::tag::{TagName, TagRange};
 use super::time::Timestamp;
 
 /// Fewest digits of an abbreviated hash.
@@ -36,6 +38,8 @@ pub enum AtName {
     Hash,
     /// `@file`: the versions in which one file changed.
     File,
+    /// `@tag`: all tags as symbolic links.
+    Tag,
     /// A name kept free for what it will mean.
     Reserved,
 }
@@ -58,6 +62,10 @@ pub enum VersionSpec {
     Latest,
     /// The version before the newest.
     Prev,
+    /// The version that a tag names.
+    Tag(TagName),
+    /// The version that the highest tag of a range names.
+    Range(TagRange),
 }
 
 impl AtName {
@@ -70,9 +78,15 @@ impl AtName {
             "history" => AtName::History,
             "hash" => AtName::Hash,
             "file" => AtName::File,
-            "tag" | "diff" | "meta" | "lineage" | "gate" | "dvc" => AtName::Reserved,
+            "tag" => AtName::Tag,
+            "diff" | "meta" | "lineage" | "gate" | "dvc" => AtName::Reserved,
             other => AtName::Version(VersionSpec::parse_fixed(other)?),
         })
+    }
+
+    /// The tag, or range of tags, that an ordinary name may stand for where nothing real has it.
+    pub fn parse_tag(name: &[u8]) -> Option<VersionSpec> {
+        VersionSpec::parse_tag(std::str::from_utf8(name).ok()?.strip_prefix('@')?)
     }
 }
 
@@ -83,13 +97,21 @@ impl VersionSpec {
         match text {
             "latest" => Some(VersionSpec::Latest),
             "prev" => Some(VersionSpec::Prev),
-            other => VersionSpec::parse_fixed(other).or_else(|| VersionSpec::parse_fixed(&path_time(other)?)),
+            other => VersionSpec::parse_fixed(other)
+                .or_else(|| VersionSpec::parse_fixed(&path_time(other)?))
+                .or_else(|| VersionSpec::parse_tag(other)),
         }
     }
 
-    /// Parses the forms that mean the same for ever.
+    /// Parses the forms that nothing else can be named by.
     fn parse_fixed(text: &str) -> Option<VersionSpec> {
         parse_number(text).or_else(|| parse_hash(text)).or_else(|| parse_time(text))
+    }
+
+    /// Parses a tag or a range of tags.
+    fn parse_tag(text: &str) -> Option<VersionSpec> {
+        let tag = || TagName::new(text).ok().map(VersionSpec::Tag);
+        TagRange::new(text).map(VersionSpec::Range).or_else(tag)
     }
 
     /// Parses leading digits of a snapshot or version id.
@@ -212,6 +234,16 @@ mod tests {
             assert_eq!(AtName::parse(ordinary), None);
         }
         assert_eq!(AtName::parse(b"@history"), Some(AtName::History));
-        assert_eq!(AtName::parse(b"@tag"), Some(AtName::Reserved));
+        assert_eq!(AtName::parse(b"@tag"), Some(AtName::Tag));
+        assert_eq!(AtName::parse(b"@diff"), Some(AtName::Reserved));
+        assert!(matches!(AtName::parse_tag(b"@1.x"), Some(VersionSpec::Range(_))));
+        assert!(matches!(AtName::parse_tag(b"@types"), Some(VersionSpec::Tag(_))));
+        assert_eq!(AtName::parse_tag(b"@v3"), None);
+        assert!(matches!(VersionSpec::parse("prod"), Some(VersionSpec::Tag(_))));
+        assert_eq!(
+            (AtName::parse(b"@1.4.0"), AtName::parse(b"@1.x")),
+            (None, None),
+            "tags are no reserved names"
+        );
     }
 }

@@ -5,12 +5,13 @@ use super::content::{CHUNK_MAX, ChunkRef, Content, INLINE_PIECES, Piece};
 use super::ids::{DatasetId, Ino, VersionNo};
 use super::inode::{Body, Dirent, Inode, Kind, Place, Xattrs};
 use super::record::{DatasetRecord, Op, PendingRecord, SalvagedVersion, VersionRecord};
+use super::tag::TagRecord;
 
 /// Longest target of a symbolic link, in bytes (PATH_MAX without the closing NUL).
 pub const TARGET_MAX: usize = 4095;
 /// Most levels of a manifest.
 pub const DEPTH_MAX: u8 = 13;
-/// Highest sequence of a pending record.
+/// Highest sequence of a pending or tag record.
 const SEQUENCE_MAX: u64 = 1 << 62;
 
 /// What can be decoded and may make no sense.
@@ -171,6 +172,14 @@ impl Check for DatasetRecord {
         self.id.check()?;
         self.root.check()?;
         holds("a root that is no directory", self.root.kind() == Kind::Dir)
+    }
+}
+
+impl Check for TagRecord {
+    fn check(&self) -> Result<(), &'static str> {
+        self.dataset.check()?;
+        holds("a sequence out of range", (1..=SEQUENCE_MAX).contains(&self.sequence))?;
+        self.version.iter().try_for_each(Check::check)
     }
 }
 

@@ -12,6 +12,7 @@ pub mod ids;
 pub mod inode;
 pub mod name;
 pub mod record;
+pub mod tag;
 pub mod time;
 pub mod version_reader;
 
@@ -22,5 +23,6 @@ pub use ids::{DatasetId, Ino, Span, VersionNo, View};
 pub use inode::{Body, Dirent, Inode, Kind, Place};
 pub use name::{DatasetName, Name, NameKey};
 pub use record::{Author, DatasetRecord, Op, PendingRecord, Policy, SalvagedVersion, VersionRecord};
+pub use tag::{TagError, TagName, TagRange, TagRecord};
 pub use time::Timestamp;
 pub use version_reader::{VersionHead, VersionReader};

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 
 use super::bell::Bell;
 use super::error::{Error, Result, chain};
-use super::identity::{Identity, StoreId};
+use super::identity::{self, Identity, StoreId};
 use super::layout::Layout;
 use super::pack::{
     Cursor, Effort, Log, LogPos, PackFile, Packs, PlaceNote, check_file, compress, is_compressible,
@@ -188,7 +188,7 @@ impl Compactor {
             return Ok(Compacted::default());
         }
         // A release that knows no compressed packs must not open the store any more.
-        Identity::read(&self.layout)?.upgrade(&self.layout)?;
+        Identity::read(&self.layout)?.require(identity::COMPRESSED, &self.layout)?;
         self.packs.replace(number, &new)?;
         // The name of a new pack may be among what was not written.
         self.packs.sync_names().inspect_err(|e| self.log.fail(&chain(e)))?;

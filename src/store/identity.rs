@@ -1,11 +1,12 @@
 //! The file `strata.json`: which store this is, and in which format.
 //!
 //! ```text
-//! {"format":2,"id":"<32 hexadecimal digits>","lost":[2],"check":"<16 hexadecimal digits>"}
+//! {"format":3,"id":"<32 hexadecimal digits>","lost":[2],"check":"<16 hexadecimal digits>"}
 //! ```
 //! `lost` names the packs that `strata fsck` found missing and went on without; it is left out where
-//! there are none. A store of format 1 has no compressed packs; the first one makes it one of format 2. `check` is the start of the BLAKE3 of the others as text. A store of an earlier
-//! release has none.
+//! there are none. A store of format 1 has no compressed packs; one of format 2 has no tags.
+//! The first of either makes it one of the format that has it. `check` is the start of the BLAKE3 of the others
+//! as text. A store of an earlier release has none.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -20,7 +21,11 @@ use super::layout::{Layout, private_file, sync_dir};
 use super::plain;
 
 /// The format of stores written by this release, and the newest it reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
+/// The first format that has compressed packs.
+pub const COMPRESSED: u32 = 2;
+/// The first format that has tags.
+pub const TAGS: u32 = 3;
 /// Most bytes of the file.
 const SIZE_MAX: u64 = 1 << 20;
 
@@ -89,12 +94,14 @@ impl Identity {
         identity
     }
 
-    /// Has the store be one of this release's format, if it is of an earlier one.
-    pub fn upgrade(&self, layout: &Layout) -> Result<()> {
-        if self.format == FORMAT {
+    /// Has the store be of `format` at least: releases that know none of what is to be in it open it no more.
+    pub fn require(self, format: u32, layout: &Layout) -> Result<()> {
+        if self.format >= format {
             return Ok(());
         }
-        Identity::new(self.id, self.lost.clone()).write(layout)
+        let mut identity = Identity { format, ..self };
+        identity.check = Some(identity.checksum());
+        identity.write(layout)
     }
 
     fn checksum(&self) -> String {

@@ -4,15 +4,16 @@ use std::collections::{HashMap, HashSet};
 
 use super::Store;
 use super::error::{Error, Result};
-use super::index::change::{dataset_change, object_change, pending_changes, version_changes};
+use super::identity::{self, Identity};
+use super::index::change::{dataset_change, object_change, pending_changes, tag_change, version_changes};
 use super::objects::{ObjectStore, ReadPart};
 use super::pack::{NewRecord, RecordKind};
 use super::recovery::last_version;
 use super::space::Claim;
 use crate::model::content::CHUNK_MAX;
 use crate::model::{
-    ChunkHash, ChunkRef, DatasetId, DatasetRecord, NodeHash, PendingRecord, SalvagedVersion, VersionId,
-    VersionNo, VersionRecord, codec,
+    ChunkHash, ChunkRef, DatasetId, DatasetRecord, NodeHash, PendingRecord, SalvagedVersion, TagRecord,
+    VersionId, VersionNo, VersionRecord, codec,
 };
 
 /// Bytes of chunks appended at once: others get their turn in between.
@@ -158,6 +159,17 @@ impl Store {
         self.log.append(Claim::Record, &[new], |placed, end| {
             self.index.publish(placed.iter().flat_map(|pos| pending_changes(record, *pos)), end);
         })?;
+        Ok(())
+    }
+
+    /// Appends a tag that was set, moved or removed. A release that knows no tags opens the store no more.
+    pub fn append_tag(&self, record: &TagRecord) -> Result<()> {
+        Identity::read(&self.layout)?.require(identity::TAGS, &self.layout)?;
+        let payload = codec::encode(record);
+        let hash = RecordKind::Tag.hash(&payload);
+        let new = NewRecord { kind: RecordKind::Tag, hash, payload: &payload };
+        self.wait_for_index()?;
+        self.log.append(Claim::Record, &[new], |_, end| self.index.publish([tag_change(record)], end))?;
         Ok(())
     }
 }

@@ -9,8 +9,8 @@ use super::index::change::{StoredInode, decode_checked, decode_inode, decode_pos
 use super::index::keys::{self, Key};
 use super::pack::Pos;
 use crate::model::{
-    DatasetId, DatasetRecord, Dirent, Ino, Inode, NameKey, Op, PendingRecord, TreeHash, VersionNo, View,
-    codec,
+    DatasetId, DatasetRecord, Dirent, Ino, Inode, NameKey, Op, PendingRecord, TagRecord, TreeHash, VersionNo,
+    View, codec,
 };
 
 /// After as many versions of a name in a row the next name is sought rather than walked to.
@@ -175,6 +175,16 @@ impl Store {
         }
         let found = self.versions_of(keys::tree(ds, dir), newest, limit)?;
         found.into_iter().map(|(v, value)| Ok((v, tree_hash(&value)?))).collect()
+    }
+
+    /// The dataset's tag records, in order.
+    pub fn tags(&self, ds: DatasetId) -> Result<Vec<TagRecord>> {
+        let mut range = self.index.scan(&keys::tags(ds));
+        let mut found = Vec::new();
+        while let Some((_, value)) = range.next_entry()? {
+            found.push(decode_checked("tag record", &value)?);
+        }
+        Ok(found)
     }
 
     /// The highest inode number that any version or pending change ever used (0 where none did).

@@ -4,8 +4,8 @@
 //! of an entry is part of its key: whatever is added or removed meanwhile, a listing that goes on shows
 //! every entry that stayed exactly once.
 
-use crate::dataset::{Attr, Caller, Error, Result};
-use crate::model::{Dirent, Ino, Kind, Name, NameKey, VersionNo};
+use crate::dataset::{Attr, Caller, Error, Result, Tag};
+use crate::model::{DatasetId, Dirent, Ino, Kind, Name, NameKey, TagName, VersionNo};
 
 use super::fs::{Entry, FileSystem, Lifetime, unknown};
 use super::handles::Handle;
@@ -49,6 +49,11 @@ impl FileSystem {
                 dataset.seal_to_look()?;
                 Handle::Versions(self.file_versions(by, &dataset, &path)?)
             }
+            Node::Tags(id, _) => {
+                let dataset = self.dataset(id)?;
+                dataset.seal_to_look()?;
+                Handle::Tags(dataset.tags().into_iter().collect())
+            }
             _ => Handle::Dir,
         };
         let cacheable =
@@ -83,11 +88,16 @@ impl FileSystem {
         match &node {
             Node::Top => list.top(position),
             Node::Live(..) => list.live(&node, position),
-            Node::FrozenDir(..) => list.frozen(&node, position),
+            Node::FrozenDir(..) | Node::Tagged(..) => list.frozen(&node, position),
             Node::History(..) | Node::File(..) => {
                 let handle = self.handles.get(fh).ok_or(Error::Stale)?;
                 let Handle::Versions(versions) = &*handle else { return Err(Error::Stale) };
                 list.versions(&node, versions, position)
+            }
+            Node::Tags(id, dir) => {
+                let handle = self.handles.get(fh).ok_or(Error::Stale)?;
+                let Handle::Tags(tags) = &*handle else { return Err(Error::Stale) };
+                list.tags(*id, *dir, tags, position)
             }
             Node::Hash(..) => Ok(()),
             _ => Err(Error::NotADirectory("this".into())),
@@ -99,7 +109,7 @@ impl FileSystem {
             Node::Live(id, ino) if *ino != Ino::ROOT => {
                 Node::Live(*id, self.dataset(*id)?.read(|live| live.parent(*ino))?)
             }
-            Node::FrozenDir(id, version, ino) if *ino != Ino::ROOT => {
+            Node::FrozenDir(id, version, ino) | Node::Tagged(id, _, version, ino) if *ino != Ino::ROOT => {
                 let place = self.dataset(*id)?.frozen(*version).inode(*ino)?.1.place;
                 Node::FrozenDir(*id, *version, place.map_or(Ino::ROOT, |p| p.dir))
             }
@@ -169,7 +179,7 @@ impl Lister<'_> {
     }
 
     fn frozen(&mut self, node: &Node, mut position: u64) -> Result<()> {
-        let Node::FrozenDir(id, version, dir) = *node else { return Err(Error::Stale) };
+        let (id, version, dir) = node.frozen_dir().ok_or(Error::Stale)?;
         let tree = self.fs.dataset(id)?.frozen(version);
         loop {
             let entries = tree.entries(dir, NameKey::before((position + 1).max(FIRST)), BATCH)?;
@@ -185,6 +195,22 @@ impl Lister<'_> {
                 return Ok(());
             }
         }
+    }
+
+    fn tags(&mut self, id: DatasetId, dir: Ino, tags: &[(TagName, Tag)], position: u64) -> Result<()> {
+        let dataset = self.fs.dataset(id)?;
+        for (i, (tag, at)) in tags.iter().enumerate().skip(position.saturating_sub(FIRST - 1) as usize) {
+            let name = Name::new(tag.as_str().as_bytes())?;
+            // Who lists is the daemon here: the way there is that of who looks the name up.
+            let node = match self.fs.tagged(Caller::default(), &dataset, dir, at, &name) {
+                Err(Error::NotFound(_)) => continue,
+                node => node?,
+            };
+            if !self.give(&name, Kind::Dir, FIRST + i as u64, node, false)? {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     fn versions(&mut self, node: &Node, versions: &[VersionNo], position: u64) -> Result<()> {

@@ -156,7 +156,7 @@ impl FileSystem {
                 Node::Live(dataset.id(), Ino::ROOT)
             }
             Node::Live(id, dir) => return self.lookup_live(by, *id, *dir, &name),
-            Node::FrozenDir(id, version, dir) => {
+            Node::FrozenDir(id, version, dir) | Node::Tagged(id, _, version, dir) => {
                 let tree = self.dataset(*id)?.frozen(*version);
                 let entry = tree.lookup(*dir, &name)?.ok_or_else(|| not_found(&name))?;
                 self.frozen_node(*id, &tree, &entry)?
@@ -183,7 +183,15 @@ impl FileSystem {
             let told = Lifetime::UntilTold;
             return Ok(Entry { node, attr, lifetime: told, name_lifetime: told });
         }
-        let at = AtName::parse(name.as_bytes()).ok_or_else(|| not_found(name))?;
+        let Some(at) = AtName::parse(name.as_bytes()) else {
+            let spec = AtName::parse_tag(name.as_bytes()).ok_or_else(|| not_found(name))?;
+            let version = dataset.resolve(&spec).map_err(|error| match error {
+                Error::NoVersion { .. } => not_found(name),
+                other => other,
+            })?;
+            let entry = self.entry(Node::AtLink(id, version))?;
+            return Ok(Entry { name_lifetime: Lifetime::Momentary, ..entry });
+        };
         let (node, way) = self.lookup_at(by, &dataset, dir, &at, name)?;
         let mut entry = self.entry(node)?;
         if way < Way::Open || !matches!(at, AtName::Version(VersionSpec::Number { .. })) {
@@ -238,7 +246,7 @@ impl FileSystem {
         match node {
             Node::Top => Ok(self.top_attr()),
             Node::Live(id, ino) => self.dataset(*id)?.read(|live| live.attr(*ino)),
-            Node::FrozenDir(id, version, ino) => {
+            Node::FrozenDir(id, version, ino) | Node::Tagged(id, _, version, ino) => {
                 Ok(Attr::new(self.repo.objects(), &self.dataset(*id)?.frozen(*version).inode(*ino)?.1))
             }
             Node::Frozen(id, recorded, ino) => {

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::dataset::{Dataset, OpenFile};
-use crate::model::{Content, Ino, VersionNo};
+use crate::dataset::{Dataset, OpenFile, Tag};
+use crate::model::{Content, Ino, TagName, VersionNo};
 
 /// What is open.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub enum Handle {
     Dir,
     /// A listing of versions, taken when it was opened.
     Versions(Vec<VersionNo>),
+    /// A listing of tags, taken when it was opened.
+    Tags(Vec<(TagName, Tag)>),
 }
 
 /// Handles by number. Number 0 is never given out.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::dataset::{Caller, Dataset, Error, NewInode, RenameMode, Result, SetAttr};
-use crate::model::{AtName, Body, DatasetName, Ino, Kind, Name, Timestamp};
+use crate::model::{AtName, Body, DatasetId, DatasetName, Ino, Kind, Name, TagName, Timestamp};
 
-use super::fs::{Entry, FileSystem, Scope};
+use super::fs::{Entry, FileSystem, Lifetime, Scope, not_found};
 use super::nodes::{Node, NodeId};
 
 /// Longest target of a symbolic link, in bytes (PATH_MAX without the closing NUL).
@@ -46,8 +46,11 @@ impl FileSystem {
         self.entry(Node::Live(dataset.id(), ino))
     }
 
-    /// Makes a directory; at the top of a store, a dataset.
+    /// Makes a directory; at the top of a store, a dataset; in `@tag`, a tag of the newest version.
     pub fn mkdir(&self, by: Caller, parent: NodeId, name: &[u8], mode: u32) -> Result<Entry> {
+        if let Node::Tags(id, dir) = self.node(parent)? {
+            return self.make_tag(by, id, dir, &Name::new(name)?);
+        }
         let name = self.new_name(name)?;
         let Some((dataset, dir)) = self.live_node(parent)? else {
             let dataset = DatasetName::new(name.as_bytes())?;
@@ -58,6 +61,21 @@ impl FileSystem {
         let new = NewInode { mode, uid: by.uid, gid: by.gid, body: Body::Dir };
         let ino = dataset.change(by, |live| live.create(dir, &name, new, false))?;
         self.live_entry(&dataset, ino)
+    }
+
+    /// Makes a directory in `@tag`: the newest version gets a tag.
+    fn make_tag(&self, by: Caller, id: DatasetId, dir: Ino, name: &Name) -> Result<Entry> {
+        self.refuse_read_only()?;
+        let tag = TagName::new(&name.to_string()).inspect_err(|error| log::warn!("{error}"))?;
+        let dataset = self.dataset(id)?;
+        dataset.seal()?;
+        if dataset.tag(&tag).is_some() {
+            return Err(Error::Exists(name.to_string()));
+        }
+        dataset.set_tag(by, tag.clone(), dataset.newest(), None)?;
+        let tag = dataset.tag(&tag).ok_or(Error::Stale)?;
+        let entry = self.entry(self.tagged(by, &dataset, dir, &tag, name)?)?;
+        Ok(Entry { name_lifetime: Lifetime::Momentary, ..entry })
     }
 
     /// Makes a file, pipe, socket or device.
@@ -115,9 +133,14 @@ impl FileSystem {
         }
     }
 
-    /// Removes an empty directory; at the top of a store, archives the dataset.
+    /// Removes an empty directory; at the top of a store, archives the dataset; in `@tag`, takes a tag away.
     pub fn rmdir(&self, by: Caller, parent: NodeId, name: &[u8]) -> Result<()> {
         let name = Name::new(name)?;
+        if let Node::Tags(id, _) = self.node(parent)? {
+            self.refuse_read_only()?;
+            let tag = TagName::new(&name.to_string()).map_err(|_| not_found(&name))?;
+            return self.dataset(id)?.remove_tag(by, tag, None).map(drop);
+        }
         match self.live_node(parent)? {
             Some((dataset, dir)) => immutable_if_at(&name, dataset.rmdir(by, dir, &name)),
             None => {

@@ -51,10 +51,27 @@ pub enum Node {
     HistoryLink(DatasetId, VersionNo),
     /// `@latest` or `@prev`, by the version it stands for now.
     AtLink(DatasetId, VersionNo),
+    /// `@tag` of a live directory.
+    Tags(DatasetId, Ino),
+    /// `@tag/NAME`: a directory of a version, by the change of tags that gave it the name. It is a node of its
+    /// own, since the kernel holds a directory that is removed for gone whatever other names it has.
+    Tagged(DatasetId, u64, VersionNo, Ino),
     /// `@hash` of a live directory.
     Hash(DatasetId, Ino),
     /// `@file` or something below it, by the path from the dataset's root.
     File(DatasetId, Vec<Name>),
+}
+
+impl Node {
+    /// The directory of a version that this shows, if it shows one.
+    pub fn frozen_dir(&self) -> Option<(DatasetId, VersionNo, Ino)> {
+        match self {
+            Node::FrozenDir(id, version, dir) | Node::Tagged(id, _, version, dir) => {
+                Some((*id, *version, *dir))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The numbers given out to nodes that have none of their own.

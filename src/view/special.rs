@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::dataset::{Attr, Caller, Dataset, Error, Frozen, Result};
-use crate::model::{AtName, DatasetId, Dirent, Ino, Kind, Name, Timestamp, VersionNo, VersionSpec};
+use crate::dataset::{Attr, Caller, Dataset, Error, Frozen, Result, Tag};
+use crate::model::{AtName, DatasetId, Dirent, Ino, Kind, Name, TagName, Timestamp, VersionNo, VersionSpec};
 
 use super::fs::{FileSystem, not_found};
 use super::nodes::Node;
@@ -54,6 +54,7 @@ impl FileSystem {
             AtName::History => Node::History(id, dir),
             AtName::Hash => Node::Hash(id, dir),
             AtName::File => Node::File(id, self.live_path(dataset, dir)?),
+            AtName::Tag => Node::Tags(id, dir),
             AtName::Reserved => return Err(not_found(name)),
         };
         Ok((node, Way::Open))
@@ -103,8 +104,30 @@ impl FileSystem {
                 let spec = VersionSpec::parse_hash(text).ok_or_else(|| not_found(name))?;
                 Ok(self.lookup_at(by, &dataset, *dir, &AtName::Version(spec), name)?.0)
             }
+            Node::Tags(id, dir) => {
+                let dataset = self.dataset(*id)?;
+                let tag = TagName::new(text).ok().and_then(|tag| dataset.tag(&tag));
+                let tag = tag.ok_or_else(|| not_found(name))?;
+                self.tagged(by, &dataset, *dir, &tag, name)
+            }
             Node::File(id, path) => self.lookup_file(by, *id, path, name, text),
             _ => Err(Error::NotADirectory(name.to_string())),
+        }
+    }
+
+    /// A live directory as it was at the version that a tag names.
+    pub(super) fn tagged(
+        &self,
+        by: Caller,
+        dataset: &Arc<Dataset>,
+        dir: Ino,
+        tag: &Tag,
+        name: &Name,
+    ) -> Result<Node> {
+        let spec = VersionSpec::Number { number: tag.version, back: 0 };
+        match self.lookup_at(by, dataset, dir, &AtName::Version(spec), name)?.0 {
+            Node::FrozenDir(id, version, dir) => Ok(Node::Tagged(id, tag.sequence, version, dir)),
+            _ => Err(not_found(name)),
         }
     }
 
@@ -188,6 +211,13 @@ impl FileSystem {
             Node::AtLink(id, version) => {
                 let size = format!("@{version}").len() as u64;
                 (Kind::Symlink, size, *id, Some(self.dataset(*id)?.version_time(*version)?))
+            }
+            Node::Tags(id, _) => {
+                let dataset = self.dataset(*id)?;
+                let attr = self.generated_attr(&dataset, Kind::Dir, 0, None)?;
+                // Who may make something in the dataset may make tags.
+                let mode = dataset.read(|live| live.attr(Ino::ROOT))?.mode & 0o777;
+                return Ok(Attr { mode, ..attr });
             }
             Node::History(id, _) | Node::Hash(id, _) | Node::File(id, _) => (Kind::Dir, 0, *id, None),
             _ => return Err(Error::Stale),

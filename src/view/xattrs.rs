@@ -67,7 +67,7 @@ impl FileSystem {
         let store = &**self.repo.store();
         match node {
             Node::Live(id, ino) => self.dataset(*id)?.read(|live| live.xattrs(*ino)),
-            Node::FrozenDir(id, version, ino) => {
+            Node::FrozenDir(id, version, ino) | Node::Tagged(id, _, version, ino) => {
                 decode_xattrs(store, self.dataset(*id)?.frozen(*version).inode(*ino)?.1.xattrs.as_deref())
             }
             Node::Frozen(id, recorded, ino) => {
@@ -103,9 +103,10 @@ impl FileSystem {
                 dataset.seal_to_look()?;
                 self.version_xattr(name, node, dataset.newest())?
             }
-            (b"version" | b"snapshot", Node::FrozenDir(_, version, Ino::ROOT)) => {
-                self.version_xattr(name, node, *version)?
-            }
+            (
+                b"version" | b"snapshot",
+                Node::FrozenDir(_, version, Ino::ROOT) | Node::Tagged(.., version, Ino::ROOT),
+            ) => self.version_xattr(name, node, *version)?,
             (b"b3sum", node) => self.digest(&self.content_of(by, node)?, Algorithm::Blake3)?,
             (b"sha256", node) => self.digest(&self.content_of(by, node)?, Algorithm::Sha256)?,
             _ => return Err(Error::NoXattr),
@@ -114,7 +115,9 @@ impl FileSystem {
     }
 
     fn version_xattr(&self, name: &[u8], node: &Node, version: VersionNo) -> Result<String> {
-        let (Node::Live(id, _) | Node::FrozenDir(id, ..)) = node else { return Err(Error::NoXattr) };
+        let (Node::Live(id, _) | Node::FrozenDir(id, ..) | Node::Tagged(id, ..)) = node else {
+            return Err(Error::NoXattr);
+        };
         if version == VersionNo::EMPTY {
             return Err(Error::NoXattr);
         }

@@ -39,6 +39,7 @@ mod rot_rig;
 mod security;
 mod snapshots;
 mod sparse;
+mod tags;
 mod times;
 mod versions;
 mod xattrs;

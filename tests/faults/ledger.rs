@@ -68,10 +68,18 @@ impl Ledger {
         if let Op::Remember(_) = op {
             (self.noted, self.noted_version) = (now, version);
         } else if let Some(version) = version {
-            let name = |path: String| path.replacen(dataset, &format!("{dataset}/@{version}"), 1);
-            let now = now.into_iter().map(|(path, node)| (name(path), node)).collect();
-            self.versions.push((format!("{dataset}@{version}"), now));
+            self.must_hold(dataset, &version, now.clone());
+            if let Op::Tag(_, tag) = op {
+                self.must_hold(dataset, &format!("tag/{tag}"), now);
+            }
         }
+    }
+
+    /// Enters what is to be found by an `@` name.
+    fn must_hold(&mut self, dataset: &str, at: &str, tree: Tree) {
+        let name = |path: String| path.replacen(dataset, &format!("{dataset}/@{at}"), 1);
+        let tree = tree.into_iter().map(|(path, node)| (name(path), node)).collect();
+        self.versions.push((format!("{dataset}@{at}"), tree));
     }
 
     /// Enters that an operation failed.

@@ -90,6 +90,7 @@ pub fn script() -> Vec<Step> {
         Do(Commit("m")),
         Do(Unlink("m/p")),
         Do(Edit("m/q", vec![(100, noise(9, 100))], true)),
+        Do(Tag("m", "kept")),
         Do(Mkdir("s")),
         Do(Policy("s", "settle=300ms")),
         Do(Write("s/one", noise(10, 4000), false)),

@@ -45,6 +45,7 @@ fn script() -> Vec<Op> {
         Write("d/long", vec![7; 6 << 20], false),
         Edit("d/long", edits(10, 50, 110_000, 100_000), false),
         Unlink("d/sub/a"),
+        Tag("d", "kept"),
         // Half of it is saved: packs are compressed.
         Write("d/text", digits(13, 500_000), false),
         Compact("d"),

@@ -31,6 +31,8 @@ pub enum Op {
     Remember(&'static str),
     /// `strata rollback DATASET` to what was noted.
     Rollback(&'static str),
+    /// `strata tag DATASET NAME`, of the newest version.
+    Tag(&'static str, &'static str),
     /// `strata compact`, which changes this dataset as little as any other.
     Compact(&'static str),
 }
@@ -52,14 +54,16 @@ impl Op {
             Op::Mkdir(path) | Op::Write(path, ..) | Op::Edit(path, ..) => path,
             Op::Unlink(path) | Op::Rmdir(path) => path,
             Op::Rename(from, _) => from,
-            Op::Policy(ds, _) | Op::Commit(ds) | Op::Remember(ds) | Op::Rollback(ds) | Op::Compact(ds) => ds,
+            Op::Policy(ds, _) | Op::Tag(ds, _) | Op::Commit(ds) | Op::Remember(ds) => ds,
+            Op::Rollback(ds) | Op::Compact(ds) => ds,
         };
         path.split('/').next().unwrap_or(path)
     }
 
     /// Whether success means that all before is durable.
     pub fn syncs(&self) -> bool {
-        matches!(self, Op::Write(_, _, true) | Op::Edit(_, _, true) | Op::Commit(_) | Op::Policy(..))
+        let by_sync = matches!(self, Op::Write(_, _, true) | Op::Edit(_, _, true));
+        by_sync || matches!(self, Op::Commit(_) | Op::Policy(..) | Op::Tag(..))
     }
 
     /// The paths whose state it changes; a rollback changes all that was noted or is there now.
@@ -77,7 +81,7 @@ impl Op {
                 let all = tree.keys().chain(noted.keys());
                 all.filter(|path| is_within(path, ds)).cloned().collect()
             }
-            Op::Policy(..) | Op::Commit(_) | Op::Remember(_) | Op::Compact(_) => vec![],
+            Op::Policy(..) | Op::Tag(..) | Op::Commit(_) | Op::Remember(_) | Op::Compact(_) => vec![],
         }
     }
 
@@ -103,7 +107,7 @@ impl Op {
                 tree.retain(|path, _| !is_within(path, ds));
                 tree.extend(noted.iter().filter(|(path, _)| is_within(path, ds)).map(own));
             }
-            Op::Policy(..) | Op::Commit(_) | Op::Remember(_) | Op::Compact(_) => {}
+            Op::Policy(..) | Op::Tag(..) | Op::Commit(_) | Op::Remember(_) | Op::Compact(_) => {}
         }
     }
 
@@ -127,6 +131,7 @@ impl Op {
             Op::Unlink(path) => fs::remove_file(point.join(path)),
             Op::Policy(ds, policy) => told(&["set", ds, &format!("policy={policy}")]),
             Op::Compact(_) => told(&["compact"]),
+            Op::Tag(ds, name) => told(&["tag", ds, name]),
             Op::Commit(ds) => told(&["commit", ds, "-m", "a commit"]),
             Op::Remember(_) => Ok(()),
             Op::Rollback(ds) => told(&["rollback", ds, version]),

@@ -8,7 +8,7 @@ use crate::store::index::change::LogRecord;
 use crate::store::pack::{CODEC_RAW, FooterEntry, Place, Pos, RECORD_HEADER, RecordHeader, RecordKind};
 
 /// Kinds a record can be of.
-const KINDS: [RecordKind; 8] = [
+const KINDS: [RecordKind; 9] = [
     RecordKind::Chunk,
     RecordKind::Node,
     RecordKind::Version,
@@ -17,6 +17,7 @@ const KINDS: [RecordKind; 8] = [
     RecordKind::Footer,
     RecordKind::Salvaged,
     RecordKind::Void,
+    RecordKind::Tag,
 ];
 
 /// What the index knows of a record.

@@ -8,8 +8,8 @@ use super::gap::Knows;
 use super::scan::PackScan;
 use super::{Fsck, Known, Outcome, Problem};
 use crate::model::{
-    Author, DatasetId, DatasetRecord, Dirent, Ino, Name, Op, SalvagedVersion, TreeHash, VersionId, VersionNo,
-    VersionRecord,
+    Author, DatasetId, DatasetRecord, Dirent, Ino, Name, Op, SalvagedVersion, TagRecord, TreeHash, VersionId,
+    VersionNo, VersionRecord,
 };
 use crate::store::error::{Error, Result};
 use crate::store::identity::StoreId;
@@ -36,6 +36,7 @@ pub(super) struct Source {
 pub(super) struct Salvage {
     pub versions: BTreeMap<(DatasetId, VersionNo), SalvagedVersion>,
     pub datasets: Vec<DatasetRecord>,
+    pub tags: Vec<TagRecord>,
     /// Datasets whose changes that no version held are lost.
     pub pending: BTreeSet<DatasetId>,
 }
@@ -173,6 +174,7 @@ impl Fsck<'_> {
                 salvage_versions(&source.index, &fresh, current, &mut salvage)?;
                 if current {
                     salvage_datasets(&source.index, &fresh, &mut salvage)?;
+                    salvage_tags(&source.index, &fresh, &mut salvage)?;
                 }
                 if source.present {
                     lost_pending(&source.index, &fresh, &mut salvage)?;
@@ -207,6 +209,13 @@ impl Fsck<'_> {
         }
         for record in &salvage.datasets {
             let what = format!("the settings of dataset '{}' are lost", record.name);
+            let found = Problem::of("packs", None, what, "restored from the index".into(), Outcome::Repaired);
+            self.problems += 1;
+            (self.report)(found)?;
+        }
+        for record in &salvage.tags {
+            let ds = name_of(&self.sources, record.dataset);
+            let what = format!("the record of a change of tag '{}' of {ds} is lost", record.name);
             let found = Problem::of("packs", None, what, "restored from the index".into(), Outcome::Repaired);
             self.problems += 1;
             (self.report)(found)?;
@@ -430,6 +439,16 @@ fn salvage_datasets(old: &Index, fresh: &Index, into: &mut Salvage) -> Result<()
     while let Some((key, value)) = range.next_entry()? {
         if fresh.get(&key)?.as_deref() != Some(&value) {
             into.datasets.push(decode_checked("dataset record", &value)?);
+        }
+    }
+    Ok(())
+}
+
+fn salvage_tags(old: &Index, fresh: &Index, into: &mut Salvage) -> Result<()> {
+    let mut range = old.scan(&keys::all_tags());
+    while let Some((key, value)) = range.next_entry()? {
+        if fresh.get(&key)?.is_none() {
+            into.tags.push(decode_checked("tag record", &value)?);
         }
     }
     Ok(())

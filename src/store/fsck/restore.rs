@@ -281,6 +281,7 @@ pub fn name_kind(kind: RecordKind) -> &'static str {
         RecordKind::Version | RecordKind::Salvaged => "a version's record",
         RecordKind::Dataset => "a dataset's settings",
         RecordKind::Pending => "a record of changes that no version held",
+        RecordKind::Tag => "a record of a change of a tag",
         RecordKind::Footer => "a footer",
         RecordKind::Void => "a record of bytes given up before",
         RecordKind::Other(_) => "a record of a kind that is not known",

@@ -24,7 +24,8 @@ impl Fsck<'_> {
             }
             store.append_salvaged(&salvaged)?;
         }
-        salvage.datasets.iter().try_for_each(|record| store.append_dataset(record))
+        salvage.datasets.iter().try_for_each(|record| store.append_dataset(record))?;
+        salvage.tags.iter().try_for_each(|record| store.append_tag(record))
     }
 
     /// Gives datasets of which nothing but versions or changes is left a name, so that they are seen.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::keys::{self, Key};
 use crate::model::check::Check;
 use crate::model::{
-    DatasetId, DatasetRecord, Dirent, Inode, Op, PendingRecord, SalvagedVersion, Timestamp, TreeHash,
-    VersionId, VersionNo, VersionRecord, codec,
+    DatasetId, DatasetRecord, Dirent, Inode, Op, PendingRecord, SalvagedVersion, TagRecord, Timestamp,
+    TreeHash, VersionId, VersionNo, VersionRecord, codec,
 };
 use crate::store::error::{Error, Result};
 use crate::store::pack::{Pos, RecordKind};
@@ -50,6 +50,8 @@ pub enum LogRecord {
     Dataset(DatasetRecord),
     /// Changes no version holds yet.
     Pending(PendingRecord),
+    /// A tag that was set, moved or removed.
+    Tag(TagRecord),
 }
 
 impl LogRecord {
@@ -79,6 +81,10 @@ impl LogRecord {
                 let record = codec::decode_checked("pending record", payload);
                 Some(LogRecord::Pending(record.map_err(|e| failed("pending record", e))?))
             }
+            RecordKind::Tag => {
+                let record = codec::decode_checked("tag record", payload);
+                Some(LogRecord::Tag(record.map_err(|e| failed("tag record", e))?))
+            }
             RecordKind::Footer | RecordKind::Void | RecordKind::Other(_) => None,
         })
     }
@@ -91,6 +97,7 @@ impl LogRecord {
             LogRecord::Salvaged(s) => version_changes(s.id, &s.record, pos, s.pending_from).collect(),
             LogRecord::Dataset(record) => vec![dataset_change(record)],
             LogRecord::Pending(record) => pending_changes(record, pos),
+            LogRecord::Tag(record) => vec![tag_change(record)],
         }
     }
 }
@@ -103,6 +110,11 @@ pub fn object_change(hash: &[u8; 32], pos: Pos) -> Change {
 /// The change a dataset record makes.
 pub fn dataset_change(record: &DatasetRecord) -> Change {
     Change::Put(keys::dataset(record.id), codec::encode(record))
+}
+
+/// The change a tag record makes.
+pub fn tag_change(record: &TagRecord) -> Change {
+    Change::Put(keys::tag(record.dataset, record.sequence), codec::encode(record))
 }
 
 /// The changes a pending record makes.

@@ -12,6 +12,7 @@
 //! h ds4 hash12 tag1 v8      -> empty; tag 0: snapshot id, 1: version id
 //! c hash32                  -> Pos of a chunk or manifest node
 //! w ds4 sequence8           -> Pos of a PendingRecord
+//! t ds4 sequence8           -> TagRecord
 //! g ds4 v8                  -> the last of the versions from v on whose records were missing, 8 bytes
 //! ```
 //! `ds` is the dataset's id, `name16` the name's [`NameKey`].
@@ -150,6 +151,21 @@ pub fn as_pending(key: &[u8]) -> Option<PendingKey> {
     key.try_into().ok().filter(|key: &PendingKey| key[0] == b'w')
 }
 
+/// Start of all tag records of all datasets.
+pub fn all_tags() -> Key {
+    vec![b't']
+}
+
+/// Start of all tag records of a dataset.
+pub fn tags(id: DatasetId) -> Key {
+    key(b't', &[&ds(id)])
+}
+
+/// A tag record.
+pub fn tag(id: DatasetId, sequence: u64) -> Key {
+    key(b't', &[&ds(id), &sequence.to_be_bytes()])
+}
+
 /// Start of all gaps in the versions of a dataset.
 pub fn gaps(id: DatasetId) -> Key {
     key(b'g', &[&ds(id)])
@@ -205,6 +221,7 @@ mod tests {
         );
         assert_eq!(hex(&object(&[0xcd; 32])), format!("63{}", "cd".repeat(32)));
         assert_eq!(hex(&pending(id, 6)), "77000001020000000000000006");
+        assert_eq!(hex(&tag(id, 6)), "74000001020000000000000006");
         assert_eq!(as_pending(&pending(id, 6)).map(Vec::from), Some(pending(id, 6)));
         assert_eq!(as_pending(&version(id, v)), None);
         assert_eq!(as_pending(&pendings(id)), None);

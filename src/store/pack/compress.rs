@@ -11,9 +11,8 @@ use std::io::{self, Write};
 
 use super::footer::FooterEntry;
 use super::frames::{Codec, FrameHeader, Whose, table_and_trailer};
-use super::header::{COMPRESSED_MAGIC, PACK_HEADER, RECORD_HEADER, encode_header};
+use super::header::{COMPRESSED_FORMAT, COMPRESSED_MAGIC, PACK_HEADER, RECORD_HEADER, encode_header};
 use super::read_at::ReadAt;
-use crate::store::identity::FORMAT;
 
 /// How much is done to make a pack small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +59,7 @@ pub struct FrameWriter<'a> {
 impl<'a> FrameWriter<'a> {
     /// Begins the file of the pack of `whose`.
     pub fn begin(whose: Whose, out: &'a mut File) -> io::Result<FrameWriter<'a>> {
-        out.write_all(&encode_header(COMPRESSED_MAGIC, FORMAT, whose))?;
+        out.write_all(&encode_header(COMPRESSED_MAGIC, COMPRESSED_FORMAT, whose))?;
         Ok(FrameWriter { out, whose, frames: Vec::new(), offset: PACK_HEADER.into() })
     }
 

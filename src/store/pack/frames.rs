@@ -27,8 +27,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::header::{COMPRESSED_MAGIC, PACK_HEADER, PACK_MAGIC, be32, check, decode_header};
-use crate::store::identity::{FORMAT, StoreId};
+use super::header::{
+    COMPRESSED_FORMAT, COMPRESSED_MAGIC, PACK_HEADER, PACK_MAGIC, be32, check, decode_header,
+};
+use crate::store::identity::StoreId;
 
 /// Length of a frame's header in bytes.
 pub const FRAME_HEADER: usize = 64;
@@ -135,7 +137,7 @@ fn header_check(whose: Whose, fields: &[u8]) -> [u8; 8] {
 fn encode_trailer(whose: Whose, frames: u32, len: u32) -> [u8; TRAILER] {
     let mut out = [0; TRAILER];
     out[..8].copy_from_slice(&TRAILER_MAGIC);
-    out[8..12].copy_from_slice(&FORMAT.to_be_bytes());
+    out[8..12].copy_from_slice(&COMPRESSED_FORMAT.to_be_bytes());
     out[12..16].copy_from_slice(&whose.1.to_be_bytes());
     out[16..32].copy_from_slice(&whose.0.0);
     out[32..36].copy_from_slice(&frames.to_be_bytes());

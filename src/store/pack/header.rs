@@ -25,6 +25,8 @@ pub(super) const PACK_MAGIC: [u8; 8] = *b"STRATAPK";
 pub(super) const COMPRESSED_MAGIC: [u8; 8] = *b"STRATAPZ";
 /// The format of packs, which is that of stores before there were compressed ones.
 const PACK_FORMAT: u32 = 1;
+/// The format of compressed packs, which is that of the first stores that had any.
+pub(super) const COMPRESSED_FORMAT: u32 = 2;
 pub(super) const RECORD_MAGIC: [u8; 4] = *b"sRec";
 
 /// What a record holds.
@@ -46,6 +48,8 @@ pub enum RecordKind {
     Salvaged,
     /// Bytes of records that were lost, given up by `strata fsck`.
     Void,
+    /// A tag that was set, moved or removed.
+    Tag,
     /// A kind this release does not know.
     Other(u8),
 }
@@ -62,6 +66,7 @@ impl RecordKind {
             RecordKind::Footer => 6,
             RecordKind::Salvaged => 7,
             RecordKind::Void => 8,
+            RecordKind::Tag => 9,
             RecordKind::Other(n) => n,
         }
     }
@@ -77,6 +82,7 @@ impl RecordKind {
             6 => RecordKind::Footer,
             7 => RecordKind::Salvaged,
             8 => RecordKind::Void,
+            9 => RecordKind::Tag,
             n => RecordKind::Other(n),
         }
     }

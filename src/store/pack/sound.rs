@@ -4,9 +4,8 @@ use std::io;
 
 use super::file::PackFile;
 use super::frames::{FrameHeader, Frames, table_and_trailer};
-use super::header::{COMPRESSED_MAGIC, PACK_HEADER, encode_header};
+use super::header::{COMPRESSED_FORMAT, COMPRESSED_MAGIC, PACK_HEADER, encode_header};
 use super::read_at::ReadAt;
-use crate::store::identity::FORMAT;
 
 /// Something wrong with the file of a compressed pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +37,7 @@ pub fn check_file(pack: &PackFile, mut found: impl FnMut(u64, FileDamage)) -> io
             },
         )
     };
-    if !is_there(0, &encode_header(COMPRESSED_MAGIC, FORMAT, *whose))? {
+    if !is_there(0, &encode_header(COMPRESSED_MAGIC, COMPRESSED_FORMAT, *whose))? {
         found(0, FileDamage::Header);
     }
     let (mut at, mut file_at) = (0, u64::from(PACK_HEADER));

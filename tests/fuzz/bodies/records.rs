@@ -44,6 +44,7 @@ pub fn records(bytes: &[u8]) {
         LogRecord::Salvaged(salvaged) => codec::encode(salvaged),
         LogRecord::Dataset(dataset) => codec::encode(dataset),
         LogRecord::Pending(pending) => codec::encode(pending),
+        LogRecord::Tag(tag) => codec::encode(tag),
     };
     let decoded = LogRecord::decode(kind, hash, &again, POS).expect("what was encoded decodes");
     assert_eq!(decoded.as_ref(), Some(&record));
@@ -144,7 +145,7 @@ fn check_inode(found: &StoredInode, value: &[u8]) {
 /// A value of the index of any sort, and keys of any numbers.
 pub fn index_values(bytes: &[u8]) {
     let mut input = Input(bytes);
-    let tags = b"sdipvrgcw";
+    let tags = b"sdipvrgcwt";
     decodes(tags[usize::from(input.byte()) % tags.len()], input.0);
     let (ds, ino) = (DatasetId(input.u32()), Ino(input.u64()));
     let (low, high) = (input.u64(), input.u64());
@@ -184,7 +185,7 @@ fn views(newest: VersionNo, input: &mut Input<'_>) {
 
 /// Values of an index made of a real store's records.
 pub fn index_seeds() -> Vec<Vec<u8>> {
-    let tags = b"sdipvrgcw";
+    let tags = b"sdipvrgcwt";
     let mut seeds = Vec::new();
     for (kind, payload) in samples::records() {
         let kind = RecordKind::from_number(*kind);

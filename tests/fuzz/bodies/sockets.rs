@@ -6,9 +6,9 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use stratafs::daemon::frame::{self, Kind};
 use stratafs::daemon::object::VersionText;
-use stratafs::daemon::protocol::{ChangeInfo, EntryInfo, Made, Status, Verified};
+use stratafs::daemon::protocol::{ChangeInfo, EntryInfo, Made, NewTag, Status, Step, TagInfo, Verified};
 use stratafs::daemon::{Failure, Item, ObjectSpec, Request, Service, Sink, policy};
-use stratafs::model::{DatasetName, Kind as FileKind, Name, Policy};
+use stratafs::model::{DatasetName, Kind as FileKind, Name, Policy, TagName};
 use tempfile::TempDir;
 
 use super::input::{Input, Script};
@@ -69,6 +69,23 @@ fn all_requests() -> Vec<Request> {
         Request::Log { dataset: dataset(), path: vec![Name::new(b"sub").expect("a name")], limit: Some(3) },
         Request::Log { dataset: dataset(), path: Vec::new(), limit: None },
         Request::Show { dataset: dataset(), version: Some(version()), limit: Some(3) },
+        Request::Diff { before: object("d@v1/a"), after: object("d@prod"), path: Vec::new() },
+        Request::Tag {
+            dataset: dataset(),
+            version: Some(version()),
+            name: NewTag::Named(TagName::new("prod").expect("a tag")),
+            message: message(),
+            force: true,
+        },
+        Request::Tag {
+            dataset: dataset(),
+            version: None,
+            name: NewTag::Next(Step::Minor),
+            message: None,
+            force: false,
+        },
+        Request::Untag { dataset: dataset(), name: TagName::new("1.4.0").expect("a tag"), message: None },
+        Request::Tags { dataset: dataset(), history: true },
         Request::SetPolicy {
             dataset: dataset(),
             policy: Policy::Settle(std::time::Duration::from_millis(1500)),
@@ -134,6 +151,15 @@ fn all_items() -> Vec<Item> {
         Item::Change(change),
         Item::Entry(entry),
         Item::Made(made),
+        Item::Tag(TagInfo {
+            tag: "prod".into(),
+            version: Some("v3".into()),
+            was: None,
+            time: "2026-11-01T10:30:00Z".into(),
+            uid: 0,
+            command: "strata tag d prod".into(),
+            message: Some("\u{e9}\n".into()),
+        }),
         Item::Verified(Verified::default()),
         Item::Progress { done: 1, total: 2 },
         Item::Importing { files: 1, files_total: 2, bytes: 3, bytes_total: u64::MAX, counted: true },

@@ -22,6 +22,10 @@ pub fn at_path(bytes: &[u8]) {
         assert!(Name::new(bytes).is_ok() || bytes.len() > NAME_MAX);
         assert!(DatasetName::new(bytes).is_err(), "a dataset's name could mean a version");
     }
+    if let Some(spec) = AtName::parse_tag(bytes) {
+        assert_eq!(AtName::parse(bytes), None, "a tag that means something else");
+        assert_eq!(AtName::parse_tag(format!("@{}", show(&spec)).as_bytes()), Some(spec));
+    }
     names(bytes);
     if let Ok(text) = std::str::from_utf8(bytes) {
         if let Some(spec) = VersionSpec::parse(text) {
@@ -66,6 +70,7 @@ fn show_at(at: &AtName) -> Option<String> {
         AtName::History => "@history".into(),
         AtName::Hash => "@hash".into(),
         AtName::File => "@file".into(),
+        AtName::Tag => "@tag".into(),
         AtName::Reserved => return None,
     })
 }
@@ -81,12 +86,14 @@ fn show(spec: &VersionSpec) -> String {
         }
         VersionSpec::Latest => "latest".into(),
         VersionSpec::Prev => "prev".into(),
+        VersionSpec::Tag(tag) => tag.to_string(),
+        VersionSpec::Range(range) => range.as_str().into(),
     }
 }
 
 /// Names of all forms.
 pub fn at_seeds() -> Vec<Vec<u8>> {
-    let names = "@v3 @v18446744073709551615~12 @DEADbeef @latest @prev @history @hash @file @tag @types \
+    let names = "@v3 @v18446744073709551615~12 @DEADbeef @latest @prev @history @hash @file @tag @types @prod @1.4.0 @v1.4.0-rc.1+b @1.x @^1.2 @~1.2.3 @1 \
                  @2026-11-01 @2026-11-01T10-30-00Z v3 v3~1 0123456789abcdef 2026-11-01T10:30:00.304Z \
                  2262-04-11 1677-09-21T00-12-44Z dataset .. a/b";
     let mut seeds: Vec<Vec<u8>> = names.split(' ').map(|name| name.as_bytes().to_vec()).collect();
