@@ -123,8 +123,8 @@ impl Service {
                 let dataset = self.writable(&dataset)?;
                 dataset.seal()?;
                 let target = self.resolve(&dataset, &version)?;
-                let (version, invalid) = dataset.rollback(by, target, message)?;
-                self.invalidate(dataset.id(), &invalid);
+                let forget = |invalid: &Invalid| self.invalidate(dataset.id(), invalid);
+                let version = dataset.rollback(by, target, message, forget)?;
                 let version = version.map(|v| v.to_string());
                 let made = Made { restores: Some(target.to_string()), ..made(&dataset, version) };
                 sink.item(Item::Made(made))?;

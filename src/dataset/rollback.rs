@@ -19,13 +19,15 @@ const RECORDS_MAX: usize = 2_000;
 impl Dataset {
     /// Makes a version that has the tree of `target`, and makes it durable. Changes that no version
     /// holds are cut first, so nothing is lost. Gives the version, or `None` if `target` is the newest
-    /// already, and what the kernel must forget.
+    /// already. `forget` is told what the kernel must forget, without the dataset's lock, as soon as
+    /// the tree is another: also where it then cannot be made durable, for it is the live one nonetheless.
     pub fn rollback(
         &self,
         by: Caller,
         target: VersionNo,
         message: Option<String>,
-    ) -> Result<(Option<VersionNo>, Invalid)> {
+        forget: impl FnOnce(&Invalid),
+    ) -> Result<Option<VersionNo>> {
         self.store.check_writable()?;
         let mut state = self.lock();
         if state.in_batch {
@@ -35,15 +37,16 @@ impl Dataset {
             self.cut(&mut state, None)?;
         }
         if target == state.live.head.number {
-            return Ok((None, Invalid::default()));
+            return Ok(None);
         }
         let invalid = self.changed_since(&state, target)?;
         state.note_author(by);
         let (version, files) = self.take_up(&mut state, target, message)?;
         drop(state);
         self.restore(files);
+        forget(&invalid);
         self.store.sync()?;
-        Ok((Some(version), invalid))
+        Ok(Some(version))
     }
 
     /// Gives open files the content they now have. The dataset's lock is not held.

@@ -56,3 +56,38 @@ fn what_could_not_be_kept_is_not_read_again() {
         }
     }
 }
+
+/// A rollback that cannot be made durable fails, and the tree that is there then is seen through every cache:
+/// by names that were looked up, open handles, and file pages that were read before.
+#[test]
+fn a_rollback_that_cannot_be_synced_is_seen_as_it_is() {
+    let rig = Rig::new(false);
+    rig.up(&[]).ok();
+    let dataset = rig.mount.point().join("d");
+    fs::create_dir(&dataset).expect("make a dataset");
+    let (edited, removed, added) = (dataset.join("edited"), dataset.join("removed"), dataset.join("added"));
+    fs::write(&edited, noise(1, 20_000)).expect("write");
+    fs::write(&removed, "here").expect("write");
+    run(&mut rig.command(&["tag", "d", "before"])).ok();
+    fs::write(&edited, noise(2, 30_000)).expect("write");
+    fs::remove_file(&removed).expect("remove");
+    fs::write(&added, "new").expect("write");
+    run(&mut rig.command(&["commit", "d"])).ok();
+    assert!(fs::read(&edited).expect("read") == noise(2, 30_000) && added.exists() && !removed.exists());
+    let reader = File::open(&edited).expect("open");
+
+    rig.shim.only("store/packs");
+    rig.shim.arm(Fault { class: Class::Sync, from: 1, until: u32::MAX, error: libc::EIO });
+    assert_eq!(run(&mut rig.command(&["rollback", "d", "before"])).code, Some(1));
+    assert!(fs::read(&edited).expect("read") == noise(1, 20_000));
+    let mut through_handle = vec![0; 30_001];
+    let count = reader.read_at(&mut through_handle, 0).expect("read");
+    assert!(through_handle[..count] == noise(1, 20_000));
+    assert!(!added.exists() && fs::read(&removed).expect("read") == b"here");
+    drop(reader);
+    rig.shim.disarm();
+    rig.mount.kill();
+    rig.up(&[]).ok();
+    assert!(fs::read(&edited).expect("read") == noise(1, 20_000), "opening writes what was not synced again");
+    rig.mount.down();
+}

@@ -98,7 +98,7 @@ fn run(steps: Vec<Step>) {
             Step::Rollback { back } => {
                 let Some((&number, earlier)) = models.iter().rev().nth(back) else { continue };
                 model = earlier.clone();
-                real.dataset().rollback(BY, VersionNo(number), None).unwrap();
+                real.dataset().rollback(BY, VersionNo(number), None, |_| ()).unwrap();
             }
             Step::Reopen => {
                 real.close();
