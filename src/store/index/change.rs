@@ -7,7 +7,7 @@ use super::keys::{self, Key};
 use crate::model::check::Check;
 use crate::model::{
     DatasetId, DatasetRecord, Dirent, Inode, Op, PendingRecord, SalvagedVersion, Timestamp, TreeHash,
-    VersionId, VersionNo, VersionRecord, codec,
+    VersionHead, VersionId, VersionNo, VersionRecord, codec,
 };
 use crate::store::error::{Error, Result};
 use crate::store::pack::{Pos, RecordKind};
@@ -87,8 +87,8 @@ impl LogRecord {
     pub fn changes(&self, pos: Pos) -> Vec<Change> {
         match self {
             LogRecord::Object(hash) => vec![object_change(hash, pos)],
-            LogRecord::Version(id, record) => version_changes(*id, record, pos, u64::MAX).collect(),
-            LogRecord::Salvaged(s) => version_changes(s.id, &s.record, pos, s.pending_from).collect(),
+            LogRecord::Version(id, record) => record_changes(*id, record, pos, u64::MAX),
+            LogRecord::Salvaged(s) => record_changes(s.id, &s.record, pos, s.pending_from),
             LogRecord::Dataset(record) => vec![dataset_change(record)],
             LogRecord::Pending(record) => pending_changes(record, pos),
         }
@@ -118,23 +118,28 @@ pub fn gap_change(ds: DatasetId, first: VersionNo, last: VersionNo) -> Change {
     Change::Put(keys::gap(ds, first), last.0.to_be_bytes().to_vec())
 }
 
+fn record_changes(id: VersionId, record: &VersionRecord, pos: Pos, pending_below: u64) -> Vec<Change> {
+    version_changes(id, &record.head(), record.ops.iter().cloned(), pos, pending_below).collect()
+}
+
 /// The changes a version record makes, which takes up the pending records below a sequence. They are made
 /// one by one: of a large version, there are millions.
 pub fn version_changes(
     id: VersionId,
-    record: &VersionRecord,
+    record: &VersionHead,
+    ops: impl Iterator<Item = Op>,
     pos: Pos,
     pending_below: u64,
 ) -> impl Iterator<Item = Change> {
     let (ds, v) = (record.dataset, record.number);
-    let ops = record.ops.iter().enumerate().map(move |(index, op)| match op {
+    let ops = ops.enumerate().map(move |(index, op)| match op {
         Op::Link { dir, name, ino, kind } => {
-            let entry = Dirent { name: name.clone(), ino: *ino, kind: *kind };
-            Change::Put(keys::at(keys::entry(ds, *dir, name.key()), v), codec::encode(&entry))
+            let key = keys::at(keys::entry(ds, dir, name.key()), v);
+            Change::Put(key, codec::encode(&Dirent { name, ino, kind }))
         }
-        Op::Unlink { dir, name } => Change::Put(keys::at(keys::entry(ds, *dir, name.key()), v), Vec::new()),
+        Op::Unlink { dir, name } => Change::Put(keys::at(keys::entry(ds, dir, name.key()), v), Vec::new()),
         Op::Inode { ino, inode } => {
-            Change::Put(keys::at(keys::inode(ds, *ino), v), encode_inode(inode, pos, index))
+            Change::Put(keys::at(keys::inode(ds, ino), v), encode_inode(&inode, pos, index))
         }
     });
     let trees = record.trees.iter();
@@ -266,7 +271,8 @@ mod tests {
         };
         let (ds, v) = (DatasetId(1), VersionNo(4));
         let id = VersionId([3; 32]);
-        let changes: Vec<Change> = version_changes(id, &record, POS, u64::MAX).collect();
+        let ops = record.ops.iter().cloned();
+        let changes: Vec<Change> = version_changes(id, &record.head(), ops, POS, u64::MAX).collect();
         let dirent = Dirent { name: name.clone(), ino: Ino(8), kind: Kind::Symlink };
         let meta =
             VersionMeta { time: Timestamp(5), base: VersionNo(2), snapshot: TreeHash([1; 32]), record: POS };

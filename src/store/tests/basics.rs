@@ -180,10 +180,10 @@ fn versions_that_do_not_follow_are_refused() {
     ];
     let size = store.stats().pack_bytes;
     for record in wrong {
-        assert!(matches!(store.append_version(&record), Err(Error::Refused(_))), "{record:?}");
+        assert!(matches!(store.append_record(&record), Err(Error::Refused(_))), "{record:?}");
     }
     assert_eq!(store.stats().pack_bytes, size);
-    store.append_version(&good).unwrap();
+    store.append_record(&good).unwrap();
 }
 
 fn pending_of(store: &Store, ds: DatasetId) -> Vec<(u64, Vec<Op>)> {
