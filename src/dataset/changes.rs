@@ -32,7 +32,7 @@ impl Dataset {
     /// The paths a version changed against the one before it, ordered. Where there are more than `most`,
     /// as many of them, those first in the record, and true.
     pub fn changes(&self, number: VersionNo, most: Option<usize>) -> Result<(Vec<Change>, bool)> {
-        let base = self.version_reader(number)?.1.head().base;
+        let base = self.meta(number)?.base;
         let (before, after) = (self.frozen(VersionNo(number.0 - 1)), self.frozen(number));
         let goes_on = base.next() == number;
         let records: Vec<VersionNo> = if goes_on {

@@ -54,8 +54,9 @@ impl VersionRecord {
 impl VersionHead {
     /// The record of this head and these changes, encoded.
     pub fn with(&self, ops: Ops) -> Encoded {
+        let count = ops.len();
         let (payload, ops_at) = ops.behind(self);
-        Encoded { payload, ops_at }
+        Encoded { payload, ops_at, count }
     }
 }
 
@@ -64,12 +65,18 @@ impl VersionHead {
 pub struct Encoded {
     payload: Vec<u8>,
     ops_at: usize,
+    count: u64,
 }
 
 impl Encoded {
     /// The record's bytes.
     pub fn payload(&self) -> &[u8] {
         &self.payload
+    }
+
+    /// Number of its changes.
+    pub fn count(&self) -> u64 {
+        self.count
     }
 
     /// Its changes.

@@ -107,7 +107,8 @@ impl Store {
         let id = VersionId::of(encoded.payload());
         let new = NewRecord { kind: RecordKind::Version, hash: id.0, payload: encoded.payload() };
         self.log.append(Claim::Record, &[new], |placed, end| {
-            let changes = |pos: &Pos| version_changes(id, record, encoded.ops(), *pos, u64::MAX);
+            let changes =
+                |pos: &Pos| version_changes(id, record, encoded.count(), encoded.ops(), *pos, u64::MAX);
             self.index.publish(placed.iter().flat_map(changes), end);
         })?;
         heads.insert(record.dataset, (record.number, id));
@@ -128,8 +129,10 @@ impl Store {
         self.index.wait_for_room()?;
         self.log.append(Claim::Record, &[new], |placed, end| {
             let SalvagedVersion { id, pending_from, record } = salvaged;
-            let changes =
-                |pos: &Pos| version_changes(*id, &head, record.ops.iter().cloned(), *pos, *pending_from);
+            let changes = |pos: &Pos| {
+                let ops = record.ops.iter().cloned();
+                version_changes(*id, &head, record.ops.len() as u64, ops, *pos, *pending_from)
+            };
             let changes = placed.iter().flat_map(changes);
             self.index.publish(changes, end);
         })?;
