@@ -329,6 +329,7 @@ impl Live {
                 || node.inode.kind() == Kind::Dir
                 || changes().any(|changes| changes.has_inode(*ino))
         });
+        self.nodes.shrink_to_fit();
         self.trim_at = NODES_MAX.max(2 * self.nodes.len());
         let kept: usize = self.nodes.values().filter_map(|n| n.entries.as_ref()).map(|e| e.trie.len()).sum();
         if kept > ENTRIES_MAX {
