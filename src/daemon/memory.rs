@@ -9,9 +9,15 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Growth that makes giving back worth it, in bytes.
 const GROWTH: u64 = 32 << 20;
 
-/// Gives back what is free, now and then, if the process has grown.
+/// As many looks after the process grew, what it needed for that is free if it ever is.
+const LOOKS: u32 = 16;
+
+/// Gives back what is free when the process has grown, and ever more rarely for a while after that: what is in
+/// use at first, until the index has taken it up for instance, is free later.
 pub struct Memory {
     looked: Instant,
+    /// Looks since the process grew.
+    since: u32,
     /// Resident memory after the last time, in bytes.
     resident: u64,
 }
@@ -19,7 +25,7 @@ pub struct Memory {
 impl Default for Memory {
     /// Of a process that has just begun.
     fn default() -> Memory {
-        Memory { looked: Instant::now(), resident: 0 }
+        Memory { looked: Instant::now(), since: LOOKS, resident: 0 }
     }
 }
 
@@ -30,8 +36,10 @@ impl Memory {
             return;
         }
         self.looked = Instant::now();
+        let grown = resident().is_some_and(|now| now > self.resident + GROWTH);
+        self.since = if grown { 0 } else { self.since.saturating_add(1) };
         // All that is free is looked at: that may take a while where there is much.
-        if resident().is_some_and(|now| now > self.resident + GROWTH) {
+        if grown || (self.since.is_power_of_two() && self.since <= LOOKS) {
             give_back();
             self.resident = resident().unwrap_or(0);
         }
@@ -63,7 +71,7 @@ mod tests {
         let kept: Vec<Vec<u8>> = (0..10_000).map(|n| vec![n as u8; 1000]).collect();
         drop(kept.iter().map(|bytes| bytes.repeat(2)).collect::<Vec<_>>());
         assert!(resident().is_some_and(|bytes| bytes > 10_000_000));
-        let mut memory = Memory { looked: Instant::now() - EVERY, resident: 0 };
+        let mut memory = Memory { looked: Instant::now() - EVERY, since: LOOKS, resident: 0 };
         memory.tick();
         assert!(memory.resident > 10_000_000);
         assert!(kept.iter().enumerate().all(|(n, bytes)| bytes.iter().all(|byte| *byte == n as u8)));
