@@ -285,3 +285,19 @@ fn long_inodes_are_read_from_their_version() {
     let v = history.add(&store, ops);
     assert_eq!(store.inode(DS, Ino(3), &view(v)).unwrap(), Some((v, long)));
 }
+
+#[test]
+fn what_is_said_of_a_version_of_many_changes_is_what_its_record_says() {
+    let (_dir, store) = new_store();
+    let mut history = History::new(DS);
+    for count in [999, 1000, 1001] {
+        let unlink = |n: u64| Op::Unlink { dir: Ino(n + 2), name: crate::model::Name::new(b"gone").unwrap() };
+        let number = history.add(&store, (0..count).map(unlink).collect());
+        let (id, record) = store.version(DS, number).unwrap().unwrap();
+        let (summary_id, summary) = store.summary(DS, number).unwrap().unwrap();
+        assert_eq!((summary_id, summary.changes), (id, count));
+        assert_eq!((summary.author, summary.message), (record.author, record.message));
+        let apart = store.index.get(&crate::store::index::keys::summary(DS, number)).unwrap();
+        assert_eq!(apart.is_some(), count >= 1000);
+    }
+}
