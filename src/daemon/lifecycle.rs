@@ -20,6 +20,7 @@ use crate::view::{FileSystem, Scope};
 
 use super::control::{self, Server};
 use super::failure::Failure;
+use super::memory::Memory;
 use super::object::VersionText;
 use super::service::{Host, Service, Sink};
 use super::spawn::Starter;
@@ -328,12 +329,14 @@ impl Ticker {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let tick = move || {
+            let mut memory = Memory::default();
             while !stopped.load(Ordering::Acquire) {
                 let ticked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| repo.tick()));
                 if ticked.is_err() {
                     // The hook has logged it; the next tick may fare better.
                     thread::sleep(TICK);
                 }
+                memory.tick();
                 thread::park_timeout(TICK);
             }
         };

@@ -15,6 +15,7 @@ pub mod failure;
 pub mod frame;
 pub mod lifecycle;
 pub mod logging;
+pub mod memory;
 pub mod mounts;
 pub mod object;
 pub mod policy;

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::model::{Ino, Op, PendingRecord, Policy, Timestamp, VersionNo, VersionRecord, View};
+use crate::model::{Ino, Op, PendingRecord, Policy, Timestamp, VersionHead, VersionNo, View};
 
 use super::author::Caller;
 use super::dataset::{Dataset, State};
@@ -64,20 +64,17 @@ impl Dataset {
     /// Cuts a version of all changes, in the name of who made the last; none if there is none.
     pub(super) fn cut(&self, state: &mut State, message: Option<String>) -> Result<Option<VersionNo>> {
         let live = &mut state.live;
-        let mut ops = live.changes()?;
-        if state.logged || live.dirty.only_attributes() {
-            live.drop_unchanged(&mut ops)?;
-        }
+        let ops = live.changes(state.logged || live.dirty.only_attributes())?;
         if ops.is_empty() {
             self.nothing_changed(state)?;
             return Ok(None);
         }
         if live.head.number == VersionNo::EMPTY && message.is_none() {
             // The directory of a dataset that holds nothing yet is no content worth a version.
-            if let [Op::Inode { ino: Ino::ROOT, inode }] = ops.as_slice() {
+            if let (1, Some(Op::Inode { ino: Ino::ROOT, inode })) = (ops.len(), ops.iter().next()) {
                 let record = {
                     let mut record = self.record.read().clone();
-                    record.root = inode.clone();
+                    record.root = inode;
                     record
                 };
                 self.store.append_dataset(&record)?;
@@ -88,7 +85,7 @@ impl Dataset {
         }
         let (snapshot, trees) = live.hashes()?;
         let number = live.head.number.next();
-        let record = VersionRecord {
+        let record = VersionHead {
             dataset: self.id(),
             number,
             previous: live.head.id,
@@ -98,9 +95,8 @@ impl Dataset {
             author: state.changed_by.clone(),
             message,
             trees,
-            ops,
         };
-        live.head.id = self.store.append_version(&record)?;
+        live.head.id = self.store.append_version(&record, ops)?;
         live.head.number = number;
         live.head.snapshot = Some(snapshot);
         live.head.time = record.time;
@@ -241,7 +237,7 @@ impl Dataset {
         let mut state = self.lock();
         state.in_batch = false;
         let mut invalid = Invalid::default();
-        state.live.changes()?.into_iter().for_each(|op| invalid.add(op));
+        state.live.changes(false)?.iter().for_each(|op| invalid.add(op));
         self.discard_pending(&mut state)?;
         state.blank.clear();
         let head = state.live.head.clone();

@@ -3,11 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Inode, Kind, Timestamp, TreeHash, VersionHead, VersionId, VersionNo, VersionReader, VersionRecord,
-    VersionSpec,
+    Inode, Kind, Timestamp, TreeHash, VersionId, VersionNo, VersionReader, VersionRecord, VersionSpec,
 };
 use crate::store::error::chain;
-use crate::store::{Error as StoreError, HashMatch, VersionMeta};
+use crate::store::{Error as StoreError, HashMatch, Summary, VersionMeta};
 
 use super::dataset::Dataset;
 use super::error::{Error, Result};
@@ -123,7 +122,7 @@ impl Dataset {
         Ok(self.meta(number)?.snapshot)
     }
 
-    fn meta(&self, number: VersionNo) -> Result<VersionMeta> {
+    pub(super) fn meta(&self, number: VersionNo) -> Result<VersionMeta> {
         let meta = self.store.version_meta(self.id(), number)?;
         meta.ok_or_else(|| StoreError::Missing(format!("{} of {}", number, self.name())).into())
     }
@@ -132,7 +131,9 @@ impl Dataset {
     pub fn log_entry(&self, number: VersionNo) -> Result<LogEntry> {
         let meta = self.meta(number)?;
         let tags = self.tags_of(number).into_iter().map(String::from).collect();
-        let (id, record) = match self.version_reader(number) {
+        let found = self.store.summary(self.id(), number).map_err(Error::from);
+        let missing = || Error::from(StoreError::Missing(format!("{} of {}", number, self.name())));
+        let (id, summary) = match found.and_then(|found| found.ok_or_else(missing)) {
             Ok(found) => found,
             Err(error) => {
                 log::error!("the record of {number} of {}: {}", self.name(), chain(&error));
@@ -154,37 +155,36 @@ impl Dataset {
                 });
             }
         };
-        let head = record.head();
-        let author = head.author.clone();
+        let Summary { author, message, changes } = summary;
         Ok(LogEntry {
             version: number.to_string(),
             id: id.to_hex(),
-            snapshot: head.snapshot.to_hex(),
-            time: head.time.to_string(),
+            snapshot: meta.snapshot.to_hex(),
+            time: meta.time.to_string(),
             uid: author.uid,
             gid: author.gid,
             pid: author.pid,
             command: author.command,
-            message: head.message.clone(),
-            restores: self.restores(head)?.map(|v| v.to_string()),
+            message,
+            restores: self.restores(number, &meta)?.map(|v| v.to_string()),
             tags,
-            changes: usize::try_from(record.left()).unwrap_or(usize::MAX),
+            changes: usize::try_from(changes).unwrap_or(usize::MAX),
             damaged: false,
         })
     }
 
-    /// The version that `record` went back to: the one a rollback names, or the first that had the
-    /// same tree.
-    fn restores(&self, record: &VersionHead) -> Result<Option<VersionNo>> {
-        if record.base.next() != record.number {
-            return Ok(Some(record.base));
+    /// The version that a version went back to: the one a rollback names, or the first that had the same
+    /// tree.
+    fn restores(&self, number: VersionNo, meta: &VersionMeta) -> Result<Option<VersionNo>> {
+        if meta.base.next() != number {
+            return Ok(Some(meta.base));
         }
-        let first = self.store.by_hash_prefix(self.id(), &record.snapshot.to_hex())?;
-        let Some(first) = first.first().map(|m| m.version).filter(|v| *v < record.number) else {
+        let first = self.store.by_hash_prefix(self.id(), &meta.snapshot.to_hex())?;
+        let Some(first) = first.first().map(|m| m.version).filter(|v| *v < number) else {
             return Ok(None);
         };
-        let before = self.snapshot(record.base)?;
-        Ok((before != record.snapshot).then_some(first))
+        let before = self.snapshot(meta.base)?;
+        Ok((before != meta.snapshot).then_some(first))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rolling a dataset back: a new version that takes up an earlier one's tree, in constant time.
 
-use crate::model::{Ino, Timestamp, VersionNo, VersionRecord, View};
+use crate::model::{Ino, Ops, Timestamp, VersionHead, VersionNo, View};
 use crate::store::error::chain;
 
 use super::author::Caller;
@@ -69,7 +69,7 @@ impl Dataset {
         let head = &state.live.head;
         let number = head.number.next();
         let snapshot = self.snapshot(target)?;
-        let record = VersionRecord {
+        let record = VersionHead {
             dataset: self.id(),
             number,
             previous: head.id,
@@ -79,10 +79,9 @@ impl Dataset {
             author: state.changed_by.clone(),
             message,
             trees: Vec::new(),
-            ops: Vec::new(),
         };
         let mut rollbacks = head.rollbacks.clone();
-        let id = self.store.append_version(&record)?;
+        let id = self.store.append_version(&record, Ops::default())?;
         rollbacks.push((number, target));
         let view = View::of(number, &rollbacks);
         let head = Head { number, id, snapshot: Some(snapshot), time: record.time, rollbacks, view };

@@ -44,6 +44,12 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
         .expect("encoding to memory fails only for types this crate does not have")
 }
 
+/// Encodes a value behind what is in `bytes`.
+pub fn encode_onto<T: Serialize>(value: &T, bytes: &mut Vec<u8>) {
+    bincode::serde::encode_into_std_write(value, bytes, bincode::config::standard())
+        .expect("encoding to memory fails only for types this crate does not have");
+}
+
 /// Decodes a value that must fill `bytes` exactly; `what` names it in errors.
 pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, CodecError> {
     let (value, used) = decode_within(bytes).map_err(|source| CodecError::Decode { what, source })?;

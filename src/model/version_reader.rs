@@ -1,17 +1,18 @@
-//! Reading a version record change by change, so that one of millions of changes needs no memory for
+//! Writing and reading a version record change by change, so that one of millions of changes needs no memory for
 //! them, and what is said of the version costs no look at them.
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::check::Check;
 use super::codec::{CodecError, decode_first};
 use super::hash::{TreeHash, VersionId};
 use super::ids::{DatasetId, Ino, VersionNo};
-use super::record::{Author, Op};
+use super::ops::{Ops, decoded};
+use super::record::{Author, Op, VersionRecord};
 use super::time::Timestamp;
 
 /// All of a [`VersionRecord`](super::VersionRecord) but its changes, field by field as there.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionHead {
     /// The dataset.
     pub dataset: DatasetId,
@@ -31,6 +32,57 @@ pub struct VersionHead {
     pub message: Option<String>,
     /// The hash of every directory whose tree changed, but the root's.
     pub trees: Vec<(Ino, TreeHash)>,
+}
+
+impl VersionRecord {
+    /// All but the changes.
+    pub fn head(&self) -> VersionHead {
+        VersionHead {
+            dataset: self.dataset,
+            number: self.number,
+            previous: self.previous,
+            base: self.base,
+            snapshot: self.snapshot,
+            time: self.time,
+            author: self.author.clone(),
+            message: self.message.clone(),
+            trees: self.trees.clone(),
+        }
+    }
+}
+
+impl VersionHead {
+    /// The record of this head and these changes, encoded.
+    pub fn with(&self, ops: Ops) -> Encoded {
+        let count = ops.len();
+        let (payload, ops_at) = ops.behind(self);
+        Encoded { payload, ops_at, count }
+    }
+}
+
+/// A version record as it was encoded just now.
+#[derive(Debug)]
+pub struct Encoded {
+    payload: Vec<u8>,
+    ops_at: usize,
+    count: u64,
+}
+
+impl Encoded {
+    /// The record's bytes.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// Number of its changes.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Its changes.
+    pub fn ops(&self) -> impl Iterator<Item = Op> {
+        decoded(&self.payload[self.ops_at..])
+    }
 }
 
 /// An encoded version record, read from front to back: an iterator over its changes.
@@ -97,7 +149,7 @@ fn next<T: DeserializeOwned>(payload: &[u8], at: &mut usize) -> Result<T, CodecE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Name, VersionRecord, codec};
+    use crate::model::{Name, codec};
 
     fn record() -> VersionRecord {
         let unlink = |n: u64| Op::Unlink { dir: Ino(n), name: Name::new(b"name").unwrap() };
@@ -127,6 +179,16 @@ mod tests {
         let read =
             VersionRecord { dataset, number, previous, base, snapshot, time, author, message, trees, ops };
         assert_eq!(read, record);
+    }
+
+    #[test]
+    fn a_record_is_written_as_it_encodes() {
+        for count in [0, 1, 250, 251, 300] {
+            let record = VersionRecord { ops: record().ops.into_iter().take(count).collect(), ..record() };
+            let written = record.head().with(record.ops.iter().collect());
+            assert_eq!(written.payload(), codec::encode(&record));
+            assert_eq!(written.ops().collect::<Vec<_>>(), record.ops);
+        }
     }
 
     #[test]

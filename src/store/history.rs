@@ -2,7 +2,7 @@
 
 use super::Store;
 use super::error::{Error, Result};
-use super::index::change::{VersionMeta, decode, decode_version};
+use super::index::change::{Summary, VersionMeta, decode, decode_version};
 use super::index::keys;
 use super::pack::RecordKind;
 use super::recovery::last_version;
@@ -115,6 +115,18 @@ impl Store {
             return Err(Error::Index(format!("the {} is not where it says", what())));
         }
         Ok(Some((id, reader)))
+    }
+
+    /// A version's id and what is said of it: from the index, or else from its record.
+    pub fn summary(&self, ds: DatasetId, number: VersionNo) -> Result<Option<(VersionId, Summary)>> {
+        if let Some(value) = self.index.get(&keys::summary(ds, number))? {
+            let summary = decode("summary", &value)?;
+            return Ok(self.version_id(ds, number)?.map(|id| (id, summary)));
+        }
+        let Some((id, reader)) = self.version_reader(ds, number)? else { return Ok(None) };
+        let (head, changes) = (reader.head(), reader.left());
+        let summary = Summary { author: head.author.clone(), message: head.message.clone(), changes };
+        Ok(Some((id, summary)))
     }
 
     /// A version's id. It is in the header of its record, which has a checksum of its own.

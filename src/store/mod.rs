@@ -67,7 +67,7 @@ pub use fsck::{FsckOptions, Outcome, Problem, fsck};
 pub use history::{HashKind, HashMatch};
 pub use identity::{FORMAT, StoreId};
 pub use index::catches_panics;
-pub use index::change::VersionMeta;
+pub use index::change::{Summary, VersionMeta};
 pub use manifest::{Objects, content_id, data_size};
 pub use media::Room;
 pub use objects::{ObjectStore, ReadPart};

@@ -7,13 +7,13 @@ use super::error::{Error, Result};
 use super::identity::{self, Identity};
 use super::index::change::{dataset_change, object_change, pending_changes, tag_change, version_changes};
 use super::objects::{ObjectStore, ReadPart};
-use super::pack::{NewRecord, RecordKind};
+use super::pack::{NewRecord, Pos, RecordKind};
 use super::recovery::last_version;
 use super::space::Claim;
 use crate::model::content::CHUNK_MAX;
 use crate::model::{
-    ChunkHash, ChunkRef, DatasetId, DatasetRecord, NodeHash, PendingRecord, SalvagedVersion, TagRecord,
-    VersionId, VersionNo, VersionRecord, codec,
+    ChunkHash, ChunkRef, DatasetId, DatasetRecord, NodeHash, Ops, PendingRecord, SalvagedVersion, TagRecord,
+    VersionHead, VersionId, VersionNo, codec,
 };
 
 /// Bytes of chunks appended at once: others get their turn in between.
@@ -91,7 +91,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Refused`] where it does not follow the dataset's last version.
-    pub fn append_version(&self, record: &VersionRecord) -> Result<VersionId> {
+    pub fn append_version(&self, record: &VersionHead, ops: Ops) -> Result<VersionId> {
         self.wait_for_index()?;
         let mut heads = self.heads.lock();
         let (last, last_id) = match heads.get(&record.dataset) {
@@ -104,26 +104,37 @@ impl Store {
                 record.number, record.base, record.dataset.0
             )));
         }
-        let payload = codec::encode(record);
-        let id = VersionId::of(&payload);
-        let new = NewRecord { kind: RecordKind::Version, hash: id.0, payload: &payload };
+        let encoded = record.with(ops);
+        let id = VersionId::of(encoded.payload());
+        let new = NewRecord { kind: RecordKind::Version, hash: id.0, payload: encoded.payload() };
         self.log.append(Claim::Record, &[new], |placed, end| {
-            let changes = placed.iter().flat_map(|pos| version_changes(id, record, *pos, u64::MAX));
-            self.index.publish(changes, end);
+            let changes =
+                |pos: &Pos| version_changes(id, record, encoded.count(), encoded.ops(), *pos, u64::MAX);
+            self.index.publish(placed.iter().flat_map(changes), end);
         })?;
         heads.insert(record.dataset, (record.number, id));
         Ok(id)
     }
 
+    /// Appends a version as one value.
+    #[cfg(test)]
+    pub fn append_record(&self, record: &crate::model::VersionRecord) -> Result<VersionId> {
+        self.append_version(&record.head(), record.ops.iter().collect())
+    }
+
     /// Appends a version whose own record was lost.
     pub(super) fn append_salvaged(&self, salvaged: &SalvagedVersion) -> Result<()> {
-        let payload = codec::encode(salvaged);
+        let (head, payload) = (salvaged.record.head(), codec::encode(salvaged));
         let hash = RecordKind::Salvaged.hash(&payload);
         let new = NewRecord { kind: RecordKind::Salvaged, hash, payload: &payload };
         self.index.wait_for_room()?;
         self.log.append(Claim::Record, &[new], |placed, end| {
-            let (id, record, from) = (salvaged.id, &salvaged.record, salvaged.pending_from);
-            let changes = placed.iter().flat_map(|pos| version_changes(id, record, *pos, from));
+            let SalvagedVersion { id, pending_from, record } = salvaged;
+            let changes = |pos: &Pos| {
+                let ops = record.ops.iter().cloned();
+                version_changes(*id, &head, record.ops.len() as u64, ops, *pos, *pending_from)
+            };
+            let changes = placed.iter().flat_map(changes);
             self.index.publish(changes, end);
         })?;
         Ok(())

@@ -13,6 +13,14 @@ pub struct NodeId(pub u64);
 const SPECIAL: u64 = 1 << 63;
 const INO_BITS: u32 = 40;
 
+/// What there is of versions has a number that says what it is, as long as that fits; there can be millions,
+/// and a table of them would be most of the memory in use.
+const DIRECT: u64 = 1 << 62;
+const DIRECT_DIR: u64 = 1 << 61;
+const DIRECT_DATASET_BITS: u32 = 9;
+const DIRECT_VERSION_BITS: u32 = 26;
+const DIRECT_INO_BITS: u32 = 26;
+
 impl NodeId {
     /// What is mounted.
     pub const ROOT: NodeId = NodeId(1);
@@ -20,6 +28,36 @@ impl NodeId {
     /// The node of a live inode.
     pub fn live(dataset: DatasetId, ino: Ino) -> NodeId {
         NodeId(u64::from(dataset.0) << INO_BITS | ino.0)
+    }
+
+    /// The number of something of a version, where it fits.
+    fn direct(node: &Node) -> Option<NodeId> {
+        let (is_dir, dataset, version, ino) = match *node {
+            Node::FrozenDir(dataset, version, ino) => (DIRECT_DIR, dataset, version, ino),
+            Node::Frozen(dataset, version, ino) => (0, dataset, version, ino),
+            _ => return None,
+        };
+        let fits = u64::from(dataset.0) >> DIRECT_DATASET_BITS == 0
+            && version.0 >> DIRECT_VERSION_BITS == 0
+            && ino.0 >> DIRECT_INO_BITS == 0;
+        let dataset = u64::from(dataset.0) << (DIRECT_VERSION_BITS + DIRECT_INO_BITS);
+        fits.then_some(NodeId(SPECIAL | DIRECT | is_dir | dataset | version.0 << DIRECT_INO_BITS | ino.0))
+    }
+
+    fn is_direct(self) -> bool {
+        self.0 & (SPECIAL | DIRECT) == SPECIAL | DIRECT
+    }
+
+    /// What such a number stands for.
+    fn as_direct(self) -> Option<Node> {
+        let part = |above: u32, bits: u32| self.0 >> above & ((1 << bits) - 1);
+        let dataset = u32::try_from(part(DIRECT_VERSION_BITS + DIRECT_INO_BITS, DIRECT_DATASET_BITS)).ok()?;
+        let version = VersionNo(part(DIRECT_INO_BITS, DIRECT_VERSION_BITS));
+        let (dataset, ino) = (DatasetId(dataset), Ino(part(0, DIRECT_INO_BITS)));
+        self.is_direct().then_some(match self.0 & DIRECT_DIR {
+            0 => Node::Frozen(dataset, version, ino),
+            _ => Node::FrozenDir(dataset, version, ino),
+        })
     }
 
     /// The live inode a number stands for, if it is of that form.
@@ -94,6 +132,9 @@ impl NodeTable {
             Node::Top => NodeId::ROOT,
             Node::Live(dataset, ino) => NodeId::live(dataset, ino),
             special => {
+                if let Some(direct) = NodeId::direct(&special) {
+                    return direct;
+                }
                 let mut inner = self.inner.lock();
                 let next = inner.last + 1;
                 let number = *inner.numbers.entry(special.clone()).or_insert(next);
@@ -109,12 +150,15 @@ impl NodeTable {
         if let Some((dataset, ino)) = id.as_live() {
             return Some(Node::Live(dataset, ino));
         }
+        if id.is_direct() {
+            return id.as_direct();
+        }
         self.inner.lock().nodes.get(&(id.0 & !SPECIAL)).map(|(node, _)| node.clone())
     }
 
     /// Takes back `count` look-ups; without any left, the number is free.
     pub fn forget(&self, id: NodeId, count: u64) {
-        if id.0 & SPECIAL == 0 {
+        if id.0 & SPECIAL == 0 || id.is_direct() {
             return;
         }
         let mut inner = self.inner.lock();
@@ -135,12 +179,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn live_numbers_are_permanent_and_special_ones_are_counted() {
+    fn numbers_of_live_inodes_and_of_versions_are_permanent_and_others_are_counted() {
         let table = NodeTable::default();
         let live = table.number(Node::Live(DatasetId(3), Ino(7)));
         assert_eq!(live, NodeId(3 << 40 | 7));
         assert_eq!(table.node(live), Some(Node::Live(DatasetId(3), Ino(7))));
-        let frozen = Node::Frozen(DatasetId(3), VersionNo(2), Ino(7));
+        let largest = (DatasetId((1 << 9) - 1), VersionNo((1 << 26) - 1), Ino((1 << 26) - 1));
+        for (dataset, version, ino) in [(DatasetId(3), VersionNo(2), Ino(7)), largest] {
+            for node in [Node::Frozen(dataset, version, ino), Node::FrozenDir(dataset, version, ino)] {
+                let number = table.number(node.clone());
+                table.forget(number, 1);
+                assert_eq!(table.node(number), Some(node));
+            }
+        }
+        let frozen = Node::Frozen(DatasetId(3), VersionNo(2), Ino(1 << 26));
         let first = table.number(frozen.clone());
         assert_eq!(table.number(frozen.clone()), first);
         table.forget(first, 1);

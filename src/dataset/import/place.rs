@@ -3,14 +3,16 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use super::read::path_of;
 use super::{Entry, Source, Tree};
 use crate::dataset::author::Caller;
 use crate::dataset::dataset::{Dataset, State};
 use crate::dataset::error::{Error, Result};
 use crate::dataset::live::{Invalid, Live};
-use crate::model::{Ino, Kind, NameKey, Policy, VersionNo};
+use crate::model::{Ino, Kind, Name, NameKey, Policy, VersionNo};
 use crate::store::error::chain;
+
+/// After as many entries, the room of those that are placed is given back.
+const SHRINK_EVERY: usize = 1 << 16;
 
 /// How a tree is put into a dataset.
 #[derive(Clone, Debug)]
@@ -52,6 +54,7 @@ impl Dataset {
         }
         state.note_author(by);
         let mut invalid = Invalid::default();
+        state.live.log_nothing();
         let placed = place(&mut state.live, tree, &how, &mut invalid);
         let version = match placed.and_then(|()| self.cut(&mut state, how.message)) {
             Ok(version) => version,
@@ -82,34 +85,43 @@ fn place(live: &mut Live, tree: Tree, how: &Placement<'_>, invalid: &mut Invalid
     if how.delete {
         remove_others(live, &tree, invalid)?;
     }
-    let Tree { root, entries } = tree;
+    let Tree { root, mut entries } = tree;
     let mut inos: Vec<Ino> = Vec::with_capacity(entries.len());
-    let at = |inos: &[Ino], dir: Option<usize>| dir.map_or(Ino::ROOT, |dir| inos[dir]);
-    for (n, entry) in entries.iter().enumerate() {
-        let (dir, name) = (at(&inos, entry.dir), &entry.name);
-        let placed = match entry.source {
+    let mut dirs = Vec::new();
+    // The tree outside goes as that in the dataset comes: there is not room for both where they are large.
+    entries.reverse();
+    while let Some(Entry { dir, name, inode, source }) = entries.pop() {
+        if entries.len().is_multiple_of(SHRINK_EVERY) {
+            entries.shrink_to_fit();
+        }
+        let dir = dir.map_or(Ino::ROOT, |dir| inos[dir]);
+        let attrs = (inode.kind() == Kind::Dir).then(|| inode.clone());
+        let placed = match source {
             Source::Link(first) => {
                 let ino = inos[first];
-                live.take_in_link(ino, dir, name, invalid).map(|()| ino)
+                live.take_in_link(ino, dir, &name, invalid).map(|()| ino)
             }
-            _ => live.take_in(dir, name, entry.inode.clone(), invalid),
+            _ => live.take_in(dir, &name, inode, invalid),
         };
-        let placed = placed.map_err(|error| match error {
-            Error::IsADirectory(_) | Error::NotADirectory(_) => {
-                let path = path_of(how.root, &entries, n);
-                Error::Invalid(format!(
+        let ino = match placed {
+            Err(error @ (Error::IsADirectory(_) | Error::NotADirectory(_))) => {
+                let mut path = how.root.to_owned();
+                let above = live.path(dir)?.unwrap_or_default();
+                path.extend(above.iter().chain([&name]).map(Name::as_os_str));
+                return Err(Error::Invalid(format!(
                     "{} would take the place of what is there: {}",
                     path.display(),
                     chain(&error)
-                ))
+                )));
             }
-            error => error,
-        });
-        inos.push(placed?);
+            placed => placed?,
+        };
+        inos.push(ino);
+        dirs.extend(attrs.map(|attrs| (ino, attrs)));
     }
     // What is put into a directory changes it.
-    for (n, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.inode.kind() == Kind::Dir) {
-        live.put_attrs(inos[n], &entry.inode, invalid)?;
+    for (ino, attrs) in &dirs {
+        live.put_attrs(*ino, attrs, invalid)?;
     }
     live.put_attrs(Ino::ROOT, &root, invalid)
 }

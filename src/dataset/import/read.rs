@@ -203,7 +203,7 @@ impl Reading<'_> {
 }
 
 /// The path outside of an entry.
-pub(super) fn path_of(root: &Path, entries: &[Entry], at: usize) -> PathBuf {
+fn path_of(root: &Path, entries: &[Entry], at: usize) -> PathBuf {
     let mut names = vec![entries[at].name.as_os_str()];
     let mut dir = entries[at].dir;
     while let Some(above) = dir {

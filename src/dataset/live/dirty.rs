@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use crate::model::{Body, Ino, Inode, Kind, Name, NameKey, Op, Place, TreeHash};
+use crate::model::{Body, Ino, Inode, Kind, Name, NameKey, Op, Ops, Place, TreeHash};
 use crate::store::content_id;
 
 use super::super::climb::Climb;
@@ -15,7 +15,7 @@ use super::Live;
 #[derive(Debug, Default)]
 pub struct Dirty {
     /// Places of changed names, with the name and what it named at that moment, if it named anything.
-    slots: BTreeMap<Place, Option<(Name, Ino)>>,
+    slots: BTreeMap<Place, Option<Box<(Name, Ino)>>>,
     inodes: BTreeSet<Ino>,
     /// Files whose content changed.
     contents: BTreeSet<Ino>,
@@ -72,8 +72,8 @@ impl Live {
         let key = name.key();
         let was = self.entries(dir)?.trie.get(&key).map(|s| s.ino);
         let place = Place { dir, key };
-        for dirty in [&mut self.dirty, &mut self.unlogged] {
-            dirty.slots.entry(place).or_insert_with(|| was.map(|was| (name.clone(), was)));
+        for dirty in std::iter::once(&mut self.dirty).chain(&mut self.unlogged) {
+            dirty.slots.entry(place).or_insert_with(|| was.map(|was| Box::new((name.clone(), was))));
         }
         self.touch(place)
     }
@@ -85,7 +85,7 @@ impl Live {
             return Ok(());
         }
         let places = node.inode.places();
-        for dirty in [&mut self.dirty, &mut self.unlogged] {
+        for dirty in std::iter::once(&mut self.dirty).chain(&mut self.unlogged) {
             dirty.inodes.insert(ino);
             dirty.attributes |= by_request;
         }
@@ -96,8 +96,9 @@ impl Live {
     pub(super) fn note_content(&mut self, ino: Ino) -> Result<()> {
         self.note_inode(ino, false)?;
         if self.dirty.has_inode(ino) {
-            self.dirty.contents.insert(ino);
-            self.unlogged.contents.insert(ino);
+            for dirty in std::iter::once(&mut self.dirty).chain(&mut self.unlogged) {
+                dirty.contents.insert(ino);
+            }
         }
         Ok(())
     }
@@ -113,8 +114,9 @@ impl Live {
 
     /// Takes an inode that lost its last name out of the changes.
     pub(super) fn forget_changes(&mut self, ino: Ino) {
-        self.dirty.forget_inode(ino);
-        self.unlogged.forget_inode(ino);
+        for dirty in std::iter::once(&mut self.dirty).chain(&mut self.unlogged) {
+            dirty.forget_inode(ino);
+        }
         self.stale.remove(&ino);
         self.rehashed.remove(&ino);
     }
@@ -160,72 +162,87 @@ impl Live {
         Ok(true)
     }
 
-    /// The changes since the head version, as operations.
-    pub fn changes(&mut self) -> Result<Vec<Op>> {
+    /// The changes since the head version, as operations. `real`: inodes that are as the head version has
+    /// them, times aside that change by themselves, are left out: setting attributes to what they are, or
+    /// writing what was there, makes no version.
+    pub fn changes(&mut self, real: bool) -> Result<Ops> {
         let dirty = std::mem::take(&mut self.dirty);
-        let ops = self.ops_of(&dirty, true);
+        let mut ops = Ops::default();
+        let mut names_changed_in = BTreeSet::new();
+        // Names come first.
+        let done = self.each_op(&dirty, true, &mut |live, op| {
+            if real {
+                names_changed_in.extend(op.names_in());
+                if let Op::Inode { ino, inode } = &op
+                    && let Some((_, stored)) = live.store.inode(live.dataset, *ino, &live.head.view)?
+                {
+                    let timed = dirty.timed.contains(ino) || names_changed_in.contains(ino);
+                    if same_but_for_times(&stored, inode, timed) {
+                        return Ok(());
+                    }
+                }
+            }
+            ops.push(&op);
+            Ok(())
+        });
         self.dirty = dirty;
-        ops
+        done.map(|()| ops)
     }
 
     /// The changes since the last pending record, as operations; they count as logged once
     /// [`Live::logged`] is called.
     pub fn unlogged_changes(&mut self) -> Result<Vec<Op>> {
-        let dirty = std::mem::take(&mut self.unlogged);
-        let ops = self.ops_of(&dirty, false);
-        self.unlogged = dirty;
-        ops
+        let Some(dirty) = self.unlogged.take() else { return Ok(Vec::new()) };
+        let mut ops = Vec::new();
+        let done = self.each_op(&dirty, false, &mut |_, op| {
+            ops.push(op);
+            Ok(())
+        });
+        self.unlogged = Some(dirty);
+        done.map(|()| ops)
     }
 
     /// Forgets the unlogged changes: a record holds them now.
     pub fn logged(&mut self) {
-        self.unlogged = Dirty::default();
+        self.unlogged = Some(Dirty::default());
+    }
+
+    /// Has the changes from here on not noted as unlogged: at once, they become a version, or nothing.
+    pub fn log_nothing(&mut self) {
+        self.unlogged = None;
     }
 
     /// Forgets all changes: the head version holds them now.
     pub fn recorded(&mut self) {
         self.dirty = Dirty::default();
-        self.unlogged = Dirty::default();
+        self.unlogged = Some(Dirty::default());
         self.rehashed.clear();
     }
 
-    /// `net`: leave out names that are again what they were.
-    fn ops_of(&mut self, dirty: &Dirty, net: bool) -> Result<Vec<Op>> {
-        let mut ops = Vec::with_capacity(dirty.slots.len() + dirty.inodes.len());
+    /// Calls `each` for every change, names first. `net`: leave out names that are again what they were.
+    fn each_op(
+        &mut self,
+        dirty: &Dirty,
+        net: bool,
+        each: &mut dyn FnMut(&mut Live, Op) -> Result<()>,
+    ) -> Result<()> {
         for (place, was) in &dirty.slots {
             let dir = place.dir;
             let now = self.entries(dir)?.trie.get(&place.key).cloned();
-            let was_ino = was.as_ref().map(|(_, ino)| *ino);
+            let was = was.as_deref();
+            let was_ino = was.map(|(_, ino)| *ino);
             match (now, was) {
                 (Some(Slot { name, ino, kind, .. }), _) if !net || was_ino != Some(ino) => {
-                    ops.push(Op::Link { dir, name, ino, kind });
+                    each(self, Op::Link { dir, name, ino, kind })?;
                 }
-                (None, Some((name, _))) => ops.push(Op::Unlink { dir, name: name.clone() }),
+                (None, Some((name, _))) => each(self, Op::Unlink { dir, name: name.clone() })?,
                 _ => {}
             }
         }
         for &ino in &dirty.inodes {
-            ops.push(Op::Inode { ino, inode: self.node(ino)?.inode.clone() });
+            let inode = self.node(ino)?.inode.clone();
+            each(self, Op::Inode { ino, inode })?;
         }
-        Ok(ops)
-    }
-
-    /// Takes out of `ops` the inodes that are as the head version has them, times aside that change by
-    /// themselves: setting attributes to what they are, or writing what was there, makes no version.
-    pub fn drop_unchanged(&self, ops: &mut Vec<Op>) -> Result<()> {
-        let mut kept = Vec::with_capacity(ops.len());
-        let names_changed_in: BTreeSet<Ino> = ops.iter().filter_map(Op::names_in).collect();
-        for op in ops.drain(..) {
-            if let Op::Inode { ino, inode } = &op {
-                let stored = self.store.inode(self.dataset, *ino, &self.head.view)?;
-                let timed = self.dirty.timed.contains(ino) || names_changed_in.contains(ino);
-                if stored.is_some_and(|(_, stored)| same_but_for_times(&stored, inode, timed)) {
-                    continue;
-                }
-            }
-            kept.push(op);
-        }
-        *ops = kept;
         Ok(())
     }
 

@@ -137,8 +137,9 @@ pub struct Live {
     pub(super) head: Head,
     /// Changes no version holds.
     pub(super) dirty: Dirty,
-    /// Changes no version and no pending record holds; kept only where pending records are written.
-    pub(super) unlogged: Dirty,
+    /// Changes no version and no pending record holds; none are kept where no pending record is written
+    /// before the next version.
+    pub(super) unlogged: Option<Dirty>,
     /// Directories whose hash must be computed anew (with all above them).
     stale: std::collections::BTreeSet<Ino>,
     /// Directories whose hash belongs into the next version record.
@@ -168,7 +169,7 @@ impl Live {
             next_ino,
             head,
             dirty: Dirty::default(),
-            unlogged: Dirty::default(),
+            unlogged: Some(Dirty::default()),
             stale: Default::default(),
             rehashed: Default::default(),
         })
@@ -321,20 +322,19 @@ impl Live {
             return;
         }
         self.trimmed = true;
-        let (dirty, unlogged) = (&self.dirty, &self.unlogged);
+        let changes = || std::iter::once(&self.dirty).chain(&self.unlogged);
         self.nodes.retain(|ino, node| {
             node.opens > 0
                 || node.held
                 || node.inode.kind() == Kind::Dir
-                || dirty.has_inode(*ino)
-                || unlogged.has_inode(*ino)
+                || changes().any(|changes| changes.has_inode(*ino))
         });
+        self.nodes.shrink_to_fit();
         self.trim_at = NODES_MAX.max(2 * self.nodes.len());
         let kept: usize = self.nodes.values().filter_map(|n| n.entries.as_ref()).map(|e| e.trie.len()).sum();
         if kept > ENTRIES_MAX {
-            let (dirty, unlogged, stale) = (&self.dirty, &self.unlogged, &self.stale);
             for (ino, node) in &mut self.nodes {
-                let changed = dirty.has_names_in(*ino) || unlogged.has_names_in(*ino) || stale.contains(ino);
+                let changed = changes().any(|changes| changes.has_names_in(*ino)) || self.stale.contains(ino);
                 let held = node.entries.as_ref().is_some_and(|entries| !entries.held.is_empty());
                 if !changed && !held && !node.unlinked {
                     node.entries = None;

@@ -17,6 +17,8 @@ pub struct Invalid {
     pub names: BTreeSet<(Ino, Name)>,
     /// Inodes whose attributes or content changed.
     pub inodes: BTreeSet<Ino>,
+    /// Directories that are so new that the kernel knows of nothing in them.
+    pub(super) unheard: BTreeSet<Ino>,
 }
 
 /// An open file and the content it must now have.
@@ -58,7 +60,7 @@ impl Live {
     pub fn reset(&mut self, head: Head) -> Result<Vec<Reopened>> {
         self.head = head;
         self.dirty = Dirty::default();
-        self.unlogged = Dirty::default();
+        self.unlogged = Some(Dirty::default());
         self.stale.clear();
         self.rehashed.clear();
         let nodes = std::mem::take(&mut self.nodes);

@@ -70,11 +70,18 @@ impl Live {
     }
 
     fn put_new(&mut self, dir: Ino, name: &Name, inode: Inode, invalid: &mut Invalid) -> Result<Ino> {
-        invalid.names.insert((dir, name.clone()));
-        invalid.inodes.insert(dir);
+        if !invalid.unheard.contains(&dir) {
+            invalid.names.insert((dir, name.clone()));
+            invalid.inodes.insert(dir);
+        }
         let (place, is_dir) = (Place { dir, key: name.key() }, inode.kind() == Kind::Dir);
         let nlink = if is_dir { 2 } else { 1 };
-        self.insert(dir, name, Inode { nlink, place: Some(place), others: None, ..inode }, false)
+        let inode = Inode { nlink, place: Some(place), others: None, ..inode };
+        let ino = self.insert(dir, name, inode, false)?;
+        if is_dir {
+            invalid.unheard.insert(ino);
+        }
+        Ok(ino)
     }
 
     /// Removes a name and all below it.

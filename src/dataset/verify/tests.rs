@@ -132,7 +132,7 @@ fn records_that_lie_are_found() {
     };
     let store = f.repo.store();
     let false_tree = record(last.next(), id);
-    store.append_version(&false_tree).unwrap();
+    store.append_record(&false_tree).unwrap();
     let reopened = Dataset::load(store.clone(), f.repo.objects().clone(), f.dataset.record(), false).unwrap();
     let f = Fixture { dataset: Arc::new(reopened), ..f };
     let all = f.findings(HashSet::new());

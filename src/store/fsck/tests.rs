@@ -83,7 +83,7 @@ fn sample() -> TempDir {
             trees: vec![(Ino(100), TreeHash([number as u8; 32]))],
             ops,
         };
-        previous = store.append_version(&record).unwrap();
+        previous = store.append_record(&record).unwrap();
     };
     (1..=6).for_each(&mut version);
     let filler = noise(99, 2 * SEAL_SIZE as usize);

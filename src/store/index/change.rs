@@ -6,14 +6,18 @@ use serde::{Deserialize, Serialize};
 use super::keys::{self, Key};
 use crate::model::check::Check;
 use crate::model::{
-    DatasetId, DatasetRecord, Dirent, Inode, Op, PendingRecord, SalvagedVersion, TagRecord, Timestamp,
-    TreeHash, VersionId, VersionNo, VersionRecord, codec,
+    Author, DatasetId, DatasetRecord, Dirent, Inode, Op, PendingRecord, SalvagedVersion, TagRecord,
+    Timestamp, TreeHash, VersionHead, VersionId, VersionNo, VersionRecord, codec,
 };
 use crate::store::error::{Error, Result};
 use crate::store::pack::{Pos, RecordKind};
 
 /// Longest inode kept in the index itself, in bytes: sled is slow with values of over 4 KiB.
 const INLINE_MAX: usize = 4000;
+
+/// Of a version of more changes, the index says by itself what `strata log` shows, so that its record, which
+/// can be very long, need not be read and hashed.
+const SUMMARY_FROM: u64 = 1000;
 
 /// A change to the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +39,17 @@ pub struct VersionMeta {
     pub snapshot: TreeHash,
     /// Where its record is.
     pub record: Pos,
+}
+
+/// What is said of a version, beside [`VersionMeta`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Who made it.
+    pub author: Author,
+    /// What the author says of it.
+    pub message: Option<String>,
+    /// Number of changes in its record.
+    pub changes: u64,
 }
 
 /// A record of the log, decoded.
@@ -93,8 +108,8 @@ impl LogRecord {
     pub fn changes(&self, pos: Pos) -> Vec<Change> {
         match self {
             LogRecord::Object(hash) => vec![object_change(hash, pos)],
-            LogRecord::Version(id, record) => version_changes(*id, record, pos, u64::MAX).collect(),
-            LogRecord::Salvaged(s) => version_changes(s.id, &s.record, pos, s.pending_from).collect(),
+            LogRecord::Version(id, record) => record_changes(*id, record, pos, u64::MAX),
+            LogRecord::Salvaged(s) => record_changes(s.id, &s.record, pos, s.pending_from),
             LogRecord::Dataset(record) => vec![dataset_change(record)],
             LogRecord::Pending(record) => pending_changes(record, pos),
             LogRecord::Tag(record) => vec![tag_change(record)],
@@ -130,23 +145,30 @@ pub fn gap_change(ds: DatasetId, first: VersionNo, last: VersionNo) -> Change {
     Change::Put(keys::gap(ds, first), last.0.to_be_bytes().to_vec())
 }
 
-/// The changes a version record makes, which takes up the pending records below a sequence. They are made
+fn record_changes(id: VersionId, record: &VersionRecord, pos: Pos, pending_below: u64) -> Vec<Change> {
+    let ops = record.ops.iter().cloned();
+    version_changes(id, &record.head(), record.ops.len() as u64, ops, pos, pending_below).collect()
+}
+
+/// The changes a version record of `count` operations makes, which takes up the pending records below a sequence. They are made
 /// one by one: of a large version, there are millions.
 pub fn version_changes(
     id: VersionId,
-    record: &VersionRecord,
+    record: &VersionHead,
+    count: u64,
+    ops: impl Iterator<Item = Op>,
     pos: Pos,
     pending_below: u64,
 ) -> impl Iterator<Item = Change> {
     let (ds, v) = (record.dataset, record.number);
-    let ops = record.ops.iter().enumerate().map(move |(index, op)| match op {
+    let ops = ops.enumerate().map(move |(index, op)| match op {
         Op::Link { dir, name, ino, kind } => {
-            let entry = Dirent { name: name.clone(), ino: *ino, kind: *kind };
-            Change::Put(keys::at(keys::entry(ds, *dir, name.key()), v), codec::encode(&entry))
+            let key = keys::at(keys::entry(ds, dir, name.key()), v);
+            Change::Put(key, codec::encode(&Dirent { name, ino, kind }))
         }
-        Op::Unlink { dir, name } => Change::Put(keys::at(keys::entry(ds, *dir, name.key()), v), Vec::new()),
+        Op::Unlink { dir, name } => Change::Put(keys::at(keys::entry(ds, dir, name.key()), v), Vec::new()),
         Op::Inode { ino, inode } => {
-            Change::Put(keys::at(keys::inode(ds, *ino), v), encode_inode(inode, pos, index))
+            Change::Put(keys::at(keys::inode(ds, ino), v), encode_inode(&inode, pos, index))
         }
     });
     let trees = record.trees.iter();
@@ -157,8 +179,14 @@ pub fn version_changes(
     let hashes = hashes.map(|(hash, tag)| Change::Put(keys::hash(ds, &hash, tag, v), Vec::new()));
     let meta = VersionMeta { time: record.time, base: record.base, snapshot: record.snapshot, record: pos };
     let meta = Change::Put(keys::version(ds, v), codec::encode(&meta));
+    let summary = (count >= SUMMARY_FROM).then(|| {
+        let VersionHead { author, message, .. } = record;
+        codec::encode(&Summary { author: author.clone(), message: message.clone(), changes: count })
+    });
+    let summary = summary.filter(|value| value.len() <= INLINE_MAX);
+    let summary = summary.map(|value| Change::Put(keys::summary(ds, v), value));
     let last = [meta, Change::ClearPending(ds, pending_below)];
-    ops.chain(trees).chain(rollback).chain(hashes).chain(last)
+    ops.chain(trees).chain(rollback).chain(summary).chain(hashes).chain(last)
 }
 
 /// An inode as the index has it.
@@ -278,7 +306,8 @@ mod tests {
         };
         let (ds, v) = (DatasetId(1), VersionNo(4));
         let id = VersionId([3; 32]);
-        let changes: Vec<Change> = version_changes(id, &record, POS, u64::MAX).collect();
+        let ops = record.ops.iter().cloned();
+        let changes: Vec<Change> = version_changes(id, &record.head(), 3, ops, POS, u64::MAX).collect();
         let dirent = Dirent { name: name.clone(), ino: Ino(8), kind: Kind::Symlink };
         let meta =
             VersionMeta { time: Timestamp(5), base: VersionNo(2), snapshot: TreeHash([1; 32]), record: POS };

@@ -8,6 +8,7 @@
 //! i ds4 ino8 ~v8            -> 00 Inode, or 01 and where in the log it is (see `change`)
 //! p ds4 dir8 ~v8            -> TreeHash (of directories but the root)
 //! v ds4 v8                  -> VersionMeta
+//! a ds4 v8                  -> Summary, of a version of very many changes
 //! r ds4 v8                  -> the version a rollback restores, 8 bytes
 //! h ds4 hash12 tag1 v8      -> empty; tag 0: snapshot id, 1: version id
 //! c hash32                  -> Pos of a chunk or manifest node
@@ -28,6 +29,8 @@ pub type PendingKey = [u8; 13];
 pub const META: &[u8] = b"mmeta";
 /// Key of the place in the log up to which the index is known to hold everything.
 pub const WATERMARK: &[u8] = b"mwatermark";
+/// First byte of [`summary`].
+pub const SUMMARY: u8 = b'a';
 /// Tag of a snapshot id below [`hash`].
 pub const TAG_SNAPSHOT: u8 = 0;
 /// Tag of a version id below [`hash`].
@@ -104,6 +107,11 @@ pub fn versions(id: DatasetId) -> Key {
 /// A version.
 pub fn version(id: DatasetId, v: VersionNo) -> Key {
     key(b'v', &[&ds(id), &v.0.to_be_bytes()])
+}
+
+/// What is said of a version of very many changes.
+pub fn summary(id: DatasetId, v: VersionNo) -> Key {
+    key(SUMMARY, &[&ds(id), &v.0.to_be_bytes()])
 }
 
 /// Start of all rollbacks of a dataset.
@@ -214,6 +222,7 @@ mod tests {
         assert_eq!(hex(&at(inode(id, ino), v)), format!("69000001020000000000000304{not5}"));
         assert_eq!(hex(&at(tree(id, ino), v)), format!("70000001020000000000000304{not5}"));
         assert_eq!(hex(&version(id, v)), "76000001020000000000000005");
+        assert_eq!(hex(&summary(id, v)), "61000001020000000000000005");
         assert_eq!(hex(&rollback(id, v)), "72000001020000000000000005");
         assert_eq!(
             hex(&hash(id, &[0xcd; 32], TAG_VERSION, v)),

@@ -180,10 +180,10 @@ fn versions_that_do_not_follow_are_refused() {
     ];
     let size = store.stats().pack_bytes;
     for record in wrong {
-        assert!(matches!(store.append_version(&record), Err(Error::Refused(_))), "{record:?}");
+        assert!(matches!(store.append_record(&record), Err(Error::Refused(_))), "{record:?}");
     }
     assert_eq!(store.stats().pack_bytes, size);
-    store.append_version(&good).unwrap();
+    store.append_record(&good).unwrap();
 }
 
 fn pending_of(store: &Store, ds: DatasetId) -> Vec<(u64, Vec<Op>)> {
@@ -284,4 +284,20 @@ fn long_inodes_are_read_from_their_version() {
     ops.push(op);
     let v = history.add(&store, ops);
     assert_eq!(store.inode(DS, Ino(3), &view(v)).unwrap(), Some((v, long)));
+}
+
+#[test]
+fn what_is_said_of_a_version_of_many_changes_is_what_its_record_says() {
+    let (_dir, store) = new_store();
+    let mut history = History::new(DS);
+    for count in [999, 1000, 1001] {
+        let unlink = |n: u64| Op::Unlink { dir: Ino(n + 2), name: crate::model::Name::new(b"gone").unwrap() };
+        let number = history.add(&store, (0..count).map(unlink).collect());
+        let (id, record) = store.version(DS, number).unwrap().unwrap();
+        let (summary_id, summary) = store.summary(DS, number).unwrap().unwrap();
+        assert_eq!((summary_id, summary.changes), (id, count));
+        assert_eq!((summary.author, summary.message), (record.author, record.message));
+        let apart = store.index.get(&crate::store::index::keys::summary(DS, number)).unwrap();
+        assert_eq!(apart.is_some(), count >= 1000);
+    }
 }

@@ -82,7 +82,7 @@ fn a_write_that_fails_midway_leaves_nothing_and_room_makes_it_work_again() {
         assert!(matches!(store.put_chunks(&[&chunk]), Err(Error::NoSpace(_))), "{budget}");
         media.budget.store(budget.min(57), SeqCst);
         let record = history.next(VersionNo(1), vec![]);
-        assert!(matches!(store.append_version(&record), Err(Error::NoSpace(_))));
+        assert!(matches!(store.append_record(&record), Err(Error::NoSpace(_))));
         assert_eq!(store.stats().pack_bytes, size);
         assert_eq!(std::fs::metadata(&packs_of(dir.path())[0]).unwrap().len(), size);
         assert_eq!(store.last_version(DS).unwrap(), VersionNo(1));
@@ -118,7 +118,7 @@ fn a_nearly_full_disk_takes_records_but_no_data() {
     history.add(&store, vec![unlink("f")]);
     media.free.store(1 << 20, SeqCst);
     std::thread::sleep(Duration::from_millis(60));
-    assert!(matches!(store.append_version(&history.next(VersionNo(1), vec![])), Err(Error::NoSpace(_))));
+    assert!(matches!(store.append_record(&history.next(VersionNo(1), vec![])), Err(Error::NoSpace(_))));
     media.free.store(1 << 29, SeqCst);
     put(&store, b"data");
     history.add(&store, vec![]);

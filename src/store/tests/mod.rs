@@ -103,7 +103,7 @@ impl History {
     }
 
     fn append(&mut self, store: &Store, record: &VersionRecord) -> Result<VersionId> {
-        self.id = store.append_version(record)?;
+        self.id = store.append_record(record)?;
         self.last = record.number;
         Ok(self.id)
     }
