@@ -63,7 +63,10 @@ pub fn unnamed(dir: &Path) -> Result<File> {
     options.read(true).write(true).mode(0o600);
     match options.clone().custom_flags(libc::O_TMPFILE).open(dir) {
         Ok(file) => Ok(file),
-        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => with_name_removed(dir, &mut options),
+        // What a system says that does not know the flag is that this is a directory.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
+            with_name_removed(dir, &mut options)
+        }
         Err(error) => Err(Error::io("create a scratch file in", dir, error)),
     }
 }
