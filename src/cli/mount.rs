@@ -35,6 +35,11 @@ pub struct Args {
     /// Mount only this version, read-only; needs --dataset if there are several datasets
     #[arg(long, value_name = "VERSION", value_parser = values::version)]
     at: Option<VersionText>,
+    /// Have the kernel read large files by itself: each file of 16 MiB and more that is opened is copied
+    /// to disk in the background, and read from there when it is opened next. Takes their size of disk
+    /// space until the unmount. Needs --at, root, and Linux 6.9 or later
+    #[arg(long, requires = "at")]
+    passthrough: bool,
     /// Let other users use the mount, as far as permissions of files let them
     #[arg(long)]
     allow_other: bool,
@@ -80,6 +85,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         mountpoint,
         dataset: args.dataset,
         at: args.at,
+        passthrough: args.passthrough,
         allow_other: args.allow_other,
         read_only: args.read_only,
         sync_always: args.sync == Sync::Always,
@@ -98,6 +104,7 @@ fn daemon_arguments(args: &Args, store: PathBuf, mountpoint: PathBuf) -> Vec<OsS
         all.extend(["--at".into(), version.as_str().into()]);
     }
     let flags = [
+        ("--passthrough", args.passthrough),
         ("--allow-other", args.allow_other),
         ("--read-only", args.read_only),
         ("--sync=always", args.sync == Sync::Always),

@@ -10,7 +10,8 @@ use super::out::{Out, ask, human};
 /// Show a store's mount, datasets and sizes
 ///
 /// Logical bytes are those of all files of the newest versions; unique bytes those of the distinct
-/// chunks of all versions; disk bytes what the store takes on disk. Counting the logical bytes of
+/// chunks of all versions; disk bytes what the store takes on disk, without
+/// the plain copies of a mount with --passthrough, which are shown by themselves. Counting the logical bytes of
 /// millions of files takes long the first time, and is given up after two seconds unless --sizes is
 /// given. What cannot be told, of a failing disk say, is left out with the reason, and the exit code is
 /// 1. Changes nothing, but cuts what waits to become a version.
@@ -20,7 +21,7 @@ use super::out::{Out, ask, human};
   strata status --json | jq .unique_bytes")]
 pub struct Args {
     /// Print JSON: store, id, format, pid, mountpoint, read_only, read_only_because,
-    /// datasets, archived, logical_bytes, unique_bytes, disk_bytes, problems
+    /// datasets, archived, logical_bytes, unique_bytes, disk_bytes, copy_bytes, problems
     #[arg(long)]
     json: bool,
     /// Count the logical bytes however long it takes
@@ -54,6 +55,10 @@ fn print(out: &mut Out, status: &Status) -> Result<(), Failure> {
     let unique = status.unique_bytes.map_or("not counted".into(), human);
     let disk = human(status.disk_bytes);
     out.text(format_args!("sizes    {logical} logical, {unique} unique, {disk} on disk\n"))?;
+    if status.copy_bytes > 0 {
+        let copies = human(status.copy_bytes);
+        out.text(format_args!("copies   {copies} of large files besides, until the unmount\n"))?;
+    }
     for problem in &status.problems {
         out.text(format_args!("problem  {problem}\n"))?;
     }

@@ -16,7 +16,7 @@ use crate::dataset::{self, Invalid, Repo};
 use crate::fuse::{self, Mount, MountOptions};
 use crate::model::{DatasetId, DatasetName};
 use crate::store;
-use crate::view::{FileSystem, Scope};
+use crate::view::{Copies, FileSystem, Scope};
 
 use super::control::{self, Server};
 use super::failure::Failure;
@@ -46,6 +46,8 @@ pub struct Options {
     pub dataset: Option<DatasetName>,
     /// Only this version of it.
     pub at: Option<VersionText>,
+    /// Whether the kernel reads large files by itself, from plain copies.
+    pub passthrough: bool,
     /// Whether other users may use the mount.
     pub allow_other: bool,
     /// Whether nothing can be changed.
@@ -82,6 +84,7 @@ enum Event {
 
 struct Mounted {
     mount: Mount,
+    fs: Arc<FileSystem>,
     scope: Scope,
     read_only: bool,
 }
@@ -103,6 +106,10 @@ impl Host for Mounted {
         self.read_only
     }
 
+    fn copy_bytes(&self) -> u64 {
+        self.fs.copies().map_or(0, Copies::bytes)
+    }
+
     fn invalidate(&self, dataset: DatasetId, invalid: &Invalid) {
         self.mount.invalidate(dataset, invalid);
     }
@@ -116,6 +123,9 @@ impl Daemon {
     fn start(options: &Options, starter: Starter) -> Result<Daemon, Failure> {
         if options.allow_other {
             preflight::allow_other()?;
+        }
+        if options.passthrough {
+            preflight::passthrough()?;
         }
         let mountpoint = preflight::mountpoint(&options.mountpoint)?;
         preflight::store_place(&options.store)?;
@@ -135,6 +145,7 @@ impl Daemon {
         let scope = scope(&repo, options)?;
         let read_only = options.read_only || options.at.is_some();
         let fs = FileSystem::new(repo.clone(), scope.clone(), read_only).shared(options.allow_other);
+        let fs = if options.passthrough { fs.with_copies().map_err(|e| thread_failure(&e))? } else { fs };
         let fs = Arc::new(fs);
         let mount_options = MountOptions {
             mountpoint: mountpoint.clone(),
@@ -142,10 +153,10 @@ impl Daemon {
             read_only,
             fs_name: mounts::source_of(&options.store),
         };
-        let mount = fuse::mount(fs, &mount_options)
+        let mount = fuse::mount(fs.clone(), &mount_options)
             .map_err(|e| Failure::because(format!("cannot mount at {}", mountpoint.display()), &e))?;
         set_read_ahead(&mountpoint);
-        let host = Arc::new(Mounted { mount, scope, read_only });
+        let host = Arc::new(Mounted { mount, fs, scope, read_only });
         let started = || {
             let service = Arc::new(Service::new(repo.clone(), Some(host.clone())));
             let server = Server::start(service, &options.store)

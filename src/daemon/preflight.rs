@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -12,6 +13,8 @@ use super::failure::Failure;
 use super::mounts;
 
 const DEVICE: &str = "/dev/fuse";
+const CAP_SYS_ADMIN: u32 = 21;
+const FIRST_USER_NAMESPACE: u64 = 0xeffffffd;
 const CONFIG: &str = "/etc/fuse.conf";
 /// Most dead mounts on top of each other that are cleared.
 const STALE_MAX: usize = 16;
@@ -120,6 +123,28 @@ pub fn device() -> Result<(), Failure> {
     })
 }
 
+/// Checks that this process may have the kernel read files by itself.
+///
+/// # Errors
+/// Where it may not.
+pub fn passthrough() -> Result<(), Failure> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    // The kernel asks for the capability in the first user namespace, the one of this inode.
+    let first = fs::metadata("/proc/self/ns/user").is_ok_and(|ns| ns.ino() == FIRST_USER_NAMESPACE);
+    if first && has_capability(&status, CAP_SYS_ADMIN) {
+        return Ok(());
+    }
+    Err(Failure::new("--passthrough needs root (CAP_SYS_ADMIN, outside of user namespaces)")
+        .hint("mount without --passthrough: large files are read somewhat slower then"))
+}
+
+/// Whether the text of /proc/PID/status shows an effective capability.
+fn has_capability(status: &str, capability: u32) -> bool {
+    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let set = set.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    set.is_some_and(|set| set & 1 << capability != 0)
+}
+
 /// Checks that this process may let other users use its mounts.
 ///
 /// # Errors
@@ -169,6 +194,14 @@ mod tests {
         assert!(apart(&store, &root).is_err());
         assert!(apart(&root, &point).is_err());
         assert!(apart(&root, &root).is_err());
+    }
+
+    #[test]
+    fn capabilities_are_read_from_the_status_of_a_process() {
+        let status = "Name:\tx\nCapPrm:\t000001ffffffffff\nCapEff:\t0000000000200000\n";
+        assert!(has_capability(status, CAP_SYS_ADMIN));
+        assert!(!has_capability(status, CAP_SYS_ADMIN - 1));
+        assert!(!has_capability("", CAP_SYS_ADMIN));
     }
 
     #[test]

@@ -268,6 +268,9 @@ pub struct Status {
     pub unique_bytes: Option<u64>,
     /// Bytes the store takes on disk.
     pub disk_bytes: u64,
+    /// Bytes that the mount's plain copies of large files hold, until it is unmounted.
+    #[serde(default)]
+    pub copy_bytes: u64,
     /// What of all this could not be told, and why.
     pub problems: Vec<String>,
 }

@@ -53,6 +53,9 @@ pub trait Host: Send + Sync {
     /// Whether it takes no writes.
     fn is_read_only(&self) -> bool;
 
+    /// Bytes that its plain copies of large files hold.
+    fn copy_bytes(&self) -> u64;
+
     /// Makes the kernel forget what was changed by other means than through the mount.
     fn invalidate(&self, dataset: DatasetId, invalid: &Invalid);
 

@@ -24,6 +24,10 @@ struct FakeMount {
 }
 
 impl Host for FakeMount {
+    fn copy_bytes(&self) -> u64 {
+        0
+    }
+
     fn mountpoint(&self) -> &Path {
         Path::new("/mnt/fake")
     }

@@ -22,6 +22,7 @@ use crate::model::{Kind, Timestamp};
 use crate::view::{Entry, FileSystem, Lifetime, NodeId, SeekTo};
 
 use super::errno::errno;
+use super::passthrough::Passthrough;
 use super::pool::Pool;
 
 /// Largest read and write request.
@@ -50,8 +51,9 @@ pub struct Adapter {
     fs: Arc<FileSystem>,
     /// Held shared by each request until it is answered.
     gate: Arc<RwLock<()>>,
-    /// Whether the kernel is to open files and directories without asking.
+    /// Whether the kernel is to open files without asking.
     no_open: bool,
+    passthrough: Passthrough,
     pool: Pool,
     /// Set once there is a session.
     notifier: Arc<OnceLock<Notifier>>,
@@ -65,8 +67,9 @@ impl Adapter {
         gate: Arc<RwLock<()>>,
         notifier: Arc<OnceLock<Notifier>>,
     ) -> io::Result<Adapter> {
-        let no_open = fs.is_pinned();
-        Ok(Adapter { fs, gate, no_open, pool: Pool::start()?, notifier })
+        let no_open = fs.is_pinned() && fs.copies().is_none();
+        let passthrough = Passthrough::default();
+        Ok(Adapter { fs, gate, no_open, passthrough, pool: Pool::start()?, notifier })
     }
 
     /// Has the kernel forget a file's attributes and pages, once the requests under way are answered.
@@ -219,7 +222,7 @@ impl Filesystem for Adapter {
         // These only fail for values out of range, and then the default stays.
         let _ = config.set_max_write(MAX_IO);
         let _ = config.set_max_background(MAX_BACKGROUND);
-        Ok(())
+        if self.fs.copies().is_some() { Passthrough::request(config) } else { Ok(()) }
     }
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
@@ -376,16 +379,7 @@ impl Filesystem for Adapter {
             return reply.error(Errno::ENOSYS);
         }
         self.serve("open", |fs| match fs.open(caller(request), node(ino), flags.0) {
-            Ok(opened) => {
-                let mut flags = FopenFlags::FOPEN_KEEP_CACHE;
-                if opened.generated {
-                    flags = FopenFlags::FOPEN_DIRECT_IO;
-                }
-                if opened.quiet_close {
-                    flags |= FopenFlags::FOPEN_NOFLUSH;
-                }
-                reply.opened(FileHandle(opened.fh), flags);
-            }
+            Ok(opened) => self.passthrough.answer(fs, opened, reply),
             Err(error) => reply.error(code("open", &error)),
         });
     }
@@ -470,7 +464,7 @@ impl Filesystem for Adapter {
     }
 
     fn opendir(&self, request: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        if self.no_open {
+        if self.fs.is_pinned() {
             return reply.error(Errno::ENOSYS);
         }
         self.serve("opendir", |fs| match fs.opendir(caller(request), node(ino)) {

@@ -6,6 +6,7 @@
 mod adapter;
 mod errno;
 mod mount;
+mod passthrough;
 mod pool;
 #[cfg(test)]
 mod tests;

@@ -61,7 +61,7 @@ use self::rebuild::Opening;
 use self::recovery::Recovered;
 
 pub use compact::Compacted;
-pub use content::{b3sum, for_each_block, next_data, next_hole, read_at, sha256};
+pub use content::{b3sum, for_each_block, next_data, next_hole, read_at, sha256, write_out};
 pub use error::{Error, Result};
 pub use fsck::{FsckOptions, Outcome, Problem, fsck};
 pub use history::{HashKind, HashMatch};

@@ -32,7 +32,7 @@ impl Scratch {
     pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
         let file = match &self.file {
             Some(file) => file,
-            None => self.file.insert(create(&self.dir)?),
+            None => self.file.insert(unnamed(&self.dir)?),
         };
         file.write_all_at(bytes, offset)
             .map_err(|error| Error::io("write a scratch file in", &self.dir, error))
@@ -54,18 +54,30 @@ impl Scratch {
     }
 }
 
-fn create(dir: &Path) -> Result<File> {
+/// A new file in `dir` that has no name and is gone when the last who has it open closes it.
+///
+/// # Errors
+/// [`Error::Io`] where it cannot be made.
+pub fn unnamed(dir: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    match options.clone().custom_flags(libc::O_TMPFILE).open(dir) {
+        Ok(file) => Ok(file),
+        // What a system says that does not know the flag is that this is a directory.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
+            with_name_removed(dir, &mut options)
+        }
+        Err(error) => Err(Error::io("create a scratch file in", dir, error)),
+    }
+}
+
+/// The same on a file system without files that never had a name.
+fn with_name_removed(dir: &Path, options: &mut OpenOptions) -> Result<File> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let path = dir.join(format!("{}.{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
     // One left behind by a process of the same id that died between creation and removal is used up.
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|error| Error::io("create", &path, error))?;
+    let file =
+        options.create(true).truncate(true).open(&path).map_err(|error| Error::io("create", &path, error))?;
     std::fs::remove_file(&path).map_err(|error| Error::io("remove", &path, error))?;
     Ok(file)
 }
@@ -88,8 +100,17 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_was_needed_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = with_name_removed(dir.path(), OpenOptions::new().read(true).write(true)).unwrap();
+        file.write_all_at(b"bytes", 0).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert_eq!(file.metadata().unwrap().len(), 5);
+    }
+
+    #[test]
     fn a_missing_directory_is_named() {
         let error = Scratch::new(Path::new("/nonexistent/scratch")).write_at(0, b"x").unwrap_err();
-        assert!(error.to_string().starts_with("cannot create /nonexistent/scratch/"));
+        assert!(error.to_string().starts_with("cannot create a scratch file in /nonexistent/scratch"));
     }
 }

@@ -6,12 +6,13 @@ use crate::dataset::{Caller, Dataset, Error, NewInode, OpenFile, Result};
 use crate::model::{Body, Content, Ino, Kind};
 use crate::store::{next_data, next_hole, read_at};
 
+use super::copies::Source;
 use super::fs::{Entry, FileSystem, lost, not_found};
 use super::handles::Handle;
 use super::nodes::{Node, NodeId};
 
 /// An opened file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Opened {
     /// The handle's number.
     pub fh: u64,
@@ -19,6 +20,8 @@ pub struct Opened {
     pub quiet_close: bool,
     /// Whether the text is generated and its size not to be relied on.
     pub generated: bool,
+    /// Where the kernel gets its bytes from.
+    pub source: Source,
 }
 
 /// Where to seek to.
@@ -35,9 +38,9 @@ const FMODE_EXEC: i32 = 0x20;
 
 impl FileSystem {
     /// Opens a file; `flags` as in open(2), `O_CREAT` and `O_EXCL` being done with.
-    pub fn open(&self, by: Caller, id: NodeId, flags: i32) -> Result<Opened> {
+    pub fn open(&self, by: Caller, node: NodeId, flags: i32) -> Result<Opened> {
         let writable = flags & libc::O_ACCMODE != libc::O_RDONLY;
-        match self.node(id)? {
+        match self.node(node)? {
             Node::Live(id, ino) => {
                 if writable {
                     self.refuse_read_only()?;
@@ -50,13 +53,17 @@ impl FileSystem {
             Node::Frozen(id, recorded, ino) => {
                 let inode = self.frozen_inode(id, recorded, ino)?;
                 let content = inode.content().ok_or_else(|| Error::Invalid("not a file".into()))?;
-                let fh = self.handles.insert(Handle::Frozen(content.clone()));
-                Ok(Opened { fh, quiet_close: true, generated: false })
+                let (source, counted) = match self.copies_for(content) {
+                    Some(copies) => (copies.open(node, content), Some(node)),
+                    None => (Source::Requests, None),
+                };
+                let fh = self.handles.insert(Handle::Frozen(content.clone(), counted));
+                Ok(Opened { fh, quiet_close: true, generated: false, source })
             }
             Node::Lost(_, version, ..) => Err(lost(version)),
             Node::HistoryLog(id, dir) => {
                 let fh = self.handles.insert(Handle::Text(self.log_text(id, dir)?));
-                Ok(Opened { fh, quiet_close: true, generated: true })
+                Ok(Opened { fh, quiet_close: true, generated: true, source: Source::Requests })
             }
             _ => Err(Error::IsADirectory("this".into())),
         }
@@ -105,7 +112,8 @@ impl FileSystem {
             flushes,
             executes,
         };
-        Ok(Opened { fh: self.handles.insert(handle), quiet_close: !flushes, generated: false })
+        let fh = self.handles.insert(handle);
+        Ok(Opened { fh, quiet_close: !flushes, generated: false, source: Source::Requests })
     }
 
     /// Empties a file that is opened with `O_TRUNC`.
@@ -166,7 +174,7 @@ impl FileSystem {
         }
         match &*self.handle(fh)? {
             Handle::Live { dataset, file, .. } => Ok(file.read(dataset.objects(), offset, out)?),
-            Handle::Frozen(content) => Ok(read_at(self.repo.objects(), content, offset, out)?),
+            Handle::Frozen(content, _) => Ok(read_at(self.repo.objects(), content, offset, out)?),
             Handle::Text(text) => {
                 let rest = usize::try_from(offset).ok().and_then(|offset| text.get(offset..)).unwrap_or(&[]);
                 let len = rest.len().min(out.len());
@@ -277,7 +285,7 @@ impl FileSystem {
         match (&*self.handle(fh)?, to) {
             (Handle::Live { file, .. }, SeekTo::Data) => Ok(file.next_data(objects, offset)?),
             (Handle::Live { file, .. }, SeekTo::Hole) => Ok(file.next_hole(objects, offset)?),
-            (Handle::Frozen(content), _) => Ok(in_content(content)?),
+            (Handle::Frozen(content, _), _) => Ok(in_content(content)?),
             _ => Err(Error::Invalid("not a file with holes".into())),
         }
     }
@@ -301,7 +309,7 @@ impl FileSystem {
                 }
                 content
             }
-            Handle::Frozen(content) => content.clone(),
+            Handle::Frozen(content, _) => content.clone(),
             _ => return Err(Error::Invalid("not a file to copy from".into())),
         };
         let len = len.min(source.size().saturating_sub(from));
@@ -353,6 +361,9 @@ impl FileSystem {
     /// kernel is to forget what it has of it.
     pub fn release(&self, by: Caller, fh: u64) -> bool {
         let Some(handle) = self.handles.remove(fh) else { return false };
+        if let (Handle::Frozen(_, Some(node)), Some(copies)) = (&*handle, &self.copies) {
+            copies.close(*node);
+        }
         let mut given_up = false;
         if let Handle::Live { dataset, ino, file, flushes, executes, .. } = &*handle {
             if *executes {

@@ -1,5 +1,6 @@
 //! The file system: looking up nodes and their attributes.
 
+use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -7,10 +8,13 @@ use lru::LruCache;
 use parking_lot::{Mutex, RwLock};
 
 use crate::dataset::{Attr, Caller, Dataset, Error, Frozen, Repo, Result};
-use crate::model::{AtName, DatasetId, Dirent, Ino, Inode, Kind, Name, Timestamp, VersionNo, VersionSpec};
+use crate::model::{
+    AtName, Content, DatasetId, Dirent, Ino, Inode, Kind, Name, Timestamp, VersionNo, VersionSpec,
+};
 
 use crate::store::error::chain;
 
+use super::copies::{Copies, LARGE};
 use super::handles::Handles;
 use super::nodes::{Node, NodeId, NodeTable};
 use super::special::LogText;
@@ -68,6 +72,8 @@ pub struct FileSystem {
     pub(super) inodes: Mutex<LruCache<(DatasetId, VersionNo, Ino), Arc<Inode>>>,
     pub(super) log_text: Mutex<Option<LogText>>,
     pub(super) digests: Digests,
+    /// Plain copies of large files, if wanted.
+    pub(super) copies: Option<Copies>,
     /// When the list of datasets last changed.
     pub(super) top_changed: RwLock<Timestamp>,
 }
@@ -86,6 +92,7 @@ impl FileSystem {
             inodes: Mutex::new(LruCache::new(capacity)),
             log_text: Mutex::new(None),
             digests: Digests::default(),
+            copies: None,
             top_changed: RwLock::new(Timestamp::now()),
         }
     }
@@ -93,6 +100,25 @@ impl FileSystem {
     /// The same for a mount that other users come into: arguments of commands are not shown.
     pub fn shared(self, shared: bool) -> FileSystem {
         FileSystem { shared, ..self }
+    }
+
+    /// The same with plain copies of large files of versions.
+    ///
+    /// # Errors
+    /// Where no thread can be started.
+    pub fn with_copies(self) -> io::Result<FileSystem> {
+        let copies = Some(Copies::start(self.repo.clone())?);
+        Ok(FileSystem { copies, ..self })
+    }
+
+    /// The plain copies of large files, if there are to be any.
+    pub fn copies(&self) -> Option<&Copies> {
+        self.copies.as_ref()
+    }
+
+    /// The copies, if a file of this content is large enough for one.
+    pub(super) fn copies_for(&self, content: &Content) -> Option<&Copies> {
+        self.copies.as_ref().filter(|_| content.size() >= LARGE)
     }
 
     /// What is mounted.

@@ -9,6 +9,8 @@ use parking_lot::RwLock;
 use crate::dataset::{Dataset, OpenFile, Tag};
 use crate::model::{Content, Ino, TagName, VersionNo};
 
+use super::nodes::NodeId;
+
 /// What is open.
 #[derive(Debug)]
 pub enum Handle {
@@ -29,8 +31,8 @@ pub enum Handle {
         /// Whether the kernel runs a program from it.
         executes: bool,
     },
-    /// A file of a version.
-    Frozen(Content),
+    /// A file of a version, and its node where openings of it are counted.
+    Frozen(Content, Option<NodeId>),
     /// A generated text.
     Text(Arc<Vec<u8>>),
     /// A live directory.

@@ -8,6 +8,7 @@
 //! number, the same for ever; nodes of versions and special directories have the top bit set and a
 //! number that is given out when they are first looked up and taken back when the kernel forgets them.
 
+mod copies;
 mod dirs;
 mod files;
 mod fs;
@@ -18,6 +19,7 @@ mod special;
 mod way;
 mod xattrs;
 
+pub use copies::{Copies, Source, Wanted};
 pub use dirs::ListEntry;
 pub use files::{Opened, SeekTo};
 pub use fs::{Entry, FileSystem, Lifetime, Scope};

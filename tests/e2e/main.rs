@@ -28,6 +28,7 @@ mod manual;
 mod mirror;
 mod names;
 mod opened;
+mod passthrough;
 mod paths;
 mod pinned;
 mod policies;

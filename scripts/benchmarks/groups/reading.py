@@ -1,14 +1,17 @@
-"""Files of a version read: through the live mount, and through a mount of that version alone (--at)."""
+"""Files of a version read: through the live mount, and through a mount of that version alone (--at), also where
+the kernel reads large files by itself (--passthrough)."""
 import mmap
+import time
 
 from ..data import MIB
-from ..machine import clocked, timed
+from ..machine import clocked, drop_caches, timed
 from ..table import Target
 from .. import loader
 
 READERS = 4
 LIVE = {"cold": 0.7, "warm": 0.6, "mmap": 0.6, "epoch1": 0.6, "epoch2": 0.35, "loader": None}
 PINNED = {"cold": 0.95, "warm": 0.95, "mmap": 0.95, "epoch1": 0.6, "epoch2": 0.9, "loader": 0.9}
+PASSTHROUGH = {"cold": 0.95, "warm": 0.95, "mmap": 0.95}
 
 
 def live(bench):
@@ -28,6 +31,21 @@ def pinned(bench):
         cold = lambda: s.cold("--dataset", name, "--at", version)
         measures(bench, "pinned", "--at", roots[name][0], s.point, PINNED, cold)
         s.cold()
+    passthrough(bench, roots["large"][0])
+
+
+def passthrough(bench, plain):
+    """Large files read from plain copies, which are made before the clock starts."""
+    s = bench.strata
+    s.cold("--dataset", "large", "--at", f"v{s.versions('large')}", "--passthrough")
+    files = [path for path in s.point.iterdir() if path.is_file()]
+    for path in files:
+        path.open("rb").close()
+    sizes = sum(path.stat().st_size for path in files)
+    while s.answer("status")["copy_bytes"] < sizes:
+        time.sleep(0.1)
+    large(bench, "passthrough", "--at --passthrough", plain, s.point, PASSTHROUGH, drop_caches)
+    s.cold()
 
 
 def speed(bound):

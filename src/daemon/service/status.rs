@@ -52,6 +52,7 @@ impl Service {
                 .keep("packs", store.totals().map_err(Failure::from))
                 .map(|t| t.chunk_bytes),
             disk_bytes: disk_bytes(store.path()),
+            copy_bytes: host.map_or(0, Host::copy_bytes),
             problems: problems.0,
         }
     }

@@ -429,7 +429,7 @@ fn a_scratch_directory_that_is_gone_loses_nothing() {
     let mut file = WorkingFile::with_limits(content, std::path::Path::new("/nonexistent"), limits);
     file.write_at(&objects, 5, &[1; 9000]).unwrap();
     let error = file.write_at(&objects, 500_000, &[2; 9000]).unwrap_err();
-    assert!(matches!(error, Error::Io { what: "create", .. }));
+    assert!(matches!(error, Error::Io { what: "create a scratch file in", .. }));
     let expected = [&base[..5], &[1; 9000], &base[9005..]].concat();
     assert_eq!(file.settle(&objects).unwrap(), content_of(&objects, &expected));
 }

@@ -122,6 +122,7 @@ fn all_items() -> Vec<Item> {
         logical_bytes: Some(3),
         unique_bytes: Some(4),
         disk_bytes: 5,
+        copy_bytes: 6,
         problems: vec!["packs: a reason".into()],
     };
     let (path, kind, change) = (b"a/\xff".to_vec(), FileKind::File, stratafs::dataset::ChangeKind::Added);
