@@ -4,7 +4,7 @@ use crate::daemon::{Failure, Item, Request};
 use crate::dataset::LogEntry;
 use crate::model::DatasetName;
 
-use super::out::{Out, ask, short_time};
+use super::out::{Out, ask, one_line, short_time};
 use super::values::DatasetPath;
 use super::{Context, values};
 
@@ -53,21 +53,24 @@ pub fn print(out: &mut Out, entry: &LogEntry) -> Result<(), Failure> {
         entry.snapshot.get(..12).unwrap_or(&entry.snapshot),
         entry.uid,
         match entry.changes {
+            // What a rollback changed is told by the version that it restores.
+            0 if entry.restores.is_some() => String::new(),
             1 => "1 op".into(),
             n => format!("{n} ops"),
         }
     ))?;
     out.name(entry.command.as_bytes())?;
     if let Some(message) = &entry.message {
-        // A version is a line, whatever its message.
-        let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        out.text(format_args!("  \"{line}\""))?;
+        out.text(format_args!("  \"{}\"", one_line(message)))?;
     }
     if entry.damaged {
         out.text(format_args!("(its record is damaged)"))?;
     }
     if let Some(restores) = &entry.restores {
         out.text(format_args!("  restores {restores}"))?;
+    }
+    if !entry.tags.is_empty() {
+        out.text(format_args!("  ({})", entry.tags.join(", ")))?;
     }
     out.text(format_args!("\n"))
 }

@@ -117,6 +117,11 @@ pub fn human(bytes: u64) -> String {
     if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
 }
 
+/// What somebody said, in a line, whatever they said.
+pub fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// A time of RFC 3339 to the second, as people read it: `2026-11-01 10:30:00`.
 pub fn short_time(time: &str) -> String {
     time.get(..19).unwrap_or(time).replace('T', " ")

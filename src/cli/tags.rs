@@ -4,7 +4,7 @@ use crate::daemon::protocol::TagInfo;
 use crate::daemon::{Failure, Item, Request};
 use crate::model::DatasetName;
 
-use super::out::{Out, ask, short_time};
+use super::out::{Out, ask, one_line, short_time};
 use super::{Context, values};
 
 /// List tags
@@ -48,8 +48,7 @@ fn print(out: &mut Out, info: &TagInfo, history: bool) -> Result<(), Failure> {
         out.name(info.command.as_bytes())?;
     }
     if let Some(message) = &info.message {
-        out.text(format_args!("  "))?;
-        out.name(message.as_bytes())?;
+        out.text(format_args!("  \"{}\"", one_line(message)))?;
     }
     out.text(format_args!("\n"))
 }

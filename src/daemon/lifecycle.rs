@@ -215,8 +215,22 @@ impl Daemon {
         self.server.stop();
         self.ticker.stop();
         let finished = self.repo.finish();
+        drop(self.host);
+        close(self.repo);
         log::info!("unmounted");
         Ok(finished?)
+    }
+}
+
+/// Lets go of the store, which its last holder closes in order: threads that are about to end hold it for a
+/// moment longer than this one, and would hold it when the process ends.
+fn close(repo: Arc<Repo>) {
+    let deadline = Instant::now() + LINGER;
+    while Arc::strong_count(&repo) > 1 && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(1));
+    }
+    if Arc::strong_count(&repo) > 1 {
+        log::warn!("the store is still in use: it is left as after a kill, and opens a little slower");
     }
 }
 

@@ -11,6 +11,24 @@ use rustix::process::Signal;
 
 use crate::harness::*;
 
+/// An unmount leaves the store closed in order, whoever was at work in the mount just before.
+#[test]
+fn an_unmount_closes_the_store() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    for round in 0..10 {
+        for n in 0..20 {
+            d.write(&format!("{n}"), noise(round * 100 + n, 5000));
+            d.bytes(&format!("{n}"));
+        }
+        m.strata(&["log", "d", "-n", "1"]).ok();
+        m.down();
+        let marker = fs::read_to_string(m.store().join("open")).expect("read");
+        assert_eq!(marker.trim(), "closed", "round {round}");
+        m.up(&[]);
+    }
+}
+
 /// Content of file `n`: sizes from a few bytes to several chunks.
 fn content(n: usize) -> Vec<u8> {
     noise(n as u64, 10 + (n * 7919) % 300_000)
