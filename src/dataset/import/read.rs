@@ -16,8 +16,11 @@ use crate::model::{Body, Content, Timestamp};
 use crate::store::Objects;
 use crate::store::content::{BLOCK, from_file_watched, from_many};
 
+/// Threads that read, for each processor: most of them wait for the disk where files are read for the first
+/// time. 50,000 small files took 6.2 s with one, 4.7 s with two, 3.7 s with four and 3.5 s with eight.
+const THREADS_EACH: usize = 4;
 /// Most threads that read.
-const THREADS_MAX: usize = 16;
+const THREADS_MAX: usize = 32;
 /// Files of up to as many bytes are read whole, and their chunks go to the store with those of others.
 const SMALL: u64 = 256 << 10;
 /// As many bytes and files go to the store together.
@@ -47,7 +50,8 @@ pub fn read(objects: &Objects, root: &Path, tree: &mut Tree, teller: &mut Teller
         bytes: AtomicU64::new(0),
         files: AtomicU64::new(0),
     };
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let threads = (processors * THREADS_EACH).min(THREADS_MAX);
     let (sender, results) = mpsc::channel();
     let filled = thread::scope(|scope| {
         for _ in 0..threads.min(batches.len()) {
