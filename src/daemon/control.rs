@@ -256,7 +256,8 @@ struct FrameSink<'a>(BufWriter<&'a UnixStream>);
 
 impl Sink for FrameSink<'_> {
     fn item(&mut self, item: Item) -> Result<(), Failure> {
-        let at_once = matches!(item, Item::Progress { .. });
+        // Whoever waits sees how far it is, and one who waits no more is noticed.
+        let at_once = matches!(item, Item::Progress { .. } | Item::Importing { .. } | Item::Prefetching(_));
         frame::write_json(&mut self.0, Kind::Item, &item).map_err(gone)?;
         if at_once { self.0.flush().map_err(|_| Failure::reader_gone()) } else { Ok(()) }
     }

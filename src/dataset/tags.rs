@@ -17,8 +17,6 @@ use super::error::{Error, Result};
 pub struct Tag {
     /// The version it names.
     pub version: VersionNo,
-    /// Since when.
-    pub time: Timestamp,
     /// The change of tags that gave it that.
     pub sequence: u64,
 }
@@ -49,7 +47,7 @@ impl Tags {
         }
         if let Some(version) = record.version {
             self.by_version.entry(version).or_default().insert(record.name.clone());
-            self.current.insert(record.name, Tag { version, time: record.time, sequence: record.sequence });
+            self.current.insert(record.name, Tag { version, sequence: record.sequence });
         }
     }
 }
@@ -88,8 +86,8 @@ impl Dataset {
         Ok(self.store.tags(self.id())?)
     }
 
-    /// Gives `version` a tag, or moves the tag there. Gives the version it named before. What is so already is
-    /// not recorded again, unless there is something to say.
+    /// Gives `version` a tag, or moves the tag there. What is so already is not recorded again, unless there is
+    /// something to say.
     ///
     /// # Errors
     /// [`Error::NoVersion`] where there is no such version.
@@ -99,26 +97,23 @@ impl Dataset {
         name: TagName,
         version: VersionNo,
         message: Option<String>,
-    ) -> Result<Option<VersionNo>> {
+    ) -> Result<()> {
         if version == VersionNo::EMPTY || version > self.newest() {
             return Err(Error::NoVersion { dataset: self.name().to_string(), spec: version.to_string() });
         }
-        let before = self.tag(&name).map(|tag| tag.version);
-        if before != Some(version) || message.is_some() {
-            self.note_tag(by, name, Some(version), message)?;
-        }
-        Ok(before)
+        let is_so = self.tag(&name).is_some_and(|tag| tag.version == version);
+        if is_so && message.is_none() { Ok(()) } else { self.note_tag(by, name, Some(version), message) }
     }
 
-    /// Takes a tag away. Gives the version it named.
+    /// Takes a tag away.
     ///
     /// # Errors
     /// [`Error::NotFound`] where there is no such tag.
-    pub fn remove_tag(&self, by: Caller, name: TagName, message: Option<String>) -> Result<VersionNo> {
-        let missing = || Error::NotFound(format!("tag '{name}' of {}", self.name()));
-        let tag = self.tag(&name).ok_or_else(missing)?;
-        self.note_tag(by, name, None, message)?;
-        Ok(tag.version)
+    pub fn remove_tag(&self, by: Caller, name: TagName, message: Option<String>) -> Result<()> {
+        if self.tag(&name).is_none() {
+            return Err(Error::NotFound(format!("tag '{name}' of {}", self.name())));
+        }
+        self.note_tag(by, name, None, message)
     }
 
     fn note_tag(

@@ -188,7 +188,7 @@ impl Compactor {
             return Ok(Compacted::default());
         }
         // A release that knows no compressed packs must not open the store any more.
-        Identity::read(&self.layout)?.require(identity::COMPRESSED, &self.layout)?;
+        Identity::require(identity::COMPRESSED, &self.layout)?;
         self.packs.replace(number, &new)?;
         // The name of a new pack may be among what was not written.
         self.packs.sync_names().inspect_err(|e| self.log.fail(&chain(e)))?;

@@ -13,6 +13,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -95,11 +96,15 @@ impl Identity {
     }
 
     /// Has the store be of `format` at least: releases that know none of what is to be in it open it no more.
-    pub fn require(self, format: u32, layout: &Layout) -> Result<()> {
-        if self.format >= format {
+    pub fn require(format: u32, layout: &Layout) -> Result<()> {
+        /// Who requires less at the same time must not undo it.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _alone = ONE_AT_A_TIME.lock();
+        let identity = Identity::read(layout)?;
+        if identity.format >= format {
             return Ok(());
         }
-        let mut identity = Identity { format, ..self };
+        let mut identity = Identity { format, ..identity };
         identity.check = Some(identity.checksum());
         identity.write(layout)
     }

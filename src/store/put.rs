@@ -175,7 +175,7 @@ impl Store {
 
     /// Appends a tag that was set, moved or removed. A release that knows no tags opens the store no more.
     pub fn append_tag(&self, record: &TagRecord) -> Result<()> {
-        Identity::read(&self.layout)?.require(identity::TAGS, &self.layout)?;
+        Identity::require(identity::TAGS, &self.layout)?;
         let payload = codec::encode(record);
         let hash = RecordKind::Tag.hash(&payload);
         let new = NewRecord { kind: RecordKind::Tag, hash, payload: &payload };

@@ -139,7 +139,7 @@ impl FileSystem {
         if let Node::Tags(id, _) = self.node(parent)? {
             self.refuse_read_only()?;
             let tag = TagName::new(&name.to_string()).map_err(|_| not_found(&name))?;
-            return self.dataset(id)?.remove_tag(by, tag, None).map(drop);
+            return self.dataset(id)?.remove_tag(by, tag, None);
         }
         match self.live_node(parent)? {
             Some((dataset, dir)) => immutable_if_at(&name, dataset.rmdir(by, dir, &name)),

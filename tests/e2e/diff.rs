@@ -94,6 +94,10 @@ fn diff_of_a_path() {
     let m = Mount::new();
     sample(&m);
     assert_eq!(diff(&m, &["d@v1", "d@v2", "kept/edited"])["stat"]["modified"], 1);
+    for path in ["new/", "old"] {
+        let told = lines(&m, &["d@v1", "d@v2", path]).0;
+        assert_eq!(told[0], "R dir      old -> new", "from either end: {told:?}");
+    }
     assert_eq!(lines(&m, &["d@v1", "d@v2", "new/"]).0.len(), 2);
     assert_eq!(lines(&m, &["d@v1/kept", "d@v2/kept"]), lines(&m, &["d@v1", "d@v2", "kept"]));
     assert!(m.strata(&["diff", "d@v1", "d@v2", "nowhere"]).fails(1).contains("nowhere"));

@@ -91,3 +91,28 @@ fn a_rollback_that_cannot_be_synced_is_seen_as_it_is() {
     assert!(fs::read(&edited).expect("read") == noise(1, 20_000), "opening writes what was not synced again");
     rig.mount.down();
 }
+
+/// The same of an import: what it put in is seen where it could not be synced.
+#[test]
+fn an_import_that_cannot_be_synced_is_seen_as_it_is() {
+    let rig = Rig::new(false);
+    rig.up(&[]).ok();
+    let (dataset, source) = (rig.mount.point().join("d"), rig.mount.outside());
+    fs::create_dir(&dataset).expect("make a dataset");
+    let path = dataset.join("file");
+    fs::write(&path, noise(1, 20_000)).expect("write");
+    run(&mut rig.command(&["commit", "d"])).ok();
+    assert!(fs::read(&path).expect("read") == noise(1, 20_000));
+    fs::write(source.join("file"), noise(2, 20_000)).expect("write");
+
+    rig.shim.only("store/packs");
+    rig.shim.arm(Fault { class: Class::Sync, from: 1, until: u32::MAX, error: libc::EIO });
+    let source = source.to_str().expect("text");
+    assert_eq!(run(&mut rig.command(&["import", source, "d"])).code, Some(1));
+    assert!(fs::read(&path).expect("read") == noise(2, 20_000));
+    rig.shim.disarm();
+    rig.mount.kill();
+    rig.up(&[]).ok();
+    assert!(fs::read(&path).expect("read") == noise(2, 20_000));
+    rig.mount.down();
+}

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::dataset::import::{self, Placement, Progress, Teller, Tree};
-use crate::dataset::{Caller, Dataset, Error};
+use crate::dataset::{Caller, Dataset, Error, Invalid};
 use crate::model::DatasetName;
 
 use super::super::failure::Failure;
@@ -54,9 +54,9 @@ impl Service {
             Some(dataset) => dataset,
             None => self.make(name, &tree)?,
         };
-        let done = dataset.take_in(by, tree, Placement { root: source, delete, message })?;
-        self.invalidate(dataset.id(), &done.invalid);
-        Ok(made(&dataset, done.version.map(|version| version.to_string())))
+        let forget = |invalid: &Invalid| self.invalidate(dataset.id(), invalid);
+        let version = dataset.take_in(by, tree, Placement { root: source, delete, message }, forget)?;
+        Ok(made(&dataset, version.map(|version| version.to_string())))
     }
 
     fn read_tree(

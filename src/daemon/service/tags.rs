@@ -1,6 +1,6 @@
 //! Tags: giving, taking away and listing them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::dataset::{Caller, Dataset};
 use crate::model::{TagName, TagRecord, VersionNo};
@@ -72,14 +72,10 @@ impl Service {
         if history {
             return all.into_iter().rev().try_for_each(|info| sink.item(Item::Tag(info)));
         }
-        let mut newest: HashMap<String, TagInfo> =
+        let newest: BTreeMap<String, TagInfo> =
             all.into_iter().map(|info| (info.tag.clone(), info)).collect();
-        for name in dataset.tags().into_keys() {
-            if let Some(info) = newest.remove(name.as_str()) {
-                sink.item(Item::Tag(info))?;
-            }
-        }
-        Ok(())
+        let current = newest.into_values().filter(|info| info.version.is_some());
+        current.into_iter().try_for_each(|info| sink.item(Item::Tag(info)))
     }
 }
 

@@ -89,9 +89,12 @@ impl Dataset {
         if self.frozen(before).walk(path)?.is_none() && self.frozen(after).walk(path)?.is_none() {
             return Err(Error::NotFound(show(path)));
         }
-        let (mut found, _) = self.places_between(before, after, None)?;
-        found.retain(|found| found.path.starts_with(path));
-        Ok(renames::pair(found, renames::By::InodeOrContent))
+        let (found, _) = self.places_between(before, after, None)?;
+        let mut changes = renames::pair(found, renames::By::InodeOrContent);
+        // Once renames are known: what came into the path or left it is told as that.
+        let is_below = |at: &Vec<Name>| at.starts_with(path);
+        changes.retain(|change| is_below(&change.path) || change.from.as_ref().is_some_and(is_below));
+        Ok(changes)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::model::{Inode, Name};
 
 use super::error::Result;
 
-pub use place::{Imported, Placement};
+pub use place::Placement;
 pub use read::read;
 pub use scan::scan;
 
@@ -86,10 +86,12 @@ impl<'a> Teller<'a> {
     }
 
     fn tell(&mut self, progress: impl FnOnce() -> Progress) -> Result<()> {
-        if self.told.elapsed() < TELL_EVERY {
-            return Ok(());
-        }
+        if self.told.elapsed() < TELL_EVERY { Ok(()) } else { self.tell_now(progress()) }
+    }
+
+    /// Tells at once, and so finds out whether anybody still waits.
+    fn tell_now(&mut self, progress: Progress) -> Result<()> {
         self.told = Instant::now();
-        (self.tell)(progress())
+        (self.tell)(progress)
     }
 }

@@ -25,23 +25,22 @@ pub struct Placement<'a> {
     pub message: Option<String>,
 }
 
-/// What came of an import.
-#[derive(Debug, Default)]
-pub struct Imported {
-    /// The version made; `None` where the dataset had all of it.
-    pub version: Option<VersionNo>,
-    /// What the kernel must forget.
-    pub invalid: Invalid,
-}
-
 impl Dataset {
     /// Puts a tree whose files have been [read](super::read()) into the live tree and cuts a version, durably.
-    /// What waited for a cut is cut first, but for `manual`, where it becomes part of that version.
+    /// What waited for a cut is cut first, but for `manual`, where it becomes part of that version. Gives the
+    /// version, or `None` where nothing changed. `forget` is told what the kernel must forget, as
+    /// [`Dataset::rollback`] does.
     ///
     /// # Errors
     /// The dataset is as it was. [`Error::Invalid`] where a directory would take the place of something else
     /// or the reverse, unless that may go away, or where a batch is under way.
-    pub fn take_in(&self, by: Caller, tree: Tree, how: Placement<'_>) -> Result<Imported> {
+    pub fn take_in(
+        &self,
+        by: Caller,
+        tree: Tree,
+        how: Placement<'_>,
+        forget: impl FnOnce(&Invalid),
+    ) -> Result<Option<VersionNo>> {
         self.store.check_can_grow()?;
         let mut state = self.lock();
         if state.in_batch {
@@ -64,8 +63,9 @@ impl Dataset {
             }
         };
         drop(state);
+        forget(&invalid);
         self.store.sync()?;
-        Ok(Imported { version, invalid })
+        Ok(version)
     }
 
     /// Makes the live tree what the log says it is.

@@ -65,7 +65,10 @@ pub fn read(objects: &Objects, root: &Path, tree: &mut Tree, teller: &mut Teller
             let step = match results.recv_timeout(TELL_EVERY) {
                 Ok(result) => result.map(|filled| all.extend(filled)),
                 Err(RecvTimeoutError::Timeout) => Ok(()),
-                Err(RecvTimeoutError::Disconnected) => return Ok(all),
+                // What nobody waits for any more is not to come after all.
+                Err(RecvTimeoutError::Disconnected) => {
+                    return teller.tell_now(reading.progress(before)).map(|()| all);
+                }
             };
             let told = step.and_then(|()| teller.tell(|| reading.progress(before)));
             if told.is_err() {

@@ -150,8 +150,8 @@ fn record_changes(id: VersionId, record: &VersionRecord, pos: Pos, pending_below
     version_changes(id, &record.head(), record.ops.len() as u64, ops, pos, pending_below).collect()
 }
 
-/// The changes a version record of `count` operations makes, which takes up the pending records below a sequence. They are made
-/// one by one: of a large version, there are millions.
+/// The changes a version record of `count` operations makes, which takes up the pending records below a
+/// sequence. They are made one by one: of a large version, there are millions.
 pub fn version_changes(
     id: VersionId,
     record: &VersionHead,
