@@ -191,18 +191,9 @@ impl Pointer {
     /// # Errors
     /// Says what is missing, or differs from what the pointer says.
     pub fn find(&self, repo: &Repo) -> Result<(Arc<Dataset>, Pointed), Failure> {
-        let (name, version, store) = (self.dataset.as_str(), self.version, repo.store());
+        let (name, version) = (self.dataset.as_str(), self.version);
         let Some((dataset, found)) = repo.find_snapshot(name, version, self.snapshot)? else {
-            let here = if self.store == store.id().to_string() { "this store" } else { "another store" };
-            return Err(Failure::new(format!(
-                "the store in {} has no version with snapshot {}, which was {name}@{version} in {here} ({})",
-                store.path().display(),
-                self.snapshot,
-                self.store
-            ))
-            .hint(
-                "--store DIR names another store; `strata import` of the same files makes the same snapshot",
-            ));
+            return Err(self.missing(repo)?);
         };
         let at = format!("{}@{found}", dataset.name());
         let shown = if self.path.is_empty() { at.clone() } else { format!("{at}/{}", show_path(&self.path)) };
@@ -216,6 +207,23 @@ impl Pointer {
             return Err(wrong(format!("{at} has its snapshot, but {shown} is not the content it names")));
         }
         Ok((dataset, pointed))
+    }
+
+    /// That no dataset has it, and where it was, or is out of sight.
+    fn missing(&self, repo: &Repo) -> Result<Failure, Failure> {
+        let (store, path) = (repo.store(), repo.store().path().display());
+        let wanted = format!("with snapshot {}, which was {}@{}", self.snapshot, self.dataset, self.version);
+        if let Some(archived) = repo.archived_with(self.snapshot)? {
+            return Ok(Failure::new(format!(
+                "the version {wanted} is one of dataset {archived} of {path}, which was removed"
+            ))
+            .hint(format!("a directory of its name brings it back: mkdir MOUNTPOINT/{archived}")));
+        }
+        let which = if self.store == store.id().to_string() { "this store" } else { "another store" };
+        Ok(Failure::new(format!("the store in {path} has no version {wanted} in {which} ({})", self.store))
+            .hint(
+                "--store DIR names another store; `strata import` of the same files makes the same snapshot",
+            ))
     }
 }
 

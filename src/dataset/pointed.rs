@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Ino, Kind, Name, TreeHash, VersionNo};
+use crate::model::{DatasetId, DatasetName, Ino, Kind, Name, TreeHash, VersionNo};
 use crate::store::{HashKind, content_id};
 
 use super::dataset::Dataset;
@@ -94,12 +94,26 @@ impl Repo {
         let others = self.datasets().into_iter().filter(|dataset| dataset.name().as_str() != name);
         for dataset in named.into_iter().chain(others) {
             dataset.seal_to_look()?;
-            let found = self.store().by_hash_prefix(dataset.id(), &snapshot.to_hex())?;
-            let found = found.into_iter().filter(|found| found.kind == HashKind::Snapshot);
-            if let Some(version) = found.map(|found| found.version).find(|v| !dataset.is_lost(*v)) {
+            if let Some(version) = self.first_with(dataset.id(), snapshot)?.filter(|v| !dataset.is_lost(*v)) {
                 return Ok(Some((dataset, version)));
             }
         }
         Ok(None)
+    }
+
+    /// The first archived dataset that has a snapshot id.
+    pub fn archived_with(&self, snapshot: TreeHash) -> Result<Option<DatasetName>> {
+        for record in self.archived() {
+            if self.first_with(record.id, snapshot)?.is_some() {
+                return Ok(Some(record.name));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first version that has a snapshot id.
+    fn first_with(&self, dataset: DatasetId, snapshot: TreeHash) -> Result<Option<VersionNo>> {
+        let found = self.store().by_hash_prefix(dataset, &snapshot.to_hex())?;
+        Ok(found.into_iter().find(|found| found.kind == HashKind::Snapshot).map(|found| found.version))
     }
 }

@@ -166,6 +166,26 @@ fn any_store_with_the_content_will_do() {
     assert!(!out.join("pets").exists() && left_over(&out).is_empty());
 }
 
+/// A dataset that was renamed is found; of one that was removed, the error says how it comes back.
+#[test]
+fn what_was_renamed_or_removed_is_found_or_named() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("f", "x");
+    let out = m.outside();
+    strata_in(&m, &out, &["pointer", "d"]).ok();
+    fs::rename(d.root(), m.point().join("e")).expect("rename");
+    assert!(strata_in(&m, &out, &["checkout", "d.strata"]).ok().contains("is now e@v1"));
+    fs::remove_dir_all(out.join("d")).expect("remove");
+    fs::remove_file(m.point().join("e/f")).expect("remove");
+    fs::remove_dir(m.point().join("e")).expect("archive it");
+    let said = strata_in(&m, &out, &["checkout", "d.strata"]).fails(1);
+    assert!(said.contains("which was removed") && said.contains("mkdir MOUNTPOINT/e"), "{said}");
+    fs::create_dir(m.point().join("e")).expect("bring it back");
+    strata_in(&m, &out, &["checkout", "d.strata"]).ok();
+    assert_eq!(fs::read_to_string(out.join("d/f")).expect("read"), "x");
+}
+
 /// What is there already is not replaced unless it is wanted, and then as a whole.
 #[test]
 fn what_differs_is_replaced_only_by_force() {
