@@ -8,6 +8,8 @@ mod cat;
 mod change;
 mod commit;
 mod compact;
+mod complete;
+mod completions;
 mod datasets;
 mod diff;
 mod fsck;
@@ -17,6 +19,7 @@ mod init;
 mod log;
 mod ls;
 mod mount;
+mod mount_helper;
 mod out;
 mod prefetch;
 mod progress;
@@ -100,9 +103,13 @@ enum Command {
     Compact(compact::Args),
     Fsck(fsck::Args),
     Hash(hash::Args),
+    Completions(completions::Args),
+    #[command(hide = true)]
+    Complete(complete::Args),
 }
 
 /// What all commands have in common.
+#[derive(Default)]
 struct Context {
     store: Option<PathBuf>,
 }
@@ -130,7 +137,14 @@ impl Context {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match mount_helper::translate(std::env::args_os().collect()) {
+        Ok(Some(arguments)) => Cli::parse_from(arguments),
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(failure) => {
+            drop(tell(&failure));
+            return failure.code.into();
+        }
+    };
     if !matches!(cli.command, Command::Mount(_)) {
         logging::start(::log::LevelFilter::Warn);
     }
@@ -165,6 +179,8 @@ pub fn main() -> ExitCode {
         Command::Compact(args) => compact::run(args, &context),
         Command::Fsck(args) => fsck::run(args, &context),
         Command::Hash(args) => hash::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Complete(args) => complete::run(args),
     };
     match done {
         Ok(code) => code.into(),
