@@ -6,7 +6,7 @@ use crate::daemon::Failure;
 use crate::daemon::protocol::{ChangeInfo, kind_name};
 use crate::dataset::ChangeKind;
 
-use super::out::{JsonName, Out};
+use super::out::{JsonName, Out, Paint};
 
 #[derive(Serialize)]
 struct ChangeJson<'a> {
@@ -48,14 +48,15 @@ pub fn json(out: &mut Out, change: &ChangeInfo, first: bool) -> Result<(), Failu
 
 /// Prints a change as a line.
 pub fn print(out: &mut Out, change: &ChangeInfo) -> Result<(), Failure> {
-    let letter = match change.change {
-        ChangeKind::Added => 'A',
-        ChangeKind::Removed => 'D',
-        ChangeKind::Modified => 'M',
-        ChangeKind::Renamed => 'R',
-        ChangeKind::Attributes => 'a',
+    let (letter, paint) = match change.change {
+        ChangeKind::Added => ('A', Paint::Added),
+        ChangeKind::Removed => ('D', Paint::Removed),
+        ChangeKind::Modified => ('M', Paint::Changed),
+        ChangeKind::Renamed => ('R', Paint::Renamed),
+        ChangeKind::Attributes => ('a', Paint::Changed),
     };
-    out.text(format_args!("{letter} {:8} ", kind_name(change.kind)))?;
+    out.paint(paint, format_args!("{letter}"))?;
+    out.text(format_args!(" {:8} ", kind_name(change.kind)))?;
     if let Some(from) = &change.from {
         out.name(from)?;
         out.text(format_args!(" -> "))?;

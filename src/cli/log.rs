@@ -4,7 +4,7 @@ use crate::daemon::{Failure, Item, Request};
 use crate::dataset::LogEntry;
 use crate::model::DatasetName;
 
-use super::out::{Out, ask, one_line, short_time};
+use super::out::{Out, Paint, ask, one_line, short_time};
 use super::values::DatasetPath;
 use super::{Context, values};
 
@@ -47,9 +47,9 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
 /// Prints a version in a line.
 pub fn print(out: &mut Out, entry: &LogEntry) -> Result<(), Failure> {
     let time = short_time(&entry.time);
+    out.paint(Paint::Name, format_args!("{:6}", entry.version))?;
     out.text(format_args!(
-        "{:6} {time}  {}  uid {} {:>6}  ",
-        entry.version,
+        " {time}  {}  uid {} {:>6}  ",
         entry.snapshot.get(..12).unwrap_or(&entry.snapshot),
         entry.uid,
         match entry.changes {
@@ -64,13 +64,14 @@ pub fn print(out: &mut Out, entry: &LogEntry) -> Result<(), Failure> {
         out.text(format_args!("  \"{}\"", one_line(message)))?;
     }
     if entry.damaged {
-        out.text(format_args!("(its record is damaged)"))?;
+        out.paint(Paint::Removed, format_args!("(its record is damaged)"))?;
     }
     if let Some(restores) = &entry.restores {
         out.text(format_args!("  restores {restores}"))?;
     }
     if !entry.tags.is_empty() {
-        out.text(format_args!("  ({})", entry.tags.join(", ")))?;
+        out.text(format_args!("  "))?;
+        out.paint(Paint::Added, format_args!("({})", entry.tags.join(", ")))?;
     }
     out.text(format_args!("\n"))
 }

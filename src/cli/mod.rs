@@ -12,6 +12,7 @@ mod complete;
 mod completions;
 mod datasets;
 mod diff;
+mod doctor;
 mod fsck;
 mod hash;
 mod import;
@@ -73,6 +74,10 @@ pub struct Cli {
     /// Directory of the store [default: $STRATA_STORE, else the user's data directory]
     #[arg(long, global = true, value_name = "DIR")]
     store: Option<PathBuf>,
+    /// Whether output is coloured: where it goes to a terminal, TERM is not dumb and NO_COLOR is not set; always; or
+    /// never
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    color: clap::ColorChoice,
     #[command(subcommand)]
     command: Command,
 }
@@ -103,6 +108,7 @@ enum Command {
     Compact(compact::Args),
     Fsck(fsck::Args),
     Hash(hash::Args),
+    Doctor(doctor::Args),
     Completions(completions::Args),
     #[command(hide = true)]
     Complete(complete::Args),
@@ -153,6 +159,7 @@ pub fn main() -> ExitCode {
         // makes is to have the permissions that the user wants.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     }
+    out::choose_color(cli.color);
     let context = Context { store: cli.store };
     let done = match cli.command {
         Command::Init(args) => init::run(args, &context),
@@ -179,6 +186,7 @@ pub fn main() -> ExitCode {
         Command::Compact(args) => compact::run(args, &context),
         Command::Fsck(args) => fsck::run(args, &context),
         Command::Hash(args) => hash::run(args),
+        Command::Doctor(args) => doctor::run(args, &context),
         Command::Completions(args) => completions::run(args),
         Command::Complete(args) => complete::run(args),
     };

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::harness::*;
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
     "init",
     "mount",
     "umount",
@@ -31,6 +31,7 @@ const COMMANDS: [&str; 25] = [
     "compact",
     "fsck",
     "hash",
+    "doctor",
     "completions",
 ];
 

@@ -1,0 +1,63 @@
+//! Colours and bars are for terminals, and only for who wants them.
+
+use std::process::Command;
+
+use crate::harness::*;
+
+const GREEN_A: &str = "\u{1b}[32mA\u{1b}[0m";
+
+/// What a command shows on a terminal, with these settings of the environment.
+fn on_a_terminal(m: &Mount, environment: &[(&str, &str)], arguments: &[&str]) -> String {
+    let program = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+    let mut command = Command::new("python3");
+    command.args(["-c", program]).arg(binary()).args(arguments).env("STRATA_STORE", m.store());
+    command.env_remove("NO_COLOR").env("TERM", "xterm").envs(environment.iter().copied());
+    run(&mut command).ok()
+}
+
+/// A terminal is shown colours, unless NO_COLOR is set or TERM is dumb; others are shown none. --color decides.
+#[test]
+fn colours_are_for_terminals_that_want_them() {
+    let m = Mount::new();
+    m.dataset("d").write("f", "x");
+    m.strata(&["tag", "d", "prod"]).ok();
+    let show = ["show", "d@v1"];
+    assert!(on_a_terminal(&m, &[], &show).contains(GREEN_A));
+    for quiet in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        assert!(!on_a_terminal(&m, &[quiet], &show).contains('\u{1b}'), "{quiet:?}");
+        assert!(on_a_terminal(&m, &[quiet], &["show", "d@v1", "--color=always"]).contains(GREEN_A));
+    }
+    assert!(on_a_terminal(&m, &[("NO_COLOR", "")], &show).contains(GREEN_A), "empty is not set");
+    assert!(!on_a_terminal(&m, &[], &["--color=never", "show", "d@v1"]).contains('\u{1b}'));
+    for command in [&["show", "d@v1"][..], &["log", "d"], &["status"], &["datasets"], &["doctor"]] {
+        assert!(!m.strata(command).ok().contains('\u{1b}'), "{command:?} to a pipe");
+        assert!(m.strata(&[command, &["--color=always"]].concat()).ok().contains("\u{1b}["), "{command:?}");
+    }
+    assert!(m.strata(&["diff", "d@v1", "d", "--color", "always"]).ok().contains("no path differs"));
+    let json = m.strata(&["log", "d", "--json", "--color=always"]).ok();
+    assert!(!json.contains('\u{1b}'), "JSON has no colours: {json}");
+    assert!(m.strata(&["log", "d", "--color=sometimes"]).fails(2).contains("sometimes"));
+}
+
+/// Colours change nothing but the colour.
+#[test]
+fn without_its_colours_output_is_the_same() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("f", "x");
+    d.write("g", "y");
+    m.strata(&["tag", "d", "prod"]).ok();
+    for command in [&["show", "d@v1"][..], &["log", "d"], &["datasets"]] {
+        let plain = m.strata(command).ok();
+        let coloured = m.strata(&[command, &["--color=always"]].concat()).ok();
+        let mut bare = String::new();
+        for part in coloured.split('\u{1b}') {
+            bare += if bare.is_empty() && !coloured.starts_with('\u{1b}') {
+                part
+            } else {
+                part.split_once('m').map_or(part, |(_, rest)| rest)
+            };
+        }
+        assert_eq!(bare, plain);
+    }
+}
