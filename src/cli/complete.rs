@@ -47,7 +47,7 @@ pub fn run(args: Args) -> Result<u8, Failure> {
 }
 
 fn complete(words: Vec<OsString>) -> Option<Vec<CompletionCandidate>> {
-    let mut words: Vec<OsString> = words.iter().map(|word| unquoted(word)).collect();
+    let mut words: Vec<OsString> = words.iter().map(unquoted).collect();
     if words.is_empty() {
         return None;
     }

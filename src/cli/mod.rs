@@ -115,7 +115,6 @@ enum Command {
 }
 
 /// What all commands have in common.
-#[derive(Default)]
 struct Context {
     store: Option<PathBuf>,
 }

@@ -12,6 +12,7 @@ use crate::daemon::spawn::{self, Starter};
 use crate::daemon::{Failure, logging, preflight};
 use crate::model::DatasetName;
 
+use super::progress::Waiting;
 use super::{Context, values};
 
 /// Mount a store, a dataset or a version
@@ -86,6 +87,8 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     // Said here: without devices not even a daemon can be started.
     preflight::device()?;
     if !args.foreground && !args.daemon {
+        // After a crash or with a lost index it may take long.
+        let _waiting = Waiting::new("opening the store");
         return spawn::start(&daemon_arguments(&args, store, mountpoint)).map(|()| 0);
     }
     let options = Options {

@@ -61,3 +61,23 @@ fn without_its_colours_output_is_the_same() {
         assert_eq!(bare, plain);
     }
 }
+
+/// Bars are shown on a terminal alone, and only of what takes longer than a second.
+#[test]
+fn what_is_brief_or_no_terminal_shows_no_bar() {
+    let m = Mount::new();
+    m.dataset("d").write("f", noise(1, 1 << 20));
+    let point = m.point().join("d");
+    let point = point.to_str().expect("path");
+    for command in [
+        &["verify", "--json"][..],
+        &["prefetch", "d"],
+        &["compact"],
+        &["hash", point],
+        &["import", point, "e"],
+    ] {
+        let ran = m.strata(command);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{command:?}");
+    }
+    assert!(!on_a_terminal(&m, &[], &["hash", point]).contains("hashing"));
+}

@@ -214,7 +214,7 @@ fn store_of(words: &[OsString]) -> Result<PathBuf, Failure> {
             store = Some(dir.into());
         }
     }
-    Context { store, ..Context::default() }.store()
+    Context { store }.store()
 }
 
 fn mountpoints(current: &str) -> Vec<CompletionCandidate> {
