@@ -101,6 +101,7 @@ impl Service {
             Request::Log { dataset, path, limit } => {
                 self.log(&*self.sealed(&dataset)?, &path, limit, sink)?;
             }
+            Request::Blame { object, deep } => self.blame(&object, deep, sink)?,
             Request::Show { dataset, version, limit } => {
                 self.show(&*self.sealed(&dataset)?, version, limit, sink)?;
             }
