@@ -33,6 +33,9 @@ pub struct Args {
     /// The dataset
     #[arg(value_parser = values::dataset)]
     dataset: DatasetName,
+    /// Tell of what had this very PATH, whatever that was, and not of renames
+    #[arg(long, requires = "path")]
+    no_follow: bool,
     /// Only versions that changed this path in the dataset
     #[arg(value_parser = values::path())]
     path: Option<DatasetPath>,
@@ -40,7 +43,7 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let path = args.path.map(|path| path.0).unwrap_or_default();
-    let request = Request::Log { dataset: args.dataset, path, limit: args.limit };
+    let request = Request::Log { dataset: args.dataset, path, follow: !args.no_follow, limit: args.limit };
     ask(context.client()?, request, |out, item| match item {
         Item::Version(entry) if args.json => out.json(&entry),
         Item::VersionOf { entry, path } if args.json => json_of(out, &entry, &path),

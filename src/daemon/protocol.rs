@@ -25,6 +25,8 @@ pub enum Request {
         dataset: DatasetName,
         /// Only versions that changed this path; all where it is empty.
         path: Vec<Name>,
+        /// Also those of the path that it had before it was renamed.
+        follow: bool,
         /// At most as many.
         limit: Option<u64>,
     },

@@ -15,16 +15,17 @@ const SEARCH_MAX: u64 = 10_000;
 pub struct PathLog<'a> {
     dataset: &'a Dataset,
     path: Vec<Name>,
+    follow: bool,
     renamed: bool,
     /// Ascending.
     versions: Vec<VersionNo>,
 }
 
 impl Dataset {
-    /// The history of a path; `None` if no version ever had such a path.
-    pub fn path_log(&self, path: &[Name]) -> Result<Option<PathLog<'_>>> {
+    /// The history of a path, followed through its renames or not; `None` if no version ever had such a path.
+    pub fn path_log(&self, path: &[Name], follow: bool) -> Result<Option<PathLog<'_>>> {
         let versions = self.path_versions(path)?;
-        let log = |versions| PathLog { dataset: self, path: path.to_vec(), renamed: false, versions };
+        let log = |versions| PathLog { dataset: self, path: path.to_vec(), follow, renamed: false, versions };
         Ok(versions.map(log))
     }
 
@@ -56,7 +57,9 @@ impl PathLog<'_> {
     pub fn next_version(&mut self) -> Result<Option<(VersionNo, Option<Vec<Name>>)>> {
         let Some(version) = self.versions.pop() else { return Ok(None) };
         let path = self.renamed.then(|| self.path.clone());
-        if let Some(from) = self.dataset.came_from(version, &self.path)? {
+        if self.follow
+            && let Some(from) = self.dataset.came_from(version, &self.path)?
+        {
             self.versions = self.dataset.path_versions(&from)?.unwrap_or_default();
             self.versions.retain(|older| *older < version);
             (self.path, self.renamed) = (from, true);

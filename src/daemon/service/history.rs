@@ -15,6 +15,7 @@ impl Service {
         &self,
         dataset: &Dataset,
         path: &[Name],
+        follow: bool,
         limit: Option<u64>,
         sink: &mut dyn Sink,
     ) -> Result<(), Failure> {
@@ -24,7 +25,7 @@ impl Service {
             return dataset.versions().rev().take(limit).try_for_each(each);
         }
         let never = || Failure::new(format!("no version of {} has {}", dataset.name(), show_path(path)));
-        let mut log = dataset.path_log(path)?.ok_or_else(never)?;
+        let mut log = dataset.path_log(path, follow)?.ok_or_else(never)?;
         for _ in 0..limit {
             let Some((number, was)) = log.next_version()? else { break };
             let entry = dataset.log_entry(number)?;
