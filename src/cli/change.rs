@@ -46,16 +46,30 @@ pub fn json(out: &mut Out, change: &ChangeInfo, first: bool) -> Result<(), Failu
     out.text(format_args!("{}{text}", if first { "" } else { "," }))
 }
 
+/// What happened to a path, as a letter.
+pub fn letter(change: ChangeKind) -> char {
+    match change {
+        ChangeKind::Added => 'A',
+        ChangeKind::Removed => 'D',
+        ChangeKind::Modified => 'M',
+        ChangeKind::Renamed => 'R',
+        ChangeKind::Attributes => 'a',
+    }
+}
+
+/// The colour of that letter.
+pub fn paint(change: ChangeKind) -> Paint {
+    match change {
+        ChangeKind::Added => Paint::Added,
+        ChangeKind::Removed => Paint::Removed,
+        ChangeKind::Modified | ChangeKind::Attributes => Paint::Changed,
+        ChangeKind::Renamed => Paint::Renamed,
+    }
+}
+
 /// Prints a change as a line.
 pub fn print(out: &mut Out, change: &ChangeInfo) -> Result<(), Failure> {
-    let (letter, paint) = match change.change {
-        ChangeKind::Added => ('A', Paint::Added),
-        ChangeKind::Removed => ('D', Paint::Removed),
-        ChangeKind::Modified => ('M', Paint::Changed),
-        ChangeKind::Renamed => ('R', Paint::Renamed),
-        ChangeKind::Attributes => ('a', Paint::Changed),
-    };
-    out.paint(paint, format_args!("{letter}"))?;
+    out.paint(paint(change.change), format_args!("{}", letter(change.change)))?;
     out.text(format_args!(" {:8} ", kind_name(change.kind)))?;
     if let Some(from) = &change.from {
         out.name(from)?;

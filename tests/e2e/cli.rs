@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::harness::*;
 
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "init",
     "mount",
     "umount",
@@ -15,6 +15,7 @@ const COMMANDS: [&str; 26] = [
     "log",
     "show",
     "diff",
+    "blame",
     "ls",
     "cat",
     "prefetch",

@@ -147,7 +147,12 @@ impl Names {
     fn versions(&self, dataset: &DatasetName, current: &str) -> Vec<CompletionCandidate> {
         let mut found = self.tags(dataset, current);
         found.extend(fixed(&["latest", "prev"], current));
-        let log = Request::Log { dataset: dataset.clone(), path: Vec::new(), limit: Some(MOST as u64) };
+        let log = Request::Log {
+            dataset: dataset.clone(),
+            path: Vec::new(),
+            follow: false,
+            limit: Some(MOST as u64),
+        };
         let of = |item| match item {
             Item::Version(entry) => {
                 let what = entry.message.unwrap_or(entry.command);
