@@ -79,7 +79,7 @@ impl Waiting {
                 let bar = styled(ProgressBar::new_spinner(), "{spinner} {msg} {elapsed}");
                 bar.set_message(text);
                 // The other side says nothing; it goes away.
-                drop(ended.recv());
+                ended.iter().for_each(drop);
                 bar.finish_and_clear();
             }
         };

@@ -1,6 +1,10 @@
 //! Colours and bars are for terminals, and only for who wants them.
 
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Signal, kill_process};
 
 use crate::harness::*;
 
@@ -79,5 +83,14 @@ fn what_is_brief_or_no_terminal_shows_no_bar() {
         let ran = m.strata(command);
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{command:?}");
     }
-    assert!(!on_a_terminal(&m, &[], &["hash", point]).contains("hashing"));
+    // A terminal is shown what takes longer: here because the daemon is stopped meanwhile.
+    let daemon = m.daemon().expect("the daemon runs");
+    kill_process(daemon, Signal::STOP).expect("stop the daemon");
+    let goes_on = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(2500));
+        kill_process(daemon, Signal::CONT)
+    });
+    let shown = on_a_terminal(&m, &[], &["hash", point]);
+    goes_on.join().expect("the thread ends").expect("continue the daemon");
+    assert!(shown.contains("hashing"), "{shown}");
 }
