@@ -136,7 +136,7 @@ fn stale_mounts() -> Vec<Finding> {
         }
     }
     if found.is_empty() {
-        found.push(Finding::ok("mounts", format!("{} of stores, none dead", points.len())));
+        found.push(Finding::ok("mounts", format!("of stores: {}, none dead", points.len())));
     }
     found
 }

@@ -66,8 +66,13 @@ fn all_requests() -> Vec<Request> {
     vec![
         Request::Status { count_all: true },
         Request::Datasets,
-        Request::Log { dataset: dataset(), path: vec![Name::new(b"sub").expect("a name")], limit: Some(3) },
-        Request::Log { dataset: dataset(), path: Vec::new(), limit: None },
+        Request::Log {
+            dataset: dataset(),
+            path: vec![Name::new(b"sub").expect("a name")],
+            follow: false,
+            limit: Some(3),
+        },
+        Request::Log { dataset: dataset(), path: Vec::new(), follow: false, limit: None },
         Request::Show { dataset: dataset(), version: Some(version()), limit: Some(3) },
         Request::Diff { before: object("d@v1/a"), after: object("d@prod"), path: Vec::new() },
         Request::Tag {
