@@ -6,7 +6,7 @@ use crate::daemon::protocol::{BlameInfo, kind_name};
 use crate::daemon::{Failure, Item, ObjectSpec, Request};
 use crate::dataset::ChangeKind;
 
-use super::out::{JsonName, Out, ask, one_line, short_time};
+use super::out::{JsonName, Out, Paint, ask, one_line, short_time};
 use super::{Context, change, values};
 
 /// Show which version last touched each entry of a directory
@@ -72,7 +72,10 @@ fn json(out: &mut Out, info: &BlameInfo) -> Result<(), Failure> {
 
 fn print(out: &mut Out, info: &BlameInfo) -> Result<(), Failure> {
     let (time, letter) = (short_time(&info.time), change::letter(info.change));
-    out.text(format_args!("{:6} {time}  uid {}  {letter} ", info.version, info.uid))?;
+    out.paint(Paint::Name, format_args!("{:6}", info.version))?;
+    out.text(format_args!(" {time}  uid {}  ", info.uid))?;
+    out.paint(change::paint(info.change), format_args!("{letter}"))?;
+    out.text(format_args!(" "))?;
     out.name(&info.path)?;
     if let Some(message) = &info.message {
         out.text(format_args!("  \"{}\"", one_line(message)))?;

@@ -6,7 +6,7 @@ use crate::daemon::Failure;
 use crate::daemon::protocol::{ChangeInfo, kind_name};
 use crate::dataset::ChangeKind;
 
-use super::out::{JsonName, Out};
+use super::out::{JsonName, Out, Paint};
 
 #[derive(Serialize)]
 struct ChangeJson<'a> {
@@ -57,9 +57,20 @@ pub fn letter(change: ChangeKind) -> char {
     }
 }
 
+/// The colour of that letter.
+pub fn paint(change: ChangeKind) -> Paint {
+    match change {
+        ChangeKind::Added => Paint::Added,
+        ChangeKind::Removed => Paint::Removed,
+        ChangeKind::Modified | ChangeKind::Attributes => Paint::Changed,
+        ChangeKind::Renamed => Paint::Renamed,
+    }
+}
+
 /// Prints a change as a line.
 pub fn print(out: &mut Out, change: &ChangeInfo) -> Result<(), Failure> {
-    out.text(format_args!("{} {:8} ", letter(change.change), kind_name(change.kind)))?;
+    out.paint(paint(change.change), format_args!("{}", letter(change.change)))?;
+    out.text(format_args!(" {:8} ", kind_name(change.kind)))?;
     if let Some(from) = &change.from {
         out.name(from)?;
         out.text(format_args!(" -> "))?;

@@ -4,7 +4,7 @@ use crate::daemon::protocol::DatasetInfo;
 use crate::daemon::{Failure, Item, Request};
 
 use super::Context;
-use super::out::{Out, ask, human, short_time};
+use super::out::{Out, Paint, ask, human, short_time};
 
 /// List the datasets
 ///
@@ -43,7 +43,9 @@ pub fn table(out: &mut Out, datasets: &[DatasetInfo]) -> Result<(), Failure> {
     let counted = datasets.iter().any(|d| d.logical_bytes.is_some());
     let size = |text: &str| if counted { format!("  {text:>10}") } else { String::new() };
     let head = size("size");
-    out.text(format_args!("{:width$}  {:>9}  {:19}{head}  policy\n", "dataset", "versions", "newest"))?;
+    let head = format!("{:width$}  {:>9}  {:19}{head}  policy", "dataset", "versions", "newest");
+    out.paint(Paint::Head, format_args!("{head}"))?;
+    out.text(format_args!("\n"))?;
     for dataset in datasets {
         let newest = dataset.newest.as_deref().map_or("-".into(), short_time);
         let bytes = size(&dataset.logical_bytes.map_or("-".into(), human));

@@ -8,6 +8,7 @@ use crate::store::{self, FsckOptions, Outcome, Problem};
 
 use super::Context;
 use super::out::Out;
+use super::progress::Waiting;
 use super::verify::{DamageJson, find};
 
 /// Check a store that is not in use, and repair it
@@ -55,7 +56,10 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let options = FsckOptions { dry_run: args.dry_run, rebuild_index: args.rebuild_index };
     let mut out = Out::new();
     let mut problems = Vec::new();
+    let mut waiting = Some(Waiting::new("checking"));
     let checked = store::fsck(&path, options, &mut |problem| {
+        // What is printed takes its place.
+        waiting = None;
         if !args.json {
             // Who reads may be gone; the repair goes on.
             drop(print(&mut out, &problem));
@@ -63,6 +67,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         problems.push(problem);
         Ok(())
     });
+    drop(waiting);
     out.flush()?;
     checked.map_err(|error| {
         let in_use = matches!(error, store::Error::InUse { .. });

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::daemon::Failure;
 
 use super::out::{JsonName, Out};
+use super::progress::Waiting;
 use tree::Hashed;
 
 /// Print the snapshot id of any directory
@@ -41,7 +42,10 @@ struct HashJson<'a> {
 }
 
 pub fn run(args: Args) -> Result<u8, Failure> {
-    let hashed = tree::hash(&args.path)?;
+    let waiting = Waiting::new("hashing");
+    let hashed = tree::hash(&args.path);
+    drop(waiting);
+    let hashed = hashed?;
     let id = match &hashed {
         Hashed::Tree(hash) => hash.to_hex(),
         Hashed::File(id) => id.to_hex(),

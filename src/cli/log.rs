@@ -6,7 +6,7 @@ use crate::daemon::{Failure, Item, Request};
 use crate::dataset::LogEntry;
 use crate::model::DatasetName;
 
-use super::out::{JsonName, Out, ask, one_line, short_time};
+use super::out::{JsonName, Out, Paint, ask, one_line, short_time};
 use super::values::DatasetPath;
 use super::{Context, values};
 
@@ -70,9 +70,9 @@ fn json_of(out: &mut Out, entry: &LogEntry, path: &[u8]) -> Result<(), Failure> 
 /// Prints a version in a line; of something, with the path that it had then.
 pub fn print(out: &mut Out, entry: &LogEntry, path: Option<&[u8]>) -> Result<(), Failure> {
     let time = short_time(&entry.time);
+    out.paint(Paint::Name, format_args!("{:6}", entry.version))?;
     out.text(format_args!(
-        "{:6} {time}  {}  uid {} {:>6}  ",
-        entry.version,
+        " {time}  {}  uid {} {:>6}  ",
         entry.snapshot.get(..12).unwrap_or(&entry.snapshot),
         entry.uid,
         match entry.changes {
@@ -87,13 +87,14 @@ pub fn print(out: &mut Out, entry: &LogEntry, path: Option<&[u8]>) -> Result<(),
         out.text(format_args!("  \"{}\"", one_line(message)))?;
     }
     if entry.damaged {
-        out.text(format_args!("(its record is damaged)"))?;
+        out.paint(Paint::Removed, format_args!("(its record is damaged)"))?;
     }
     if let Some(restores) = &entry.restores {
         out.text(format_args!("  restores {restores}"))?;
     }
     if !entry.tags.is_empty() {
-        out.text(format_args!("  ({})", entry.tags.join(", ")))?;
+        out.text(format_args!("  "))?;
+        out.paint(Paint::Added, format_args!("({})", entry.tags.join(", ")))?;
     }
     if let Some(path) = path {
         out.text(format_args!("  as "))?;

@@ -10,8 +10,11 @@ mod change;
 mod checkout;
 mod commit;
 mod compact;
+mod complete;
+mod completions;
 mod datasets;
 mod diff;
+mod doctor;
 mod fsck;
 mod hash;
 mod import;
@@ -19,6 +22,7 @@ mod init;
 mod log;
 mod ls;
 mod mount;
+mod mount_helper;
 mod out;
 mod pointer;
 mod prefetch;
@@ -73,6 +77,10 @@ pub struct Cli {
     /// Directory of the store [default: $STRATA_STORE, else the user's data directory]
     #[arg(long, global = true, value_name = "DIR")]
     store: Option<PathBuf>,
+    /// Whether output is coloured: where it goes to a terminal, TERM is not dumb and NO_COLOR is not set; always; or
+    /// never
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    color: clap::ColorChoice,
     #[command(subcommand)]
     command: Command,
 }
@@ -106,6 +114,10 @@ enum Command {
     Compact(compact::Args),
     Fsck(fsck::Args),
     Hash(hash::Args),
+    Doctor(doctor::Args),
+    Completions(completions::Args),
+    #[command(hide = true)]
+    Complete(complete::Args),
 }
 
 /// What all commands have in common.
@@ -118,16 +130,7 @@ struct Context {
 impl Context {
     /// The store's directory, as an absolute path.
     fn store(&self) -> Result<PathBuf, Failure> {
-        let env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let data = || env("XDG_DATA_HOME").filter(|path| path.is_absolute());
-        let home = || env("HOME").map(|home| home.join(".local/share"));
-        let given = self.store.clone().or_else(|| env("STRATA_STORE"));
-        let store = given.or_else(|| data().or_else(home).map(|data| data.join("stratafs")));
-        let store = store.ok_or_else(|| {
-            Failure::usage("no store: HOME is not set").hint("say where it is by --store DIR or STRATA_STORE")
-        })?;
-        std::path::absolute(&store)
-            .map_err(|e| Failure::because(format!("cannot use the store {}", store.display()), &e))
+        store_dir(self.store.clone())
     }
 
     /// A way to the store.
@@ -136,9 +139,30 @@ impl Context {
     }
 }
 
+/// The store's directory: as given, or where it is by default.
+fn store_dir(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    let env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let data = || env("XDG_DATA_HOME").filter(|path| path.is_absolute());
+    let home = || env("HOME").map(|home| home.join(".local/share"));
+    let given = given.or_else(|| env("STRATA_STORE"));
+    let store = given.or_else(|| data().or_else(home).map(|data| data.join("stratafs")));
+    let store = store.ok_or_else(|| {
+        Failure::usage("no store: HOME is not set").hint("say where it is by --store DIR or STRATA_STORE")
+    })?;
+    std::path::absolute(&store)
+        .map_err(|e| Failure::because(format!("cannot use the store {}", store.display()), &e))
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match mount_helper::translate(std::env::args_os().collect()) {
+        Ok(Some(arguments)) => Cli::parse_from(arguments),
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(failure) => {
+            drop(tell(&failure));
+            return failure.code.into();
+        }
+    };
     if !matches!(cli.command, Command::Mount(_)) {
         logging::start(::log::LevelFilter::Warn);
     }
@@ -148,6 +172,7 @@ pub fn main() -> ExitCode {
     if matches!(cli.command, Command::Batch(_)) {
         rustix::process::umask(umask);
     }
+    out::choose_color(cli.color);
     let context = Context { store: cli.store, umask: umask.as_raw_mode() };
     let done = match cli.command {
         Command::Init(args) => init::run(args, &context),
@@ -177,6 +202,9 @@ pub fn main() -> ExitCode {
         Command::Compact(args) => compact::run(args, &context),
         Command::Fsck(args) => fsck::run(args, &context),
         Command::Hash(args) => hash::run(args),
+        Command::Doctor(args) => doctor::run(args, &context),
+        Command::Completions(args) => completions::run(args),
+        Command::Complete(args) => complete::run(args),
     };
     match done {
         Ok(code) => code.into(),

@@ -15,6 +15,7 @@ use crate::daemon::spawn::{self, Starter};
 use crate::daemon::{Failure, logging, preflight};
 use crate::model::DatasetName;
 
+use super::progress::Waiting;
 use super::{Context, values};
 
 /// Mount a store, a dataset or a version
@@ -30,7 +31,12 @@ use super::{Context, values};
 #[command(after_help = "Examples:
   strata mount /data
   strata mount --dataset imagenet --at v3 /mnt/imagenet-v3
-  strata mount --foreground --allow-other --store /srv/store /data   # for a service manager")]
+  strata mount --foreground --allow-other --store /srv/store /data   # for a service manager
+
+A line of /etc/fstab, where mount.fuse.strata (a link to strata) or mount.fuse3 is in /usr/sbin:
+  strata:/srv/store  /data  fuse.strata  allow_other,nofail  0 0
+Options: ro, noexec, allow_other, passthrough, dataset=NAME, at=VERSION, sync=always; those for mount(8) and
+systemd, such as noauto, user, _netdev and x-systemd.automount, are left to them.")]
 pub struct Args {
     /// Mount only this dataset
     #[arg(long, value_name = "NAME", value_parser = values::dataset)]
@@ -50,6 +56,9 @@ pub struct Args {
     /// Refuse all changes
     #[arg(long)]
     read_only: bool,
+    /// Run no programs from the mount
+    #[arg(long)]
+    no_exec: bool,
     /// Stay in the foreground and log to standard error
     #[arg(long)]
     foreground: bool,
@@ -102,6 +111,8 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         None => None,
     };
     if !args.foreground && !args.daemon {
+        // After a crash or with a lost index it may take long.
+        let _waiting = Waiting::new("opening the store");
         return spawn::start(&daemon_arguments(&args, store, mountpoint)).map(|()| 0);
     }
     let options = Options {
@@ -112,6 +123,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         passthrough: args.passthrough,
         allow_other: args.allow_other,
         read_only: args.read_only,
+        no_exec: args.no_exec,
         sync_always: args.sync == Sync::Always,
     };
     let starter = if args.daemon { Starter::Command } else { Starter::Foreground };
@@ -152,6 +164,7 @@ fn daemon_arguments(args: &Args, store: PathBuf, mountpoint: PathBuf) -> Vec<OsS
         ("--passthrough", args.passthrough),
         ("--allow-other", args.allow_other),
         ("--read-only", args.read_only),
+        ("--no-exec", args.no_exec),
         ("--sync=always", args.sync == Sync::Always),
     ];
     all.extend(flags.into_iter().filter(|(_, on)| *on).map(|(flag, _)| flag.into()));

@@ -3,14 +3,68 @@
 use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
+use std::sync::OnceLock;
+
+use clap::ColorChoice;
+use clap::builder::styling::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::daemon::{Failure, Item, Sink};
+
+/// When output is coloured; not chosen, it is not.
+static COLOR: OnceLock<ColorChoice> = OnceLock::new();
+
+/// Chooses when output is coloured, once for this process.
+pub fn choose_color(choice: ColorChoice) {
+    COLOR.get_or_init(|| choice);
+}
+
+/// Whether to colour what goes to a terminal or not. NO_COLOR is that of <https://no-color.org>.
+fn is_colored(terminal: bool) -> bool {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    match COLOR.get() {
+        Some(ColorChoice::Always) => true,
+        Some(ColorChoice::Auto) => {
+            terminal && set("NO_COLOR").is_none() && set("TERM").is_some_and(|term| term != "dumb")
+        }
+        _ => false,
+    }
+}
+
+/// What a colour means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paint {
+    /// Added, or in order.
+    Added,
+    /// Removed, or broken.
+    Removed,
+    /// Changed, or to be looked at.
+    Changed,
+    /// Called otherwise than before.
+    Renamed,
+    /// A version or another name that commands take.
+    Name,
+    /// A heading.
+    Head,
+}
+
+impl Paint {
+    fn style(self) -> Style {
+        match self {
+            Paint::Added => AnsiColor::Green.on_default(),
+            Paint::Removed => AnsiColor::Red.on_default(),
+            Paint::Changed | Paint::Name => AnsiColor::Yellow.on_default(),
+            Paint::Renamed => AnsiColor::Cyan.on_default(),
+            Paint::Head => Style::new().bold(),
+        }
+    }
+}
 
 /// Standard output, buffered. A reader that goes away ends the command without a word.
 pub struct Out {
     to: BufWriter<Stdout>,
     terminal: bool,
+    colored: bool,
 }
 
 impl Out {
@@ -18,12 +72,21 @@ impl Out {
     pub fn new() -> Out {
         let stdout = io::stdout();
         let terminal = stdout.is_terminal();
-        Out { to: BufWriter::with_capacity(64 << 10, stdout), terminal }
+        Out { to: BufWriter::with_capacity(64 << 10, stdout), terminal, colored: is_colored(terminal) }
     }
 
     /// Writes text.
     pub fn text(&mut self, text: std::fmt::Arguments<'_>) -> Result<(), Failure> {
         self.to.write_fmt(text).map_err(|e| Failure::output(&e))
+    }
+
+    /// Writes text in a colour, where output is coloured.
+    pub fn paint(&mut self, paint: Paint, text: std::fmt::Arguments<'_>) -> Result<(), Failure> {
+        if !self.colored {
+            return self.text(text);
+        }
+        let style = paint.style();
+        self.text(format_args!("{style}{text}{style:#}"))
     }
 
     /// Writes bytes.

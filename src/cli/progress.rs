@@ -1,19 +1,33 @@
 //! How far a long command is, on a terminal.
 
-use std::time::Duration;
+use std::io::{self, IsTerminal};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// How often a bar moves by itself.
 const TICK: Duration = Duration::from_millis(200);
 
-/// A line on standard error that shows how far it is; nothing where that is no terminal.
-#[derive(Default)]
-pub struct Progress(Option<ProgressBar>);
+/// What ends within this shows nothing.
+const BRIEF: Duration = Duration::from_secs(1);
+
+/// A line on standard error that shows how far it is; nothing where that is no terminal, or before a second is over.
+pub struct Progress(Option<ProgressBar>, Instant);
+
+impl Default for Progress {
+    fn default() -> Progress {
+        Progress(None, Instant::now())
+    }
+}
 
 impl Progress {
     /// Shows that what there is to do is still being counted.
     pub fn counting(&mut self, text: &str) {
+        if self.1.elapsed() < BRIEF {
+            return;
+        }
         let bar =
             self.0.get_or_insert_with(|| styled(ProgressBar::new_spinner(), "{spinner} {msg} {elapsed}"));
         bar.set_message(text.to_owned());
@@ -21,6 +35,9 @@ impl Progress {
 
     /// Shows how many bytes are done, how fast, and when it is likely over.
     pub fn show(&mut self, done: u64, total: u64, text: &str) {
+        if self.1.elapsed() < BRIEF {
+            return;
+        }
         const BAR: &str =
             "{msg} [{wide_bar}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left";
         if self.0.as_ref().is_none_or(|bar| bar.length() != Some(total)) {
@@ -47,6 +64,39 @@ impl Drop for Progress {
     }
 }
 
+/// Shows that something is under way of which nobody knows how long it takes, until it is dropped.
+pub struct Waiting(Option<(Sender<()>, JoinHandle<()>)>);
+
+impl Waiting {
+    /// Begins to.
+    pub fn new(text: &'static str) -> Waiting {
+        if !io::stderr().is_terminal() {
+            return Waiting(None);
+        }
+        let (end, ended) = mpsc::channel::<()>();
+        let show = move || {
+            if ended.recv_timeout(BRIEF) == Err(RecvTimeoutError::Timeout) {
+                let bar = styled(ProgressBar::new_spinner(), "{spinner} {msg} {elapsed}");
+                bar.set_message(text);
+                // The other side says nothing; it goes away.
+                ended.iter().for_each(drop);
+                bar.finish_and_clear();
+            }
+        };
+        Waiting(thread::Builder::new().name("progress".into()).spawn(show).ok().map(|thread| (end, thread)))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some((end, thread)) = self.0.take() {
+            drop(end);
+            // It has nothing to give back.
+            drop(thread.join());
+        }
+    }
+}
+
 fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.set_style(style.progress_chars("=> ")),
@@ -63,6 +113,9 @@ mod tests {
     #[test]
     fn templates_are_valid() {
         let mut progress = Progress::default();
+        progress.show(1, 2, "1 of 3 files");
+        assert!(progress.0.is_none(), "what is brief shows nothing");
+        progress.1 -= BRIEF;
         progress.counting("3 files found");
         progress.show(1, 2, "1 of 3 files");
         assert_eq!(progress.0.as_ref().and_then(ProgressBar::length), Some(2));

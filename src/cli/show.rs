@@ -3,7 +3,7 @@
 use crate::daemon::{Failure, Item, ObjectSpec, Request};
 use crate::dataset::LogEntry;
 
-use super::out::{Out, ask};
+use super::out::{Out, Paint, ask};
 use super::{Context, change, values};
 
 /// As many changes are shown where nobody asks for all: what is more is not read in a terminal.
@@ -73,7 +73,9 @@ fn begin_json(out: &mut Out, entry: &LogEntry) -> Result<(), Failure> {
 }
 
 fn print_head(out: &mut Out, entry: &LogEntry) -> Result<(), Failure> {
-    out.text(format_args!("version   {}\n", entry.version))?;
+    out.text(format_args!("version   "))?;
+    out.paint(Paint::Name, format_args!("{}", entry.version))?;
+    out.text(format_args!("\n"))?;
     out.text(format_args!("id        {}\nsnapshot  {}\n", entry.id, entry.snapshot))?;
     out.text(format_args!("time      {}\n", entry.time))?;
     out.text(format_args!("author    uid {}, gid {}, process {}: ", entry.uid, entry.gid, entry.pid))?;

@@ -5,7 +5,7 @@ use crate::daemon::{Failure, Item, Request};
 
 use super::Context;
 use super::datasets;
-use super::out::{Out, ask, human};
+use super::out::{Out, Paint, ask, human};
 
 /// Show a store's mount, datasets and sizes
 ///
@@ -49,7 +49,8 @@ fn print(out: &mut Out, status: &Status) -> Result<(), Failure> {
         _ => out.text(format_args!("mounted  no{note}\n"))?,
     }
     if let Some(why) = &status.read_only_because {
-        out.text(format_args!("writes   none are taken until it is mounted anew: {why}\n"))?;
+        out.paint(Paint::Removed, format_args!("writes   none are taken until it is mounted anew: {why}"))?;
+        out.text(format_args!("\n"))?;
     }
     let logical = status.logical_bytes.map_or("not counted".into(), human);
     let unique = status.unique_bytes.map_or("not counted".into(), human);
@@ -60,7 +61,8 @@ fn print(out: &mut Out, status: &Status) -> Result<(), Failure> {
         out.text(format_args!("copies   {copies} of large files besides, until the unmount\n"))?;
     }
     for problem in &status.problems {
-        out.text(format_args!("problem  {problem}\n"))?;
+        out.paint(Paint::Removed, format_args!("problem  {problem}"))?;
+        out.text(format_args!("\n"))?;
     }
     if !status.archived.is_empty() {
         out.text(format_args!("archived {}\n", status.archived.join(", ")))?;

@@ -9,7 +9,7 @@ fn the_parser_is_sound() {
 
 #[test]
 fn every_command_teaches() {
-    for command in Cli::command().get_subcommands_mut() {
+    for command in Cli::command().get_subcommands_mut().filter(|command| !command.is_hide_set()) {
         let name = command.get_name().to_owned();
         let help = command.render_long_help().to_string();
         assert!(help.contains("Example"), "{name} shows no example: {help}");
@@ -17,50 +17,90 @@ fn every_command_teaches() {
     }
 }
 
-/// The manual page has a section for each command; it is written anew with UPDATE_MAN=1.
+/// There is a manual page for each command, and an overview; they are written anew with UPDATE_MAN=1.
 #[test]
-fn the_manual_page_is_up_to_date() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("man/strata.1");
-    let page = manual_page();
+fn the_manual_pages_are_up_to_date() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
+    let pages = manual_pages();
+    let known = |name: &str| pages.iter().any(|(page, _)| page == name);
+    let found =
+        std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let stale: Vec<String> = found.filter(|name| name.ends_with(".1") && !known(name)).collect();
     if std::env::var_os("UPDATE_MAN").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, &page).unwrap();
+        pages.iter().for_each(|(name, page)| std::fs::write(dir.join(name), page).unwrap());
+        stale.iter().for_each(|name| std::fs::remove_file(dir.join(name)).unwrap());
+    } else {
+        assert!(stale.is_empty(), "{stale:?} tell of no command: UPDATE_MAN=1 removes them");
     }
-    let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == page, "man/strata.1 is not what the parser says: UPDATE_MAN=1 writes it anew");
+    for (name, page) in &pages {
+        let found = std::fs::read_to_string(dir.join(name)).unwrap_or_default();
+        assert!(found == *page, "man/{name} is not what the parser says: UPDATE_MAN=1 writes it anew");
+    }
 }
 
-fn manual_page() -> String {
+/// The name and text of each page of section 1.
+fn manual_pages() -> Vec<(String, String)> {
     let mut command = Cli::command();
     command.build();
-    let man = clap_mangen::Man::new(command.clone()).date("");
-    let mut page = Vec::new();
-    man.render_title(&mut page).unwrap();
-    man.render_name_section(&mut page).unwrap();
-    man.render_synopsis_section(&mut page).unwrap();
-    man.render_description_section(&mut page).unwrap();
-    man.render_options_section(&mut page).unwrap();
-    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
-        page.extend(format!(".SH \"STRATA {}\"\n", sub.get_name().to_uppercase()).bytes());
-        let usage = sub.clone().render_usage().to_string();
-        page.extend(format!(".nf\n{}\n.fi\n.PP\n", escape(&usage)).bytes());
-        let man = clap_mangen::Man::new(
-            sub.clone().mut_arg("store", |arg| arg.hide(true)).mut_arg("help", |arg| arg.hide(true)),
-        );
-        let mut part = Vec::new();
-        man.render_description_section(&mut part).unwrap();
-        man.render_options_section(&mut part).unwrap();
-        // Sections of a page of its own are parts of a section here.
-        let part = String::from_utf8(part).unwrap();
-        page.extend(part.replace(".SH DESCRIPTION\n", "").replace(".SH ", ".SS ").bytes());
-        if let Some(example) = sub.get_after_help() {
-            page.extend(format!(".PP\n.nf\n{}\n.fi\n", escape(&example.to_string())).bytes());
-        }
+    let shown: Vec<clap::Command> =
+        command.get_subcommands().filter(|sub| !sub.is_hide_set()).cloned().collect();
+    let mut pages = vec![("strata.1".to_owned(), overview(&command, &shown))];
+    pages.extend(shown.iter().map(|sub| (format!("strata-{}.1", sub.get_name()), page_of(sub))));
+    pages
+}
+
+fn overview(command: &clap::Command, shown: &[clap::Command]) -> String {
+    let mut commands = String::from(".SH COMMANDS\nEach has a page of its own.\n");
+    for sub in shown {
+        let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+        let name = escape(sub.get_name());
+        commands += &format!(".TP\n\\fBstrata\\-{name}\\fR(1)\n{}\n", escape(&about));
     }
-    page.extend(format!(".SH EXAMPLE\n.nf\n{}\n.fi\n", escape(EXAMPLE)).bytes());
-    page.extend(b".SH \"SEE ALSO\"\nstrata(7)\n");
+    let see = "strata(7), strata\\-performance(7), mount(8), fstab(5)";
+    page(
+        command,
+        "strata",
+        "strata [\\-\\-store DIR] COMMAND",
+        &format!("{commands}{}", example(EXAMPLE)),
+        see,
+    )
+}
+
+fn page_of(sub: &clap::Command) -> String {
+    let name = format!("strata-{}", sub.get_name());
+    let usage = sub.clone().render_usage().to_string().replacen("Usage: ", "", 1);
+    let example = sub.get_after_help().map(|text| example(&text.to_string())).unwrap_or_default();
+    page(
+        &sub.clone().mut_arg("help", |arg| arg.hide(true)),
+        &name,
+        &escape(&usage),
+        &example,
+        "strata(1), strata(7)",
+    )
+}
+
+fn example(text: &str) -> String {
+    let text = text.strip_prefix("Examples:\n").or(text.strip_prefix("Example:\n")).unwrap_or(text);
+    format!(".SH EXAMPLES\n.nf\n{}\n.fi\n", escape(text))
+}
+
+/// A page; name, synopsis and what follows the options are not as clap_mangen writes them.
+fn page(command: &clap::Command, name: &str, synopsis: &str, end: &str, see: &str) -> String {
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let man = clap_mangen::Man::new(command.clone())
+        .title(name)
+        .date("")
+        .source(concat!("strata ", env!("CARGO_PKG_VERSION")));
+    let mut title = Vec::new();
+    man.render_title(&mut title).unwrap();
+    let mut body = Vec::new();
+    man.render_description_section(&mut body).unwrap();
+    man.render_options_section(&mut body).unwrap();
+    let [title, body] = [title, body].map(|part| String::from_utf8(part).unwrap());
+    let (name, about) = (escape(name), escape(&about));
+    let head = format!(".SH NAME\n{name} \\- {about}\n.SH SYNOPSIS\n.nf\n{synopsis}\n.fi\n");
+    let page = format!("{title}{head}{body}{end}.SH \"SEE ALSO\"\n{see}\n");
     // Each part brings the same definitions along; once is enough.
-    let page = String::from_utf8(page).unwrap();
     page.replace(PREAMBLE, "").replacen("", PREAMBLE, 1)
 }
 

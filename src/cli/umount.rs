@@ -86,7 +86,7 @@ fn wait_for(store: &Path, daemon: Option<u32>) {
 }
 
 /// The process that has the store, if one has.
-fn holder(store: &Path) -> Option<u32> {
+pub fn holder(store: &Path) -> Option<u32> {
     let file = File::open(store.join("lock")).ok()?;
     match flock(&file, FlockOperation::NonBlockingLockShared) {
         Err(rustix::io::Errno::WOULDBLOCK) => io::read_to_string(file).ok()?.trim().parse().ok(),

@@ -53,6 +53,8 @@ pub struct Options {
     pub allow_other: bool,
     /// Whether nothing can be changed.
     pub read_only: bool,
+    /// Whether no programs are run from it.
+    pub no_exec: bool,
     /// Whether every change is durable when its call returns.
     pub sync_always: bool,
 }
@@ -161,6 +163,7 @@ impl Daemon {
             mountpoint: mountpoint.clone(),
             allow_other: options.allow_other,
             read_only,
+            no_exec: options.no_exec,
             fs_name: mounts::source_of(&options.store),
         };
         let mount = fuse::mount(fs.clone(), &mount_options)

@@ -70,7 +70,7 @@ fn clear_stale(point: &Path) -> Result<(), Failure> {
 
 /// Whether the daemon of the mount at `point` is dead. Attributes may still be cached, so it is asked
 /// for what never is. A daemon that dies while it is asked aborts the call.
-fn is_stale(point: &Path) -> bool {
+pub fn is_stale(point: &Path) -> bool {
     matches!(rustix::fs::statvfs(point), Err(Errno::NOTCONN | Errno::CONNABORTED))
 }
 

@@ -29,6 +29,8 @@ pub struct MountOptions {
     pub allow_other: bool,
     /// Whether the kernel refuses all changes.
     pub read_only: bool,
+    /// Whether the kernel runs no programs from it.
+    pub no_exec: bool,
     /// Name of the source in the table of mounts.
     pub fs_name: String,
 }
@@ -59,6 +61,9 @@ pub fn mount(fs: Arc<FileSystem>, options: &MountOptions) -> io::Result<Mount> {
         MountOption::NoAtime,
         if options.read_only { MountOption::RO } else { MountOption::RW },
     ];
+    if options.no_exec {
+        config.mount_options.push(MountOption::NoExec);
+    }
     let session = Session::new(adapter, &options.mountpoint, &config)?;
     let notifier = session.notifier();
     for_adapter.get_or_init(|| notifier.clone());

@@ -184,6 +184,7 @@ fn a_panic_fails_one_request_and_is_logged() {
         mountpoint: point.clone(),
         allow_other: false,
         read_only: false,
+        no_exec: false,
         fs_name: "test".into(),
     };
     let mount = mount(fs, &options).expect("mount");

@@ -127,6 +127,11 @@ impl Store {
         Layout::new(dir).look_for()
     }
 
+    /// Whether the store in `dir` was left in order, or never opened: opening it repairs nothing then.
+    pub fn was_closed(dir: &Path) -> bool {
+        Layout::new(dir).last_session().is_ok_and(|last| last == LastSession::Closed)
+    }
+
     /// Opens the store in `dir`, bringing it in order after a crash and rebuilding its index where
     /// that is missing or damaged.
     ///

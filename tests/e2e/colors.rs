@@ -1,0 +1,96 @@
+//! Colours and bars are for terminals, and only for who wants them.
+
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Signal, kill_process};
+
+use crate::harness::*;
+
+const GREEN_A: &str = "\u{1b}[32mA\u{1b}[0m";
+
+/// What a command shows on a terminal, with these settings of the environment.
+fn on_a_terminal(m: &Mount, environment: &[(&str, &str)], arguments: &[&str]) -> String {
+    let program = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+    let mut command = Command::new("python3");
+    command.args(["-c", program]).arg(binary()).args(arguments).env("STRATA_STORE", m.store());
+    command.env_remove("NO_COLOR").env("TERM", "xterm").envs(environment.iter().copied());
+    run(&mut command).ok()
+}
+
+/// A terminal is shown colours, unless NO_COLOR is set or TERM is dumb; others are shown none. --color decides.
+#[test]
+fn colours_are_for_terminals_that_want_them() {
+    let m = Mount::new();
+    m.dataset("d").write("f", "x");
+    m.strata(&["tag", "d", "prod"]).ok();
+    let show = ["show", "d@v1"];
+    assert!(on_a_terminal(&m, &[], &show).contains(GREEN_A));
+    for quiet in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        assert!(!on_a_terminal(&m, &[quiet], &show).contains('\u{1b}'), "{quiet:?}");
+        assert!(on_a_terminal(&m, &[quiet], &["show", "d@v1", "--color=always"]).contains(GREEN_A));
+    }
+    assert!(on_a_terminal(&m, &[("NO_COLOR", "")], &show).contains(GREEN_A), "empty is not set");
+    assert!(!on_a_terminal(&m, &[], &["--color=never", "show", "d@v1"]).contains('\u{1b}'));
+    for command in [&["show", "d@v1"][..], &["log", "d"], &["status"], &["datasets"], &["doctor"]] {
+        assert!(!m.strata(command).ok().contains('\u{1b}'), "{command:?} to a pipe");
+        assert!(m.strata(&[command, &["--color=always"]].concat()).ok().contains("\u{1b}["), "{command:?}");
+    }
+    assert!(m.strata(&["diff", "d@v1", "d", "--color", "always"]).ok().contains("no path differs"));
+    let json = m.strata(&["log", "d", "--json", "--color=always"]).ok();
+    assert!(!json.contains('\u{1b}'), "JSON has no colours: {json}");
+    assert!(m.strata(&["log", "d", "--color=sometimes"]).fails(2).contains("sometimes"));
+}
+
+/// Colours change nothing but the colour.
+#[test]
+fn without_its_colours_output_is_the_same() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("f", "x");
+    d.write("g", "y");
+    m.strata(&["tag", "d", "prod"]).ok();
+    for command in [&["show", "d@v1"][..], &["log", "d"], &["datasets"]] {
+        let plain = m.strata(command).ok();
+        let coloured = m.strata(&[command, &["--color=always"]].concat()).ok();
+        let mut bare = String::new();
+        for part in coloured.split('\u{1b}') {
+            bare += if bare.is_empty() && !coloured.starts_with('\u{1b}') {
+                part
+            } else {
+                part.split_once('m').map_or(part, |(_, rest)| rest)
+            };
+        }
+        assert_eq!(bare, plain);
+    }
+}
+
+/// Bars are shown on a terminal alone, and only of what takes longer than a second.
+#[test]
+fn what_is_brief_or_no_terminal_shows_no_bar() {
+    let m = Mount::new();
+    m.dataset("d").write("f", noise(1, 1 << 20));
+    let point = m.point().join("d");
+    let point = point.to_str().expect("path");
+    for command in [
+        &["verify", "--json"][..],
+        &["prefetch", "d"],
+        &["compact"],
+        &["hash", point],
+        &["import", point, "e"],
+    ] {
+        let ran = m.strata(command);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{command:?}");
+    }
+    // A terminal is shown what takes longer: here because the daemon is stopped meanwhile.
+    let daemon = m.daemon().expect("the daemon runs");
+    kill_process(daemon, Signal::STOP).expect("stop the daemon");
+    let goes_on = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(2500));
+        kill_process(daemon, Signal::CONT)
+    });
+    let shown = on_a_terminal(&m, &[], &["hash", point]);
+    goes_on.join().expect("the thread ends").expect("continue the daemon");
+    assert!(shown.contains("hashing"), "{shown}");
+}
