@@ -20,7 +20,7 @@ use super::{Context, values};
   strata log imagenet --json | jq -r 'select(.message) | .version + \" \" + .message'")]
 pub struct Args {
     /// Print JSON, a version a line: version, id, snapshot, time, uid, gid, pid, command, message,
-    /// restores, changes
+    /// restores, tags, changes, and note and annotations (KEY: VALUE) where there are any
     #[arg(long)]
     json: bool,
     /// Show at most this many versions

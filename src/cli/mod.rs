@@ -3,6 +3,7 @@
 //! Data goes to standard output, talk to standard error. Exit codes: 0 done, 1 failed or not found,
 //! 2 called wrongly, 3 damage found, 4 damage found and repaired.
 
+mod annotate;
 mod batch;
 mod cat;
 mod change;
@@ -16,6 +17,7 @@ mod import;
 mod init;
 mod log;
 mod ls;
+mod meta;
 mod mount;
 mod out;
 mod prefetch;
@@ -92,6 +94,8 @@ enum Command {
     Untag(untag::Args),
     Tags(tags::Args),
     Release(release::Args),
+    Annotate(annotate::Args),
+    Meta(meta::Args),
     Set(set::Args),
     Commit(commit::Args),
     Batch(batch::Args),
@@ -157,6 +161,8 @@ pub fn main() -> ExitCode {
         Command::Untag(args) => untag::run(args, &context),
         Command::Tags(args) => tags::run(args, &context),
         Command::Release(args) => release::run(args, &context),
+        Command::Annotate(args) => annotate::run(args, &context),
+        Command::Meta(args) => meta::run(args, &context),
         Command::Set(args) => set::run(args, &context),
         Command::Commit(args) => commit::run(args, &context),
         Command::Batch(args) => batch::run(args, &context),

@@ -4,17 +4,20 @@
 //! dataset's lock, and any number of [`Frozen`] trees, one a version, read from the index. Nothing here
 //! knows of handles, kernels or permissions.
 
-pub mod author;
+pub mod annotations;
+mod author;
 mod climb;
 mod cut;
 #[allow(clippy::module_inception)]
 mod dataset;
 mod diff;
-pub mod error;
+pub mod digests;
+mod error;
 pub mod frozen;
 pub mod history;
 pub mod import;
 pub mod live;
+pub mod meta;
 pub mod open_file;
 pub mod outside;
 mod path_history;
@@ -24,10 +27,12 @@ mod tags;
 pub mod trie;
 pub mod verify;
 
+pub use annotations::Annotation;
 pub use author::Caller;
 pub use climb::Climb;
 pub use dataset::Dataset;
 pub use diff::{Change, diff_trees};
+pub use digests::{Algorithm, Digests};
 pub use error::{Error, Result};
 pub use frozen::Frozen;
 pub use history::{ChangeKind, LogEntry};

@@ -13,6 +13,7 @@ mod dirs;
 mod files;
 mod fs;
 mod handles;
+mod meta;
 mod names;
 mod nodes;
 mod special;

@@ -18,6 +18,8 @@ pub struct LogText {
     dataset: DatasetId,
     dir: Ino,
     newest: VersionNo,
+    /// What was said of versions by then.
+    said: u64,
     text: Arc<Vec<u8>>,
 }
 
@@ -55,6 +57,7 @@ impl FileSystem {
             AtName::Hash => Node::Hash(id, dir),
             AtName::File => Node::File(id, self.live_path(dataset, dir)?),
             AtName::Tag => Node::Tags(id, dir),
+            AtName::Meta => Node::MetaLink(id, dataset.resolve(&VersionSpec::Latest)?),
             AtName::Reserved => return Err(not_found(name)),
         };
         Ok((node, Way::Open))
@@ -111,6 +114,7 @@ impl FileSystem {
                 self.tagged(by, &dataset, *dir, &tag, name)
             }
             Node::File(id, path) => self.lookup_file(by, *id, path, name, text),
+            Node::Meta(..) => self.lookup_meta(parent, name),
             _ => Err(Error::NotADirectory(name.to_string())),
         }
     }
@@ -175,8 +179,9 @@ impl FileSystem {
         let dataset = self.dataset(id)?;
         dataset.seal_to_look()?;
         let mut kept = self.log_text.lock();
+        let said = dataset.said();
         let (start, mut text) = match kept.take() {
-            Some(log) if log.dataset == id && log.dir == dir => (log.newest, log.text),
+            Some(log) if log.dataset == id && log.dir == dir && log.said == said => (log.newest, log.text),
             _ => (VersionNo::EMPTY, Arc::default()),
         };
         let newest = dataset.newest();
@@ -197,7 +202,7 @@ impl FileSystem {
                 lines.push(b'\n');
             }
         }
-        *kept = Some(LogText { dataset: id, dir, newest, text: text.clone() });
+        *kept = Some(LogText { dataset: id, dir, newest, said, text: text.clone() });
         Ok(text)
     }
 
@@ -206,6 +211,11 @@ impl FileSystem {
             Node::HistoryLog(id, dir) => (Kind::File, self.log_text(*id, *dir)?.len() as u64, *id, None),
             Node::HistoryLink(id, version) => {
                 let size = format!("../@{version}").len() as u64;
+                (Kind::Symlink, size, *id, Some(self.dataset(*id)?.version_time(*version)?))
+            }
+            Node::Meta(..) | Node::MetaText(..) => return self.meta_attr(node),
+            Node::MetaLink(id, version) => {
+                let size = meta_target(*version).len() as u64;
                 (Kind::Symlink, size, *id, Some(self.dataset(*id)?.version_time(*version)?))
             }
             Node::AtLink(id, version) => {
@@ -262,6 +272,11 @@ impl FileSystem {
             ctime: time,
         })
     }
+}
+
+/// Where `@meta` of a live directory leads.
+pub(super) fn meta_target(version: VersionNo) -> String {
+    format!("@{version}/@meta")
 }
 
 /// `v12`, and nothing more.

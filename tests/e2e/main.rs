@@ -6,6 +6,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod annotations;
 mod appends;
 mod attributes;
 mod cli;
@@ -25,6 +26,7 @@ mod hostile;
 mod hostile_rig;
 mod import;
 mod manual;
+mod meta;
 mod mirror;
 mod names;
 mod opened;
