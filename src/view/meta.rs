@@ -4,7 +4,6 @@
 //! together.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::dataset::meta::{About, Told};
 use crate::dataset::{Attr, Result};
@@ -43,7 +42,7 @@ impl FileSystem {
 
     /// Has no text be made any more; those under way are broken off.
     pub fn stop_texts(&self) {
-        self.repo.texts().stop.store(true, Ordering::Relaxed);
+        self.repo.digests().stop();
     }
 
     /// Looks up a name in `@meta`.

@@ -4,8 +4,10 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use rustix::io::Errno;
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::harness::*;
@@ -68,7 +70,11 @@ fn texts_are_the_same_everywhere() {
             assert_eq!(text(&d.path(&format!("{way}/{name}"))), told, "{way}/{name}");
         }
         let meta = fs::metadata(d.path(&format!("@v1/@meta/{name}"))).expect("stat");
-        assert_eq!((meta.size(), meta.mode() & 0o777), (told.len() as u64, 0o444), "{name}");
+        assert_eq!(
+            (meta.size(), meta.mode() & 0o777),
+            (fs::read(d.path(&format!("@v1/@meta/{name}"))).expect("read").len() as u64, 0o444),
+            "{name}"
+        );
         assert_eq!(m.strata(&["meta", "pets@v1", about]).ok(), told);
         kept.push(told);
     }
@@ -223,4 +229,39 @@ fn texts_tell_nothing_of_what_was_not_open() {
     for (_, name) in TEXTS {
         assert_eq!(mode(&format!("@meta/{name}")), 0o400, "{name}");
     }
+}
+
+/// Hashing for a text that takes long holds up nobody else, and ends with the daemon.
+#[test]
+fn a_text_that_takes_long_holds_up_nobody() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("f", "1");
+    // More than can be hashed while this test runs.
+    let large = fs::File::create(d.path("large")).expect("create");
+    large.set_len(1 << 40).expect("make it large");
+    drop(large);
+    let sums = d.path("@v2/@meta/sha256sums");
+    let spawn = || {
+        let mut cat = Command::new("cat");
+        cat.arg(&sums).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("cat")
+    };
+    let mut waiting: Vec<_> = (0..4).map(|_| spawn()).collect();
+    for i in 0..20 {
+        d.write("f", format!("{i}"));
+        fs::File::open(d.path("f")).expect("open").sync_all().expect("fsync");
+        assert_eq!(d.text("@prev/f").is_empty(), false);
+    }
+    m.strata(&["rollback", "d", "v1"]).ok();
+    assert_eq!(d.text("f"), "1");
+    assert_eq!(d.list("@meta").len(), 4);
+    assert!(text(&d.path("@v1/@meta/stats.json")).contains("\"files\": 1"));
+    for child in &mut waiting {
+        assert!(child.try_wait().expect("a child").is_none(), "it is still hashing");
+    }
+    m.signal(Signal::TERM);
+    for child in waiting {
+        assert!(!child.wait_with_output().expect("a child").status.success(), "it was broken off");
+    }
+    m.gone();
 }

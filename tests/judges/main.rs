@@ -9,6 +9,7 @@ mod harness;
 mod installed;
 
 mod builds;
+mod croissant;
 mod editors;
 mod fsx;
 mod git;

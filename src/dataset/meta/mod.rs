@@ -15,7 +15,6 @@ mod walk;
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -79,15 +78,13 @@ type Key = (DatasetId, VersionNo, Ino, About, u64);
 pub struct Texts {
     digests: Arc<Digests>,
     kept: Mutex<LruCache<Key, Arc<Mutex<Option<Arc<Told>>>>>>,
-    /// Set when no text is to be made any more.
-    pub stop: AtomicBool,
 }
 
 impl Texts {
     /// None yet.
     pub fn new(digests: Arc<Digests>) -> Texts {
         let kept = LruCache::new(NonZeroUsize::new(KEPT).unwrap_or(NonZeroUsize::MIN));
-        Texts { digests, kept: Mutex::new(kept), stop: AtomicBool::new(false) }
+        Texts { digests, kept: Mutex::new(kept) }
     }
 
     /// A text about directory `dir` of a version. Who asks for one that is being made waits for it.
@@ -103,7 +100,7 @@ impl Texts {
             return Ok(told.clone());
         }
         let tree = dataset.frozen(version);
-        let maker = Maker { dataset, tree: &tree, dir, digests: &self.digests, stop: &self.stop };
+        let maker = Maker { dataset, tree: &tree, dir, digests: &self.digests };
         Ok(told.insert(Arc::new(maker.make(about)?)).clone())
     }
 }
@@ -114,7 +111,6 @@ struct Maker<'a> {
     tree: &'a Frozen,
     dir: Ino,
     digests: &'a Digests,
-    stop: &'a AtomicBool,
 }
 
 impl Maker<'_> {
@@ -123,7 +119,7 @@ impl Maker<'_> {
         let mut open = self.tree.inode(self.dir)?.1.mode & 0o005 == 0o005;
         let mut stats = stats::Stats::default();
         let mut croissant = croissant::Croissant::new(self);
-        walk::walk(self.tree, self.dir, self.stop, &mut |found| {
+        walk::walk(self.tree, self.dir, self.digests, &mut |found| {
             let needed = match found.inode.kind() {
                 crate::model::Kind::Dir => 0o005,
                 crate::model::Kind::File => 0o004,

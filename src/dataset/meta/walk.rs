@@ -1,7 +1,6 @@
 //! Going through all there is in a directory of a version.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
+use crate::dataset::digests::Digests;
 use crate::dataset::error::{Error, Result};
 use crate::dataset::frozen::Frozen;
 use crate::model::{Dirent, Ino, Inode, Kind, NameKey};
@@ -53,20 +52,20 @@ impl Level {
     }
 }
 
-/// Calls `each` for all there is below a directory, directories before what is in them, until `stop` is set.
+/// Calls `each` for all there is below a directory, directories before what is in them, until hashing is stopped.
 ///
 /// # Errors
 /// Those of `each`, where something cannot be read, and [`Error::Stale`] where it was stopped.
 pub fn walk(
     tree: &Frozen,
     dir: Ino,
-    stop: &AtomicBool,
+    digests: &Digests,
     each: &mut dyn FnMut(Found<'_>) -> Result<()>,
 ) -> Result<()> {
     let mut path = Vec::new();
     let mut way = vec![Level::new(dir, 0)];
     while let Some(level) = way.last_mut() {
-        if stop.load(Ordering::Relaxed) {
+        if digests.is_stopped() {
             return Err(Error::Stale);
         }
         let Some(entry) = level.next(tree)? else {
