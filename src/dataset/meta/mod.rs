@@ -73,11 +73,14 @@ pub struct Told {
 /// What a text is about: a dataset, a version, a directory, and what was said of versions by then.
 type Key = (DatasetId, VersionNo, Ino, About, u64);
 
+/// Where a text is put by who makes it, and waited for by others.
+type Place = Mutex<Option<Arc<Told>>>;
+
 /// Texts that were made, and one lock for each that is being made.
 #[derive(Debug)]
 pub struct Texts {
     digests: Arc<Digests>,
-    kept: Mutex<LruCache<Key, Arc<Mutex<Option<Arc<Told>>>>>>,
+    kept: Mutex<LruCache<Key, Arc<Place>>>,
 }
 
 impl Texts {
