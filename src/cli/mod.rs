@@ -5,6 +5,7 @@
 
 mod annotate;
 mod batch;
+mod blame;
 mod cat;
 mod change;
 mod commit;
@@ -86,6 +87,7 @@ enum Command {
     Log(log::Args),
     Show(show::Args),
     Diff(diff::Args),
+    Blame(blame::Args),
     Ls(ls::Args),
     Cat(cat::Args),
     Prefetch(prefetch::Args),
@@ -153,6 +155,7 @@ pub fn main() -> ExitCode {
         Command::Log(args) => log::run(args, &context),
         Command::Show(args) => show::run(args, &context),
         Command::Diff(args) => diff::run(args, &context),
+        Command::Blame(args) => blame::run(args, &context),
         Command::Ls(args) => ls::run(args, &context),
         Command::Cat(args) => cat::run(args, &context),
         Command::Prefetch(args) => prefetch::run(args, &context),

@@ -4,15 +4,17 @@
 //! dataset's lock, and any number of [`Frozen`] trees, one a version, read from the index. Nothing here
 //! knows of handles, kernels or permissions.
 
-pub mod annotations;
-mod author;
+mod annotations;
+pub mod author;
+mod blame;
 mod climb;
 mod cut;
 #[allow(clippy::module_inception)]
 mod dataset;
 mod diff;
-pub mod digests;
-mod error;
+mod digests;
+pub mod error;
+mod follow;
 pub mod frozen;
 pub mod history;
 pub mod import;
@@ -29,11 +31,13 @@ pub mod verify;
 
 pub use annotations::Annotation;
 pub use author::Caller;
+pub use blame::Touched;
 pub use climb::Climb;
 pub use dataset::Dataset;
 pub use diff::{Change, diff_trees};
 pub use digests::{Algorithm, Digests};
 pub use error::{Error, Result};
+pub use follow::PathLog;
 pub use frozen::Frozen;
 pub use history::{ChangeKind, LogEntry};
 pub use live::{Attr, Invalid, Live, NewInode, RenameMode, SetAttr, XattrSet};

@@ -9,6 +9,7 @@ mod harness;
 mod annotations;
 mod appends;
 mod attributes;
+mod blame;
 mod cli;
 mod compact;
 mod control;
