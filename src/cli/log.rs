@@ -24,7 +24,8 @@ use super::{Context, values};
   strata log imagenet --json | jq -r 'select(.message) | .version + \" \" + .message'")]
 pub struct Args {
     /// Print JSON, a version a line: version, id, snapshot, time, uid, gid, pid, command, message,
-    /// restores, changes, and path where it had another one
+    /// restores, tags, changes, path where it had another one, and note and annotations (KEY: VALUE) where there
+    /// are any
     #[arg(long)]
     json: bool,
     /// Show at most this many versions

@@ -3,6 +3,7 @@
 //! Data goes to standard output, talk to standard error. Exit codes: 0 done, 1 failed or not found,
 //! 2 called wrongly, 3 damage found, 4 damage found and repaired.
 
+mod annotate;
 mod batch;
 mod blame;
 mod cat;
@@ -21,6 +22,7 @@ mod import;
 mod init;
 mod log;
 mod ls;
+mod meta;
 mod mount;
 mod mount_helper;
 mod out;
@@ -106,6 +108,8 @@ enum Command {
     Release(release::Args),
     Pointer(pointer::Args),
     Checkout(checkout::Args),
+    Annotate(annotate::Args),
+    Meta(meta::Args),
     Set(set::Args),
     Commit(commit::Args),
     Batch(batch::Args),
@@ -194,6 +198,8 @@ pub fn main() -> ExitCode {
         Command::Release(args) => release::run(args, &context),
         Command::Pointer(args) => pointer::run(args, &context),
         Command::Checkout(args) => checkout::run(args, &context),
+        Command::Annotate(args) => annotate::run(args, &context),
+        Command::Meta(args) => meta::run(args, &context),
         Command::Set(args) => set::run(args, &context),
         Command::Commit(args) => commit::run(args, &context),
         Command::Batch(args) => batch::run(args, &context),

@@ -4,7 +4,7 @@ use crate::daemon::{Failure, Item, ObjectSpec, Request};
 use crate::dataset::LogEntry;
 
 use super::out::{Out, Paint, ask};
-use super::{Context, change, values};
+use super::{Context, annotate, change, values};
 
 /// As many changes are shown where nobody asks for all: what is more is not read in a terminal.
 const SHOWN: u64 = 1000;
@@ -92,12 +92,14 @@ fn print_head(out: &mut Out, entry: &LogEntry) -> Result<(), Failure> {
     if !entry.tags.is_empty() {
         out.text(format_args!("tags      {}\n", entry.tags.join(", ")))?;
     }
+    annotate::print(out, entry, "")?;
     out.text(format_args!("\n"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::AnnotationKey;
 
     #[test]
     fn the_number_of_changes_gives_way_to_the_changes() {
@@ -114,6 +116,8 @@ mod tests {
             message: Some(",\"changes\":8".into()),
             restores: None,
             tags: vec!["prod".into()],
+            note: Some(",\"changes\":9".into()),
+            annotations: [(AnnotationKey::new("k").unwrap(), ",\"changes\":6".into())].into(),
             changes: 3,
         };
         let text = serde_json::to_string(&entry).unwrap();

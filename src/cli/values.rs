@@ -6,7 +6,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 
 use crate::daemon::object::{VersionText, parse_path};
 use crate::daemon::{ObjectSpec, policy};
-use crate::model::{DatasetName, Name, Policy, TagName};
+use crate::model::{AnnotationKey, DatasetName, Name, Policy, TagName};
 
 /// The name of a dataset.
 pub fn dataset(text: &str) -> Result<DatasetName, String> {
@@ -21,6 +21,17 @@ pub fn version(text: &str) -> Result<VersionText, String> {
 /// A tag.
 pub fn tag(text: &str) -> Result<TagName, String> {
     TagName::new(text).map_err(|e| e.to_string())
+}
+
+/// The key of an annotation.
+pub fn annotation_key(text: &str) -> Result<AnnotationKey, String> {
+    AnnotationKey::new(text).map_err(|e| e.to_string())
+}
+
+/// `KEY=VALUE`.
+pub fn annotation(text: &str) -> Result<(AnnotationKey, String), String> {
+    let (key, value) = text.split_once('=').ok_or("KEY=VALUE wanted")?;
+    Ok((annotation_key(key)?, value.to_owned()))
 }
 
 /// `DATASET[@VERSION][/PATH]`.

@@ -88,7 +88,7 @@ impl Client {
             Way::Daemon(stream) => {
                 send(stream, &request)?;
                 match next(stream)? {
-                    Answer::Item(Item::BatchBegun) => Ok(()),
+                    Answer::Item(item) if *item == Item::BatchBegun => Ok(()),
                     Answer::Failure(failure) => Err(failure),
                     _ => Err(Failure::new("the daemon answered out of turn")),
                 }
@@ -160,7 +160,7 @@ fn send(stream: &mut UnixStream, request: &Request) -> Result<(), Failure> {
 }
 
 enum Answer {
-    Item(Item),
+    Item(Box<Item>),
     Data(Vec<u8>),
     End(u8),
     Failure(Failure),
@@ -169,7 +169,7 @@ enum Answer {
 fn next(stream: &mut UnixStream) -> Result<Answer, Failure> {
     let (kind, payload) = frame::read(stream).map_err(lost)?.ok_or_else(|| lost(FrameError::Closed))?;
     Ok(match kind {
-        Kind::Item => Answer::Item(frame::decode(&payload).map_err(lost)?),
+        Kind::Item => Answer::Item(Box::new(frame::decode(&payload).map_err(lost)?)),
         Kind::Data => Answer::Data(payload),
         Kind::End => Answer::End(frame::decode(&payload).map_err(lost)?),
         Kind::Failure => Answer::Failure(frame::decode(&payload).map_err(lost)?),
@@ -180,7 +180,7 @@ fn next(stream: &mut UnixStream) -> Result<Answer, Failure> {
 fn receive(stream: &mut UnixStream, sink: &mut dyn Sink) -> Result<u8, Failure> {
     loop {
         match next(stream)? {
-            Answer::Item(item) => sink.item(item)?,
+            Answer::Item(item) => sink.item(*item)?,
             Answer::Data(bytes) => sink.data(&bytes)?,
             Answer::End(code) => return Ok(code),
             Answer::Failure(failure) => return Err(failure),

@@ -1,11 +1,13 @@
 //! What commands ask of a store, and what they are told.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dataset::meta::About;
 use crate::dataset::{Change, ChangeKind, LogEntry};
-use crate::model::{DatasetName, Kind, Name, Policy, TagName};
+use crate::model::{AnnotationKey, DatasetName, Kind, Name, Policy, Remark, TagName};
 
 use super::object::{ObjectSpec, VersionText, path_bytes};
 use super::pointer::Pointer;
@@ -85,6 +87,25 @@ pub enum Request {
         dataset: DatasetName,
         /// Whether all that was done is wanted.
         history: bool,
+    },
+    /// An [`Item::Version`]: the version as the log shows it then; with `history`, an [`Item::Annotation`] for
+    /// each time that something was said of it before, newest first.
+    Annotate {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The version; the newest where there is none.
+        version: Option<VersionText>,
+        /// What is said of it.
+        remark: Remark,
+        /// Whether nothing is to be said, but told what was.
+        history: bool,
+    },
+    /// A text about a directory of a version (the newest where there is none), as data.
+    Meta {
+        /// The directory.
+        object: ObjectSpec,
+        /// Which text.
+        about: About,
     },
     /// Nothing but success.
     SetPolicy {
@@ -211,6 +232,8 @@ pub enum Item {
     More,
     /// A tag, or what was done to it.
     Tag(TagInfo),
+    /// Something that was said of a version.
+    Annotation(AnnotationInfo),
     /// An entry of a directory.
     Entry(EntryInfo),
     /// A version made, or that there was none to make.
@@ -461,6 +484,23 @@ pub struct TagInfo {
     pub command: String,
     /// What they said of it.
     pub message: Option<String>,
+}
+
+/// Something that was said of a version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnnotationInfo {
+    /// The version: `v3`.
+    pub version: String,
+    /// When it was said, RFC 3339 in UTC.
+    pub time: String,
+    /// User id of who said it.
+    pub uid: u32,
+    /// Their command.
+    pub command: String,
+    /// The text, where it was changed; empty where it was taken away.
+    pub message: Option<String>,
+    /// Values by key; `None` where a key was taken away.
+    pub values: BTreeMap<AnnotationKey, Option<String>>,
 }
 
 /// An entry of a directory.

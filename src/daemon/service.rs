@@ -4,9 +4,11 @@
 //! Whoever looks at history seals first, so that history never lags behind the live tree. Answers are
 //! streamed: nothing is held that grows with the history or the size of a file.
 
+mod annotations;
 mod compact;
 mod history;
 mod import;
+mod meta;
 mod pointer;
 mod prefetch;
 mod read;
@@ -117,6 +119,13 @@ impl Service {
                 self.untag(by, &*self.writable(&dataset)?, name, message, sink)?;
             }
             Request::Tags { dataset, history } => self.tags(&*self.sealed(&dataset)?, history, sink)?,
+            Request::Annotate { dataset, version, history: true, .. } => {
+                self.annotations(&*self.sealed(&dataset)?, version, sink)?;
+            }
+            Request::Annotate { dataset, version, remark, .. } => {
+                self.annotate(by, &*self.writable(&dataset)?, version, remark, sink)?;
+            }
+            Request::Meta { object, about } => self.meta(&object, about, sink)?,
             Request::SetPolicy { dataset, policy } => {
                 policy::check(policy).map_err(Failure::usage)?;
                 self.writable(&dataset)?.set_policy(policy)?;

@@ -13,6 +13,7 @@ use crate::model::{
 use crate::store::error::chain;
 use crate::store::{Objects, Store, WorkingFile};
 
+use super::annotations::Annotations;
 use super::author::{Authors, Caller};
 use super::error::Result;
 use super::frozen::Frozen;
@@ -32,6 +33,7 @@ pub struct Dataset {
     /// Versions whose records are lost; those can only be fewer when the store is opened anew.
     lost: Arc<[Span]>,
     pub(super) tags: RwLock<Tags>,
+    pub(super) annotations: RwLock<Annotations>,
     /// Head and rollbacks, to be read without waiting for a change under way.
     history: RwLock<Published>,
 }
@@ -125,7 +127,8 @@ impl Dataset {
         };
         let (record, state) = (RwLock::new(record), Mutex::new(state));
         let tags = RwLock::new(Tags::load(&store, id)?);
-        Ok(Dataset { id, record, store, objects, sync_always, state, lost, tags, history })
+        let annotations = RwLock::new(Annotations::load(&store, id)?);
+        Ok(Dataset { id, record, store, objects, sync_always, state, lost, tags, annotations, history })
     }
 
     /// Its number in the store.

@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 
-use crate::model::TagError;
 use crate::model::name::NameError;
+use crate::model::{AnnotationError, TagError};
 use crate::store;
 
 /// Result of dataset operations.
@@ -39,6 +39,9 @@ pub enum Error {
     /// A tag that cannot be.
     #[error(transparent)]
     Tag(#[from] TagError),
+    /// Something that cannot be said of a version.
+    #[error(transparent)]
+    Annotation(#[from] AnnotationError),
     /// Not allowed on this kind of object.
     #[error("{0}")]
     NotPermitted(String),

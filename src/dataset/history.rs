@@ -1,13 +1,17 @@
 //! The history of a dataset: finding versions, and what the log says of each.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Inode, Kind, Timestamp, TreeHash, VersionId, VersionNo, VersionReader, VersionRecord, VersionSpec,
+    AnnotationKey, Inode, Kind, Timestamp, TreeHash, VersionId, VersionNo, VersionReader, VersionRecord,
+    VersionSpec,
 };
 use crate::store::error::chain;
 use crate::store::{Error as StoreError, HashMatch, Summary, VersionMeta};
 
+use super::annotations::Annotation;
 use super::dataset::Dataset;
 use super::error::{Error, Result};
 use super::frozen::Frozen;
@@ -38,6 +42,12 @@ pub struct LogEntry {
     /// Tags that name it now.
     #[serde(default)]
     pub tags: Vec<String>,
+    /// What was said of it later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Values it was annotated with, by key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<AnnotationKey, String>,
     /// Number of names and inodes recorded as changed (0 for a rollback, whose record names a version).
     pub changes: usize,
     /// Whether the version's record is damaged, so that there is nothing to be said of its author.
@@ -131,6 +141,7 @@ impl Dataset {
     pub fn log_entry(&self, number: VersionNo) -> Result<LogEntry> {
         let meta = self.meta(number)?;
         let tags = self.tags_of(number).into_iter().map(String::from).collect();
+        let Annotation { note, values: annotations } = self.annotation(number);
         let found = self.store.summary(self.id(), number).map_err(Error::from);
         let missing = || Error::from(StoreError::Missing(format!("{} of {}", number, self.name())));
         let (id, summary) = match found.and_then(|found| found.ok_or_else(missing)) {
@@ -150,6 +161,8 @@ impl Dataset {
                     message: None,
                     restores: None,
                     tags,
+                    note,
+                    annotations,
                     changes: 0,
                     damaged: true,
                 });
@@ -168,6 +181,8 @@ impl Dataset {
             message,
             restores: self.restores(number, &meta)?.map(|v| v.to_string()),
             tags,
+            note,
+            annotations,
             changes: usize::try_from(changes).unwrap_or(usize::MAX),
             damaged: false,
         })

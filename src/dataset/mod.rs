@@ -4,6 +4,7 @@
 //! dataset's lock, and any number of [`Frozen`] trees, one a version, read from the index. Nothing here
 //! knows of handles, kernels or permissions.
 
+mod annotations;
 pub mod author;
 mod blame;
 mod climb;
@@ -11,6 +12,7 @@ mod cut;
 #[allow(clippy::module_inception)]
 mod dataset;
 mod diff;
+mod digests;
 pub mod dvc;
 pub mod error;
 mod follow;
@@ -18,6 +20,7 @@ pub mod frozen;
 pub mod history;
 pub mod import;
 pub mod live;
+pub mod meta;
 pub mod open_file;
 pub mod outside;
 mod path_history;
@@ -28,11 +31,13 @@ mod tags;
 pub mod trie;
 pub mod verify;
 
+pub use annotations::Annotation;
 pub use author::Caller;
 pub use blame::Touched;
 pub use climb::Climb;
 pub use dataset::Dataset;
 pub use diff::{Change, diff_trees};
+pub use digests::{Algorithm, Digests};
 pub use error::{Error, Result};
 pub use follow::PathLog;
 pub use frozen::Frozen;

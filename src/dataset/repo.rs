@@ -11,13 +11,17 @@ use crate::store::{self, Objects, Store, error::chain};
 
 use super::author::Caller;
 use super::dataset::Dataset;
+use super::digests::Digests;
 use super::error::{Error, Result};
+use super::meta::Texts;
 
 /// The datasets of a store, by name. Archived ones are out of sight but keep their history.
 #[derive(Debug)]
 pub struct Repo {
     store: Arc<Store>,
     objects: Arc<Objects>,
+    digests: Arc<Digests>,
+    texts: Texts,
     sync_always: bool,
     datasets: RwLock<Datasets>,
 }
@@ -59,7 +63,9 @@ impl Repo {
                 datasets.active.insert(name, Arc::new(dataset));
             }
         }
-        Ok(Repo { store, objects, sync_always, datasets: RwLock::new(datasets) })
+        let digests = Arc::new(Digests::default());
+        let texts = Texts::new(digests.clone());
+        Ok(Repo { store, objects, digests, texts, sync_always, datasets: RwLock::new(datasets) })
     }
 
     /// The store.
@@ -70,6 +76,16 @@ impl Repo {
     /// The store's chunks and manifests.
     pub fn objects(&self) -> &Arc<Objects> {
         &self.objects
+    }
+
+    /// Digests of contents.
+    pub fn digests(&self) -> &Digests {
+        &self.digests
+    }
+
+    /// Texts about versions.
+    pub fn texts(&self) -> &Texts {
+        &self.texts
     }
 
     /// The datasets in sight, by name.

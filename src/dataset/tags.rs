@@ -27,7 +27,7 @@ pub(super) struct Tags {
     current: BTreeMap<TagName, Tag>,
     by_version: BTreeMap<VersionNo, BTreeSet<TagName>>,
     /// Sequence of the last tag record.
-    last: u64,
+    pub last: u64,
 }
 
 impl Tags {

@@ -23,12 +23,14 @@ use crate::view::{Entry, FileSystem, Lifetime, NodeId, SeekTo};
 
 use super::errno::errno;
 use super::passthrough::Passthrough;
-use super::pool::Pool;
+use super::pool::{Pool, THREADS};
 
 /// Largest read and write request.
 const MAX_IO: u32 = 1 << 20;
 /// Requests the kernel may have under way in the background (read-ahead above all).
 const MAX_BACKGROUND: u16 = 64;
+/// Texts about versions that are made at a time.
+const TEXT_THREADS: usize = 2;
 /// What counts as "for ever".
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -55,6 +57,8 @@ pub struct Adapter {
     no_open: bool,
     passthrough: Passthrough,
     pool: Pool,
+    /// For texts about versions, each of which may keep a thread busy for as long as it takes to read all files.
+    texts: Pool,
     /// Set once there is a session.
     notifier: Arc<OnceLock<Notifier>>,
 }
@@ -69,7 +73,15 @@ impl Adapter {
     ) -> io::Result<Adapter> {
         let no_open = fs.is_pinned() && fs.copies().is_none();
         let passthrough = Passthrough::default();
-        Ok(Adapter { fs, gate, no_open, passthrough, pool: Pool::start()?, notifier })
+        Ok(Adapter {
+            fs,
+            gate,
+            no_open,
+            passthrough,
+            pool: Pool::start(THREADS)?,
+            texts: Pool::start(TEXT_THREADS)?,
+            notifier,
+        })
     }
 
     /// Has the kernel forget a file's attributes and pages, once the requests under way are answered.
@@ -92,6 +104,26 @@ impl Adapter {
     fn serve_slow(&self, what: &'static str, handler: impl FnOnce(&FileSystem) + Send + 'static) {
         let (fs, gate) = (self.fs.clone(), self.gate.clone());
         self.pool.run(move || serve(&fs, &gate, what, handler));
+    }
+
+    /// Runs a handler that may need a text about a version, on a thread of its own if so. The text is made before,
+    /// without holding up whoever waits for the requests under way.
+    fn serve_text(
+        &self,
+        what: &'static str,
+        (id, name): (INodeNo, Option<&OsStr>),
+        handler: impl FnOnce(&FileSystem) + Send + 'static,
+    ) {
+        let name = name.map(OsStr::as_bytes);
+        if !self.fs.may_take_long(node(id), name) {
+            return self.serve(what, handler);
+        }
+        let (fs, gate, name) = (self.fs.clone(), self.gate.clone(), name.map(<[u8]>::to_vec));
+        self.texts.run(move || {
+            if catch_unwind(AssertUnwindSafe(|| fs.prepare(node(id), name.as_deref()))).is_ok() {
+                serve(&fs, &gate, what, handler);
+            }
+        });
     }
 }
 
@@ -167,6 +199,17 @@ fn file_attr(node: NodeId, attr: &Attr) -> FileAttr {
     }
 }
 
+fn look_up(fs: &FileSystem, by: Caller, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    match fs.lookup(by, node(parent), name.as_bytes()) {
+        // In an immutable directory what is not there never will be.
+        Err(Error::NotFound(_)) if fs.is_pinned() => {
+            let nothing = file_attr(NodeId(0), &NOTHING);
+            reply.entry(&YEAR, &nothing, Generation(0));
+        }
+        result => reply_entry("lookup", reply, result),
+    }
+}
+
 fn reply_entry(what: &str, reply: ReplyEntry, result: Result<Entry>) {
     match result {
         Ok(entry) => {
@@ -226,14 +269,12 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.serve("lookup", |fs| match fs.lookup(caller(request), node(parent), name.as_bytes()) {
-            // In an immutable directory what is not there never will be.
-            Err(Error::NotFound(_)) if fs.is_pinned() => {
-                let nothing = file_attr(NodeId(0), &NOTHING);
-                reply.entry(&YEAR, &nothing, Generation(0));
-            }
-            result => reply_entry("lookup", reply, result),
-        });
+        let by = caller(request);
+        if !self.fs.may_take_long(node(parent), Some(name.as_bytes())) {
+            return self.serve("lookup", |fs| look_up(fs, by, parent, name, reply));
+        }
+        let sought = name.to_owned();
+        self.serve_text("lookup", (parent, Some(name)), move |fs| look_up(fs, by, parent, &sought, reply));
     }
 
     fn forget(&self, _: &Request, ino: INodeNo, count: u64) {
@@ -241,7 +282,9 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        self.serve("getattr", |fs| reply_attr("getattr", reply, node(ino), fs.getattr(node(ino))));
+        self.serve_text("getattr", (ino, None), move |fs| {
+            reply_attr("getattr", reply, node(ino), fs.getattr(node(ino)))
+        });
     }
 
     fn setattr(
@@ -378,8 +421,9 @@ impl Filesystem for Adapter {
         if self.no_open {
             return reply.error(Errno::ENOSYS);
         }
-        self.serve("open", |fs| match fs.open(caller(request), node(ino), flags.0) {
-            Ok(opened) => self.passthrough.answer(fs, opened, reply),
+        let (by, passthrough) = (caller(request), self.passthrough.clone());
+        self.serve_text("open", (ino, None), move |fs| match fs.open(by, node(ino), flags.0) {
+            Ok(opened) => passthrough.answer(fs, opened, reply),
             Err(error) => reply.error(code("open", &error)),
         });
     }

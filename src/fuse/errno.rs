@@ -16,7 +16,7 @@ pub fn errno(error: &Error) -> i32 {
         Error::Invalid(_) => libc::EINVAL,
         Error::Name(NameError::TooLong(_)) => libc::ENAMETOOLONG,
         Error::Name(NameError::Invalid(_) | NameError::Dataset(_)) => libc::EINVAL,
-        Error::Tag(_) => libc::EINVAL,
+        Error::Tag(_) | Error::Annotation(_) => libc::EINVAL,
         Error::NotPermitted(_) => libc::EPERM,
         Error::Barred(_) => libc::EACCES,
         Error::CrossDataset(_) => libc::EXDEV,

@@ -117,6 +117,8 @@ impl Mount {
         match unmount(&self.mountpoint, false) {
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
                 log::warn!("{} is in use: it goes away when its users are done", self.mountpoint.display());
+                // Who waits for a text about a version may keep the daemon for long.
+                self.fs.stop_texts();
                 unmount(&self.mountpoint, true)
             }
             other => other,

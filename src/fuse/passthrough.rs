@@ -11,8 +11,8 @@ use crate::model::ContentId;
 use crate::view::{Copies, FileSystem, Opened, Source, Wanted};
 
 /// As what the kernel knows the copies. They are its to read until this is dropped, or the mount ends.
-#[derive(Debug, Default)]
-pub struct Passthrough(Mutex<HashMap<ContentId, Arc<BackingId>>>);
+#[derive(Clone, Debug, Default)]
+pub struct Passthrough(Arc<Mutex<HashMap<ContentId, Arc<BackingId>>>>);
 
 impl Passthrough {
     /// Asks the kernel for passthrough.

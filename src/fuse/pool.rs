@@ -8,8 +8,8 @@ use std::thread;
 
 use parking_lot::Mutex;
 
-/// Threads of a pool: as many may wait for one sync of the disk, which they share.
-const THREADS: usize = 8;
+/// Threads for what waits for the disk: as many may wait for one sync, which they share.
+pub const THREADS: usize = 8;
 /// Jobs that may wait; beyond, whoever brings one waits too.
 const QUEUE: usize = 1024;
 
@@ -21,10 +21,10 @@ pub struct Pool(SyncSender<Job>);
 
 impl Pool {
     /// Starts the threads.
-    pub fn start() -> io::Result<Pool> {
+    pub fn start(threads: usize) -> io::Result<Pool> {
         let (sender, receiver) = sync_channel::<Job>(QUEUE);
         let receiver = Arc::new(Mutex::new(receiver));
-        for n in 0..THREADS {
+        for n in 0..threads {
             let receiver = receiver.clone();
             thread::Builder::new().name(format!("slow-{n}")).spawn(move || work(&receiver))?;
         }

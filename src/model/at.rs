@@ -8,7 +8,8 @@
 //! | `@2026-11-01` | the newest version made by the end of that day (UTC) |
 //! | `@2026-11-01T10-30-00Z` | the newest version made by the end of that second (UTC) |
 //! | `@history`, `@hash`, `@file`, `@tag`, `@dvc` | special directories |
-//! | `@diff`, `@meta`, `@lineage`, `@gate` | kept free |
+//! | `@meta` | texts about a version |
+//! | `@diff`, `@lineage`, `@gate` | kept free |
 //!
 //! Every other name is an ordinary one. Where nothing real has it, it may name a tag (`@prod`, `@1.4.0`) or the
 //! highest tag of a range (`@1`, `@1.4`, `@1.x`, `@^1.2`, `@~1.2.3`).
@@ -42,6 +43,8 @@ pub enum AtName {
     Tag,
     /// `@dvc`: content by MD5, as DVC fetches it.
     Dvc,
+    /// `@meta`: texts about the newest version.
+    Meta,
     /// A name kept free for what it will mean.
     Reserved,
 }
@@ -82,7 +85,8 @@ impl AtName {
             "file" => AtName::File,
             "tag" => AtName::Tag,
             "dvc" => AtName::Dvc,
-            "diff" | "meta" | "lineage" | "gate" => AtName::Reserved,
+            "meta" => AtName::Meta,
+            "diff" | "lineage" | "gate" => AtName::Reserved,
             other => AtName::Version(VersionSpec::parse_fixed(other)?),
         })
     }

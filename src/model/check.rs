@@ -1,6 +1,7 @@
 //! What decodes may still make no sense: numbers out of range, content longer than any file, a version
 //! that is its own past. Records that somebody else may have written are checked for it.
 
+use super::annotation::AnnotationRecord;
 use super::content::{CHUNK_MAX, ChunkRef, Content, INLINE_PIECES, Piece};
 use super::ids::{DatasetId, Ino, VersionNo};
 use super::inode::{Body, Dirent, Inode, Kind, Place, Xattrs};
@@ -11,7 +12,7 @@ use super::tag::TagRecord;
 pub const TARGET_MAX: usize = 4095;
 /// Most levels of a manifest.
 pub const DEPTH_MAX: u8 = 13;
-/// Highest sequence of a pending or tag record.
+/// Highest sequence of a pending, tag or annotation record.
 const SEQUENCE_MAX: u64 = 1 << 62;
 
 /// What can be decoded and may make no sense.
@@ -180,6 +181,14 @@ impl Check for TagRecord {
         self.dataset.check()?;
         holds("a sequence out of range", (1..=SEQUENCE_MAX).contains(&self.sequence))?;
         self.version.iter().try_for_each(Check::check)
+    }
+}
+
+impl Check for AnnotationRecord {
+    fn check(&self) -> Result<(), &'static str> {
+        self.dataset.check()?;
+        holds("a sequence out of range", (1..=SEQUENCE_MAX).contains(&self.sequence))?;
+        self.version.check()
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Nothing here does I/O. Constructors validate, so a value of these types is always well formed.
 
+mod annotation;
 pub mod at;
 pub mod check;
 pub mod codec;
@@ -17,6 +18,7 @@ pub mod tag;
 pub mod time;
 pub mod version_reader;
 
+pub use annotation::{ANNOTATION_MAX, AnnotationError, AnnotationKey, AnnotationRecord, Remark};
 pub use at::{AtName, VersionSpec};
 pub use content::{ChunkRef, Content, Piece, TreeRef};
 pub use hash::{ChunkHash, ContentId, NodeHash, TreeHash, VersionId};

@@ -7,7 +7,8 @@ use super::error::{Error, Result};
 use super::identity::{self, Identity};
 use super::index::AHEAD_FROM;
 use super::index::change::{
-    dataset_change, head_changes, object_change, pending_changes, tag_change, tree_changes, version_changes,
+    annotation_change, dataset_change, head_changes, object_change, pending_changes, tag_change,
+    tree_changes, version_changes,
 };
 use super::objects::{ObjectStore, ReadPart};
 use super::pack::{NewRecord, Pos, RecordKind};
@@ -15,8 +16,8 @@ use super::recovery::last_version;
 use super::space::Claim;
 use crate::model::content::CHUNK_MAX;
 use crate::model::{
-    ChunkHash, ChunkRef, DatasetId, DatasetRecord, NodeHash, Ops, PendingRecord, SalvagedVersion, TagRecord,
-    VersionHead, VersionId, VersionNo, codec,
+    AnnotationRecord, ChunkHash, ChunkRef, DatasetId, DatasetRecord, NodeHash, Ops, PendingRecord,
+    SalvagedVersion, TagRecord, VersionHead, VersionId, VersionNo, codec,
 };
 
 /// Bytes of chunks appended at once: others get their turn in between.
@@ -194,6 +195,17 @@ impl Store {
         let new = NewRecord { kind: RecordKind::Tag, hash, payload: &payload };
         self.wait_for_index()?;
         self.log.append(Claim::Record, &[new], |_, end| self.index.publish([tag_change(record)], end))?;
+        Ok(())
+    }
+    /// Appends something said of a version. A release that knows no annotations opens the store no more.
+    pub fn append_annotation(&self, record: &AnnotationRecord) -> Result<()> {
+        Identity::require(identity::ANNOTATIONS, &self.layout)?;
+        let payload = codec::encode(record);
+        let hash = RecordKind::Annotation.hash(&payload);
+        let new = NewRecord { kind: RecordKind::Annotation, hash, payload: &payload };
+        self.wait_for_index()?;
+        self.log
+            .append(Claim::Record, &[new], |_, end| self.index.publish([annotation_change(record)], end))?;
         Ok(())
     }
 }

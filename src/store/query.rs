@@ -9,8 +9,8 @@ use super::index::change::{StoredInode, decode_checked, decode_inode, decode_pos
 use super::index::keys::{self, Key};
 use super::pack::Pos;
 use crate::model::{
-    DatasetId, DatasetRecord, Dirent, Ino, Inode, NameKey, Op, PendingRecord, TagRecord, TreeHash, VersionNo,
-    View, codec,
+    AnnotationRecord, DatasetId, DatasetRecord, Dirent, Ino, Inode, NameKey, Op, PendingRecord, TagRecord,
+    TreeHash, VersionNo, View, codec,
 };
 
 /// After as many versions of a name in a row the next name is sought rather than walked to.
@@ -189,6 +189,16 @@ impl Store {
         let mut found = Vec::new();
         while let Some((_, value)) = range.next_entry()? {
             found.push(decode_checked("tag record", &value)?);
+        }
+        Ok(found)
+    }
+
+    /// The dataset's annotation records, in order.
+    pub fn annotations(&self, ds: DatasetId) -> Result<Vec<AnnotationRecord>> {
+        let mut range = self.index.scan(&keys::annotations(ds));
+        let mut found = Vec::new();
+        while let Some((_, value)) = range.next_entry()? {
+            found.push(decode_checked("annotation record", &value)?);
         }
         Ok(found)
     }

@@ -4,6 +4,7 @@
 //! of an entry is part of its key: whatever is added or removed meanwhile, a listing that goes on shows
 //! every entry that stayed exactly once.
 
+use crate::dataset::meta::About;
 use crate::dataset::{Attr, Caller, Error, Result, Tag};
 use crate::model::{DatasetId, Dirent, Ino, Kind, Name, NameKey, TagName, VersionNo};
 
@@ -106,6 +107,7 @@ impl FileSystem {
                 list.dvc(*id, *dir, names, position)
             }
             Node::Hash(..) => Ok(()),
+            Node::Meta(..) => list.meta(&node, position),
             _ => Err(Error::NotADirectory("this".into())),
         }
     }
@@ -228,6 +230,21 @@ impl Lister<'_> {
             let kind = if matches!(node, Node::Dvc(..)) { Kind::Dir } else { Kind::File };
             if !self.give(name, kind, FIRST + i as u64, node, false)? {
                 return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn meta(&mut self, node: &Node, position: u64) -> Result<()> {
+        for (i, about) in About::ALL.iter().enumerate().skip(position.saturating_sub(FIRST - 1) as usize) {
+            let name = Name::new(about.file_name().as_bytes())?;
+            let node = self.fs.lookup_meta(node, &name)?;
+            let attr = self.fs.meta_attr_listed(&node)?;
+            let entry = momentary(self.fs.number(node), attr);
+            let node = entry.node;
+            if !(self.each)(ListEntry { name: name.as_bytes(), position: FIRST + i as u64, entry }) {
+                self.fs.forget(node, 1);
+                break;
             }
         }
         Ok(())

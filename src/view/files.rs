@@ -1,10 +1,12 @@
 //! Open files: reading, writing, copying, and what closing them does.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use crate::dataset::meta::Told;
 use crate::dataset::{Caller, Dataset, Error, NewInode, OpenFile, Result};
 use crate::model::{Body, Content, Ino, Kind};
-use crate::store::{next_data, next_hole, read_at};
+use crate::store::{self, next_data, next_hole, read_at};
 
 use super::copies::Source;
 use super::fs::{Entry, FileSystem, lost, not_found};
@@ -67,6 +69,10 @@ impl FileSystem {
             }
             node @ (Node::DvcFile(..) | Node::DvcList(..)) => {
                 let fh = self.handles.insert(self.open_dvc(&node)?);
+                Ok(Opened { fh, quiet_close: true, generated: false, source: Source::Requests })
+            }
+            text @ Node::MetaText(..) => {
+                let fh = self.handles.insert(Handle::Told(self.told(&text)?));
                 Ok(Opened { fh, quiet_close: true, generated: false, source: Source::Requests })
             }
             _ => Err(Error::IsADirectory("this".into())),
@@ -171,7 +177,11 @@ impl FileSystem {
     /// Without a handle (0), the node's content is read.
     pub fn read(&self, id: NodeId, fh: u64, offset: u64, out: &mut [u8]) -> Result<usize> {
         if fh == 0 {
-            let Node::Frozen(id, recorded, ino) = self.node(id)? else { return Err(Error::Stale) };
+            let node = self.node(id)?;
+            if matches!(node, Node::MetaText(..)) {
+                return Ok(read_text(&*self.told(&node)?, offset, out)?);
+            }
+            let Node::Frozen(id, recorded, ino) = node else { return Err(Error::Stale) };
             let inode = self.frozen_inode(id, recorded, ino)?;
             let content = inode.content().ok_or(Error::Stale)?;
             return Ok(read_at(self.repo.objects(), content, offset, out)?);
@@ -180,6 +190,7 @@ impl FileSystem {
             Handle::Live { dataset, file, .. } => Ok(file.read(dataset.objects(), offset, out)?),
             Handle::Frozen(content, _) => Ok(read_at(self.repo.objects(), content, offset, out)?),
             Handle::List(list) => Ok(list.read_at(offset, out)?),
+            Handle::Told(told) => Ok(read_text(told, offset, out)?),
             Handle::Text(text) => {
                 let rest = usize::try_from(offset).ok().and_then(|offset| text.get(offset..)).unwrap_or(&[]);
                 let len = rest.len().min(out.len());
@@ -414,6 +425,10 @@ impl FileSystem {
 }
 
 /// Files end below 2^63.
+fn read_text(told: &Told, offset: u64, out: &mut [u8]) -> std::result::Result<usize, store::Error> {
+    told.text.read_at(offset, out).map_err(|e| store::Error::io("read a text in", Path::new("scratch"), e))
+}
+
 fn check_end(offset: u64, len: u64) -> Result<()> {
     match offset.checked_add(len) {
         Some(end) if end <= i64::MAX as u64 => Ok(()),

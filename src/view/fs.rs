@@ -16,10 +16,10 @@ use crate::store::error::chain;
 
 use super::copies::{Copies, LARGE};
 use super::handles::Handles;
+use super::meta::META_NAME;
 use super::nodes::{Node, NodeId, NodeTable};
-use super::special::LogText;
+use super::special::{LogText, meta_target};
 use super::way::Way;
-use super::xattrs::Digests;
 
 /// Inodes of versions kept decoded.
 const INODE_CACHE: usize = 16 * 1024;
@@ -71,7 +71,6 @@ pub struct FileSystem {
     pub(super) handles: Handles,
     pub(super) inodes: Mutex<LruCache<(DatasetId, VersionNo, Ino), Arc<Inode>>>,
     pub(super) log_text: Mutex<Option<LogText>>,
-    pub(super) digests: Digests,
     /// Plain copies of large files, if wanted.
     pub(super) copies: Option<Copies>,
     /// When the list of datasets last changed.
@@ -91,7 +90,6 @@ impl FileSystem {
             handles: Handles::default(),
             inodes: Mutex::new(LruCache::new(capacity)),
             log_text: Mutex::new(None),
-            digests: Digests::default(),
             copies: None,
             top_changed: RwLock::new(Timestamp::now()),
         }
@@ -184,8 +182,11 @@ impl FileSystem {
             Node::Live(id, dir) => return self.lookup_live(by, *id, *dir, &name),
             Node::FrozenDir(id, version, dir) | Node::Tagged(id, _, version, dir) => {
                 let tree = self.dataset(*id)?.frozen(*version);
-                let entry = tree.lookup(*dir, &name)?.ok_or_else(|| not_found(&name))?;
-                self.frozen_node(*id, &tree, &entry)?
+                match tree.lookup(*dir, &name)? {
+                    Some(entry) => self.frozen_node(*id, &tree, &entry)?,
+                    None if name.as_bytes() == META_NAME => Node::Meta(*id, *version, *dir),
+                    None => return Err(not_found(&name)),
+                }
             }
             special => {
                 let node = self.lookup_special(by, special, &name)?;
@@ -319,6 +320,7 @@ impl FileSystem {
             },
             Node::HistoryLink(_, version) => Ok(format!("../@{version}").into_bytes()),
             Node::AtLink(_, version) => Ok(format!("@{version}").into_bytes()),
+            Node::MetaLink(_, version) => Ok(meta_target(version).into_bytes()),
             Node::Lost(_, version, ..) => Err(lost(version)),
             _ => Err(Error::Invalid("not a symbolic link".into())),
         }
@@ -361,9 +363,11 @@ pub(super) fn not_found(name: &Name) -> Error {
 fn lifetime(node: &Node) -> Lifetime {
     match node {
         Node::Top | Node::Live(..) => Lifetime::UntilTold,
-        Node::FrozenDir(..) | Node::Frozen(..) | Node::HistoryLink(..) | Node::AtLink(..) => {
-            Lifetime::Immutable
-        }
+        Node::FrozenDir(..)
+        | Node::Frozen(..)
+        | Node::HistoryLink(..)
+        | Node::AtLink(..)
+        | Node::MetaLink(..) => Lifetime::Immutable,
         Node::Lost(..) => Lifetime::Immutable,
         _ => Lifetime::Momentary,
     }

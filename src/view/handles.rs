@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
+use crate::dataset::meta::Told;
 use crate::dataset::{Dataset, OpenFile, Tag};
 use crate::model::{Content, Ino, Name, TagName, VersionNo};
 use crate::store::dvc::DirList;
@@ -38,6 +39,8 @@ pub enum Handle {
     List(DirList),
     /// A generated text.
     Text(Arc<Vec<u8>>),
+    /// A text about a version.
+    Told(Arc<Told>),
     /// A live directory.
     LiveDir(Arc<Dataset>, Ino),
     /// A directory whose listing is computed again for each read.

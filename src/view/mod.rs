@@ -14,6 +14,7 @@ mod dvc;
 mod files;
 mod fs;
 mod handles;
+mod meta;
 mod names;
 mod nodes;
 mod special;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
+use crate::dataset::meta::About;
 use crate::model::{DatasetId, Ino, Kind, Name, VersionNo};
 use crate::store::dvc::Md5;
 
@@ -90,6 +91,12 @@ pub enum Node {
     HistoryLink(DatasetId, VersionNo),
     /// `@latest` or `@prev`, by the version it stands for now.
     AtLink(DatasetId, VersionNo),
+    /// `@meta` of a live directory, by the version it leads to.
+    MetaLink(DatasetId, VersionNo),
+    /// `@meta` of a directory of a version.
+    Meta(DatasetId, VersionNo, Ino),
+    /// A text in it, and what was said of versions by then, where it depends on that.
+    MetaText(DatasetId, VersionNo, Ino, About, u64),
     /// `@tag` of a live directory.
     Tags(DatasetId, Ino),
     /// `@tag/NAME`: a directory of a version, by the change of tags that gave it the name. It is a node of its

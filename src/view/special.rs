@@ -18,6 +18,8 @@ pub struct LogText {
     dataset: DatasetId,
     dir: Ino,
     newest: VersionNo,
+    /// What was said of versions by then.
+    said: u64,
     text: Arc<Vec<u8>>,
 }
 
@@ -56,6 +58,7 @@ impl FileSystem {
             AtName::File => Node::File(id, self.live_path(dataset, dir)?),
             AtName::Tag => Node::Tags(id, dir),
             AtName::Dvc => Node::Dvc(id, DvcDir::Root),
+            AtName::Meta => Node::MetaLink(id, dataset.resolve(&VersionSpec::Latest)?),
             AtName::Reserved => return Err(not_found(name)),
         };
         Ok((node, Way::Open))
@@ -113,6 +116,7 @@ impl FileSystem {
             }
             Node::File(id, path) => self.lookup_file(by, *id, path, name, text),
             Node::Dvc(id, dir) => self.lookup_dvc(*id, *dir, name),
+            Node::Meta(..) => self.lookup_meta(parent, name),
             _ => Err(Error::NotADirectory(name.to_string())),
         }
     }
@@ -177,8 +181,9 @@ impl FileSystem {
         let dataset = self.dataset(id)?;
         dataset.seal_to_look()?;
         let mut kept = self.log_text.lock();
+        let said = dataset.said();
         let (start, mut text) = match kept.take() {
-            Some(log) if log.dataset == id && log.dir == dir => (log.newest, log.text),
+            Some(log) if log.dataset == id && log.dir == dir && log.said == said => (log.newest, log.text),
             _ => (VersionNo::EMPTY, Arc::default()),
         };
         let newest = dataset.newest();
@@ -199,7 +204,7 @@ impl FileSystem {
                 lines.push(b'\n');
             }
         }
-        *kept = Some(LogText { dataset: id, dir, newest, text: text.clone() });
+        *kept = Some(LogText { dataset: id, dir, newest, said, text: text.clone() });
         Ok(text)
     }
 
@@ -208,6 +213,11 @@ impl FileSystem {
             Node::HistoryLog(id, dir) => (Kind::File, self.log_text(*id, *dir)?.len() as u64, *id, None),
             Node::HistoryLink(id, version) => {
                 let size = format!("../@{version}").len() as u64;
+                (Kind::Symlink, size, *id, Some(self.dataset(*id)?.version_time(*version)?))
+            }
+            Node::Meta(..) | Node::MetaText(..) => return self.meta_attr(node),
+            Node::MetaLink(id, version) => {
+                let size = meta_target(*version).len() as u64;
                 (Kind::Symlink, size, *id, Some(self.dataset(*id)?.version_time(*version)?))
             }
             Node::AtLink(id, version) => {
@@ -265,6 +275,11 @@ impl FileSystem {
             ctime: time,
         })
     }
+}
+
+/// Where `@meta` of a live directory leads.
+pub(super) fn meta_target(version: VersionNo) -> String {
+    format!("@{version}/@meta")
 }
 
 /// `v12`, and nothing more.

@@ -6,37 +6,12 @@
 //! | `user.strata.snapshot` | the same | its snapshot id |
 //! | `user.strata.b3sum`, `user.strata.sha256` | a file | what `b3sum` and `sha256sum` print |
 
-use std::num::NonZeroUsize;
-
-use lru::LruCache;
-use parking_lot::Mutex;
-
 use crate::dataset::live::{COMPUTED_XATTRS, decode_xattrs, is_supported_xattr};
-use crate::dataset::{Caller, Error, Result, XattrSet};
-use crate::model::{Content, ContentId, Ino, VersionNo};
-use crate::store::{b3sum, content_id, sha256};
+use crate::dataset::{Algorithm, Caller, Error, Result, XattrSet};
+use crate::model::{Content, Ino, VersionNo};
 
 use super::fs::{FileSystem, lost};
 use super::nodes::{Node, NodeId};
-
-/// Digests kept.
-const DIGESTS: usize = 4096;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Algorithm {
-    Blake3,
-    Sha256,
-}
-
-/// Digests of whole contents that were asked for before.
-#[derive(Debug)]
-pub struct Digests(Mutex<LruCache<(ContentId, Algorithm), String>>);
-
-impl Default for Digests {
-    fn default() -> Self {
-        Digests(Mutex::new(LruCache::new(NonZeroUsize::new(DIGESTS).unwrap_or(NonZeroUsize::MIN))))
-    }
-}
 
 impl FileSystem {
     /// Whether an extended attribute is computed when it is asked for.
@@ -128,18 +103,7 @@ impl FileSystem {
     }
 
     fn digest(&self, content: &Content, algorithm: Algorithm) -> Result<String> {
-        let key = (content_id(content), algorithm);
-        if let Some(known) = self.digests.0.lock().get(&key) {
-            return Ok(known.clone());
-        }
-        let objects = self.repo.objects();
-        let digest = match algorithm {
-            Algorithm::Blake3 => b3sum(objects, content)?,
-            Algorithm::Sha256 => sha256(objects, content)?,
-        };
-        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.digests.0.lock().put(key, digest.clone());
-        Ok(digest)
+        self.repo.digests().of(self.repo.objects(), content, algorithm)
     }
 }
 

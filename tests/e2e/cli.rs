@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::harness::*;
 
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 31] = [
     "init",
     "mount",
     "umount",
@@ -36,6 +36,8 @@ const COMMANDS: [&str; 29] = [
     "hash",
     "doctor",
     "completions",
+    "annotate",
+    "meta",
 ];
 
 /// Every command has a help text that shows how it is used.

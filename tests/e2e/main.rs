@@ -6,6 +6,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod annotations;
 mod appends;
 mod attributes;
 mod blame;
@@ -32,6 +33,7 @@ mod hostile;
 mod hostile_rig;
 mod import;
 mod manual;
+mod meta;
 mod mirror;
 mod names;
 mod opened;

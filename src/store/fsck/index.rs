@@ -8,8 +8,8 @@ use super::gap::Knows;
 use super::scan::PackScan;
 use super::{Fsck, Known, Outcome, Problem};
 use crate::model::{
-    Author, DatasetId, DatasetRecord, Dirent, Ino, Name, Op, SalvagedVersion, TagRecord, TreeHash, VersionId,
-    VersionNo, VersionRecord,
+    AnnotationRecord, Author, DatasetId, DatasetRecord, Dirent, Ino, Name, Op, SalvagedVersion, TagRecord,
+    TreeHash, VersionId, VersionNo, VersionRecord,
 };
 use crate::store::error::{Error, Result};
 use crate::store::identity::StoreId;
@@ -37,6 +37,7 @@ pub(super) struct Salvage {
     pub versions: BTreeMap<(DatasetId, VersionNo), SalvagedVersion>,
     pub datasets: Vec<DatasetRecord>,
     pub tags: Vec<TagRecord>,
+    pub annotations: Vec<AnnotationRecord>,
     /// Datasets whose changes that no version held are lost.
     pub pending: BTreeSet<DatasetId>,
 }
@@ -175,6 +176,7 @@ impl Fsck<'_> {
                 if current {
                     salvage_datasets(&source.index, &fresh, &mut salvage)?;
                     salvage_tags(&source.index, &fresh, &mut salvage)?;
+                    salvage_annotations(&source.index, &fresh, &mut salvage)?;
                 }
                 if source.present {
                     lost_pending(&source.index, &fresh, &mut salvage)?;
@@ -216,6 +218,13 @@ impl Fsck<'_> {
         for record in &salvage.tags {
             let ds = name_of(&self.sources, record.dataset);
             let what = format!("the record of a change of tag '{}' of {ds} is lost", record.name);
+            let found = Problem::of("packs", None, what, "restored from the index".into(), Outcome::Repaired);
+            self.problems += 1;
+            (self.report)(found)?;
+        }
+        for record in &salvage.annotations {
+            let ds = name_of(&self.sources, record.dataset);
+            let what = format!("the record of an annotation of {} of {ds} is lost", record.version);
             let found = Problem::of("packs", None, what, "restored from the index".into(), Outcome::Repaired);
             self.problems += 1;
             (self.report)(found)?;
@@ -450,6 +459,16 @@ fn salvage_tags(old: &Index, fresh: &Index, into: &mut Salvage) -> Result<()> {
     while let Some((key, value)) = range.next_entry()? {
         if fresh.get(&key)?.is_none() {
             into.tags.push(decode_checked("tag record", &value)?);
+        }
+    }
+    Ok(())
+}
+
+fn salvage_annotations(old: &Index, fresh: &Index, into: &mut Salvage) -> Result<()> {
+    let mut range = old.scan(&keys::all_annotations());
+    while let Some((key, value)) = range.next_entry()? {
+        if fresh.get(&key)?.is_none() {
+            into.annotations.push(decode_checked("annotation record", &value)?);
         }
     }
     Ok(())

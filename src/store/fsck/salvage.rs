@@ -25,7 +25,8 @@ impl Fsck<'_> {
             store.append_salvaged(&salvaged)?;
         }
         salvage.datasets.iter().try_for_each(|record| store.append_dataset(record))?;
-        salvage.tags.iter().try_for_each(|record| store.append_tag(record))
+        salvage.tags.iter().try_for_each(|record| store.append_tag(record))?;
+        salvage.annotations.iter().try_for_each(|record| store.append_annotation(record))
     }
 
     /// Gives datasets of which nothing but versions or changes is left a name, so that they are seen.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::keys::{self, Key};
 use crate::model::check::Check;
 use crate::model::{
-    Author, DatasetId, DatasetRecord, Dirent, Inode, Op, PendingRecord, SalvagedVersion, TagRecord,
-    Timestamp, TreeHash, VersionHead, VersionId, VersionNo, VersionRecord, codec,
+    AnnotationRecord, Author, DatasetId, DatasetRecord, Dirent, Inode, Op, PendingRecord, SalvagedVersion,
+    TagRecord, Timestamp, TreeHash, VersionHead, VersionId, VersionNo, VersionRecord, codec,
 };
 use crate::store::error::{Error, Result};
 use crate::store::pack::{Pos, RecordKind};
@@ -67,6 +67,8 @@ pub enum LogRecord {
     Pending(PendingRecord),
     /// A tag that was set, moved or removed.
     Tag(TagRecord),
+    /// Something said of a version.
+    Annotation(AnnotationRecord),
 }
 
 impl LogRecord {
@@ -100,6 +102,10 @@ impl LogRecord {
                 let record = codec::decode_checked("tag record", payload);
                 Some(LogRecord::Tag(record.map_err(|e| failed("tag record", e))?))
             }
+            RecordKind::Annotation => {
+                let record = codec::decode_checked("annotation record", payload);
+                Some(LogRecord::Annotation(record.map_err(|e| failed("annotation record", e))?))
+            }
             RecordKind::Footer | RecordKind::Void | RecordKind::Other(_) => None,
         })
     }
@@ -113,6 +119,7 @@ impl LogRecord {
             LogRecord::Dataset(record) => vec![dataset_change(record)],
             LogRecord::Pending(record) => pending_changes(record, pos),
             LogRecord::Tag(record) => vec![tag_change(record)],
+            LogRecord::Annotation(record) => vec![annotation_change(record)],
         }
     }
 }
@@ -130,6 +137,11 @@ pub fn dataset_change(record: &DatasetRecord) -> Change {
 /// The change a tag record makes.
 pub fn tag_change(record: &TagRecord) -> Change {
     Change::Put(keys::tag(record.dataset, record.sequence), codec::encode(record))
+}
+
+/// The change an annotation record makes.
+pub fn annotation_change(record: &AnnotationRecord) -> Change {
+    Change::Put(keys::annotation(record.dataset, record.sequence), codec::encode(record))
 }
 
 /// The changes a pending record makes.

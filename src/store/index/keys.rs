@@ -14,6 +14,7 @@
 //! c hash32                  -> Pos of a chunk or manifest node
 //! w ds4 sequence8           -> Pos of a PendingRecord
 //! t ds4 sequence8           -> TagRecord
+//! n ds4 sequence8           -> AnnotationRecord
 //! g ds4 v8                  -> the last of the versions from v on whose records were missing, 8 bytes
 //! ```
 //! `ds` is the dataset's id, `name16` the name's [`NameKey`].
@@ -174,6 +175,21 @@ pub fn tag(id: DatasetId, sequence: u64) -> Key {
     key(b't', &[&ds(id), &sequence.to_be_bytes()])
 }
 
+/// Start of all annotation records of all datasets.
+pub fn all_annotations() -> Key {
+    vec![b'n']
+}
+
+/// Start of all annotation records of a dataset.
+pub fn annotations(id: DatasetId) -> Key {
+    key(b'n', &[&ds(id)])
+}
+
+/// An annotation record.
+pub fn annotation(id: DatasetId, sequence: u64) -> Key {
+    key(b'n', &[&ds(id), &sequence.to_be_bytes()])
+}
+
 /// Start of all gaps in the versions of a dataset.
 pub fn gaps(id: DatasetId) -> Key {
     key(b'g', &[&ds(id)])
@@ -231,6 +247,7 @@ mod tests {
         assert_eq!(hex(&object(&[0xcd; 32])), format!("63{}", "cd".repeat(32)));
         assert_eq!(hex(&pending(id, 6)), "77000001020000000000000006");
         assert_eq!(hex(&tag(id, 6)), "74000001020000000000000006");
+        assert_eq!(hex(&annotation(id, 6)), "6e000001020000000000000006");
         assert_eq!(as_pending(&pending(id, 6)).map(Vec::from), Some(pending(id, 6)));
         assert_eq!(as_pending(&version(id, v)), None);
         assert_eq!(as_pending(&pendings(id)), None);

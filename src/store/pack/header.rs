@@ -50,6 +50,8 @@ pub enum RecordKind {
     Void,
     /// A tag that was set, moved or removed.
     Tag,
+    /// Something said of a version after it was made.
+    Annotation,
     /// A kind this release does not know.
     Other(u8),
 }
@@ -67,6 +69,7 @@ impl RecordKind {
             RecordKind::Salvaged => 7,
             RecordKind::Void => 8,
             RecordKind::Tag => 9,
+            RecordKind::Annotation => 12,
             RecordKind::Other(n) => n,
         }
     }
@@ -83,6 +86,7 @@ impl RecordKind {
             7 => RecordKind::Salvaged,
             8 => RecordKind::Void,
             9 => RecordKind::Tag,
+            12 => RecordKind::Annotation,
             n => RecordKind::Other(n),
         }
     }

@@ -14,7 +14,7 @@ fn a_new_store_is_private_and_has_an_identity() {
     Store::init(&root).unwrap();
     let store = Store::open(&root).unwrap();
     let text = std::fs::read_to_string(root.join("strata.json")).unwrap();
-    let start = format!("{{\"format\":3,\"id\":\"{}\",\"check\":\"", store.id());
+    let start = format!("{{\"format\":4,\"id\":\"{}\",\"check\":\"", store.id());
     assert!(text.starts_with(&start) && text.len() == start.len() + 19, "{text}");
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&root), 0o700);
@@ -31,8 +31,8 @@ fn what_is_no_store_or_a_later_one_is_refused() {
     assert!(matches!(Store::init(dir.path()), Err(Error::NotEmpty(_))));
     assert!(matches!(Store::open_or_init(dir.path()), Err(Error::NotEmpty(_))));
     assert!(matches!(Store::open(&dir.path().join("file")), Err(Error::NotAStore(_))));
-    std::fs::write(dir.path().join("strata.json"), b"{\"format\":4,\"ids\":[]}").unwrap();
-    assert!(matches!(Store::open(dir.path()), Err(Error::NewerFormat { found: 4, supported: 3, .. })));
+    std::fs::write(dir.path().join("strata.json"), b"{\"format\":5,\"ids\":[]}").unwrap();
+    assert!(matches!(Store::open(dir.path()), Err(Error::NewerFormat { found: 5, supported: 4, .. })));
     std::fs::write(dir.path().join("strata.json"), b"{\"format\":1,\"id\":\"zz\"}").unwrap();
     assert!(matches!(Store::open(dir.path()), Err(Error::Damaged { .. })));
 }
@@ -47,10 +47,14 @@ fn identities_keep_their_form() {
     text("{\"format\":1,\"id\":\"abababababababababababababababab\"}\n");
     let old = Identity::read(&layout).unwrap();
     assert_eq!((old.id, old.lost), (id, vec![]));
+    text(
+        "{\"format\":3,\"id\":\"abababababababababababababababab\",\"lost\":[2,5],\"check\":\"12292d5578d02290\"}\n",
+    );
+    assert_eq!(Identity::read(&layout).unwrap().lost, [2, 5]);
     Identity::new(id, vec![2, 5]).write(&layout).unwrap();
     assert_eq!(
         std::fs::read_to_string(layout.identity()).unwrap(),
-        "{\"format\":3,\"id\":\"abababababababababababababababab\",\"lost\":[2,5],\"check\":\"12292d5578d02290\"}\n"
+        "{\"format\":4,\"id\":\"abababababababababababababababab\",\"lost\":[2,5],\"check\":\"c1815c2809219bd1\"}\n"
     );
     let good = std::fs::read(layout.identity()).unwrap();
     for bit in 0..good.len() * 8 {

@@ -7,7 +7,8 @@ use stratafs::model::check::Check;
 use stratafs::model::content::CHUNK_MAX;
 use stratafs::model::inode::Xattrs;
 use stratafs::model::{
-    ChunkRef, DatasetId, DatasetRecord, Dirent, Ino, NameKey, TreeHash, VersionNo, View, codec,
+    AnnotationRecord, ChunkRef, DatasetId, DatasetRecord, Dirent, Ino, NameKey, TagRecord, TreeHash,
+    VersionNo, View, codec,
 };
 use stratafs::store::fuzzing::{
     Change, Identity, Layout, LogPos, LogRecord, PlaceNote, StoredInode, decode, decode_checked,
@@ -45,6 +46,7 @@ pub fn records(bytes: &[u8]) {
         LogRecord::Dataset(dataset) => codec::encode(dataset),
         LogRecord::Pending(pending) => codec::encode(pending),
         LogRecord::Tag(tag) => codec::encode(tag),
+        LogRecord::Annotation(annotation) => codec::encode(annotation),
     };
     let decoded = LogRecord::decode(kind, hash, &again, POS).expect("what was encoded decodes");
     assert_eq!(decoded.as_ref(), Some(&record));
@@ -87,7 +89,7 @@ pub fn check_entry(key: &[u8], value: &[u8]) {
         b's' => 5..=5,
         b'd' => 37..=37,
         b'i' | b'p' => 21..=21,
-        b'v' | b'r' | b'g' | b'w' => 13..=13,
+        b'v' | b'r' | b'g' | b'w' | b't' | b'n' => 13..=13,
         b'h' => 26..=26,
         b'c' => 33..=33,
         b'm' => 2..=20,
@@ -120,6 +122,14 @@ fn decodes(tag: u8, value: &[u8]) -> bool {
         b'v' => decode::<VersionMeta>("version", value)
             .map(|meta| assert_eq!(decode::<VersionMeta>("", &codec::encode(&meta)).ok(), Some(meta)))
             .is_ok(),
+        b't' => decode_checked::<TagRecord>("tag record", value)
+            .map(|tag| assert_eq!(decode_checked::<TagRecord>("", &codec::encode(&tag)).ok(), Some(tag)))
+            .is_ok(),
+        b'n' => decode_checked::<AnnotationRecord>("annotation record", value)
+            .map(|said| {
+                assert_eq!(decode_checked::<AnnotationRecord>("", &codec::encode(&said)).ok(), Some(said))
+            })
+            .is_ok(),
         b'r' | b'g' => keys::tail8(value).is_some(),
         _ => decode_pos(value).map(|pos| assert_eq!(pos.to_bytes(), value)).is_ok(),
     }
@@ -145,7 +155,7 @@ fn check_inode(found: &StoredInode, value: &[u8]) {
 /// A value of the index of any sort, and keys of any numbers.
 pub fn index_values(bytes: &[u8]) {
     let mut input = Input(bytes);
-    let tags = b"sdipvrgcwt";
+    let tags = b"sdipvrgcwtn";
     decodes(tags[usize::from(input.byte()) % tags.len()], input.0);
     let (ds, ino) = (DatasetId(input.u32()), Ino(input.u64()));
     let (low, high) = (input.u64(), input.u64());
@@ -185,7 +195,7 @@ fn views(newest: VersionNo, input: &mut Input<'_>) {
 
 /// Values of an index made of a real store's records.
 pub fn index_seeds() -> Vec<Vec<u8>> {
-    let tags = b"sdipvrgcwt";
+    let tags = b"sdipvrgcwtn";
     let mut seeds = Vec::new();
     for (kind, payload) in samples::records() {
         let kind = RecordKind::from_number(*kind);

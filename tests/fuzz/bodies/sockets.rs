@@ -9,7 +9,9 @@ use stratafs::daemon::object::VersionText;
 use stratafs::daemon::pointer::Pointer;
 use stratafs::daemon::protocol::{ChangeInfo, EntryInfo, Made, NewTag, Status, Step, TagInfo, Verified};
 use stratafs::daemon::{Failure, Item, ObjectSpec, Request, Service, Sink, policy};
-use stratafs::model::{DatasetName, Kind as FileKind, Name, Policy, TagName, TreeHash, VersionNo};
+use stratafs::model::{
+    AnnotationKey, DatasetName, Kind as FileKind, Name, Policy, Remark, TagName, TreeHash, VersionNo,
+};
 use tempfile::TempDir;
 
 use super::input::{Input, Script};
@@ -110,6 +112,15 @@ fn all_requests() -> Vec<Request> {
         },
         Request::Untag { dataset: dataset(), name: TagName::new("1.4.0").expect("a tag"), message: None },
         Request::Tags { dataset: dataset(), history: true },
+        Request::Annotate {
+            dataset: dataset(),
+            version: Some(version()),
+            remark: Remark {
+                message: message(),
+                values: [(AnnotationKey::new("license").expect("a key"), Some("MIT".to_owned()))].into(),
+            },
+            history: false,
+        },
         Request::SetPolicy {
             dataset: dataset(),
             policy: Policy::Settle(std::time::Duration::from_millis(1500)),

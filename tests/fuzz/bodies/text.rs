@@ -72,6 +72,7 @@ fn show_at(at: &AtName) -> Option<String> {
         AtName::File => "@file".into(),
         AtName::Tag => "@tag".into(),
         AtName::Dvc => "@dvc".into(),
+        AtName::Meta => "@meta".into(),
         AtName::Reserved => return None,
     })
 }

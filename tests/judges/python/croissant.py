@@ -1,0 +1,29 @@
+"""Reads a description of a version with mlcroissant, and the records by it."""
+
+import sys
+
+import mlcroissant as mlc
+
+dataset = mlc.Dataset(sys.argv[1])
+issues = dataset.metadata.ctx.issues
+assert not issues.errors, issues.errors
+assert not issues.warnings, issues.warnings
+assert dataset.metadata.name == "d" and str(dataset.metadata.version) == "0.0.1"
+sets = {record_set.name: record_set for record_set in dataset.metadata.record_sets}
+assert len(sets) == 3, sets
+
+
+def records(name):
+    """The records of a table, their fields without what is before the name."""
+    found = sets[name]
+    fields = {field.id: field.name for field in found.fields}
+    return [{fields[id]: value for id, value in record.items()} for record in dataset.records(found.id)]
+
+
+labels = records("labels.csv")
+assert [row["name"] for row in labels] == [b"cat", b"dog"], labels
+assert labels[0]["count"] == 3 and str(labels[0]["day"]) == "2026-11-01 00:00:00", labels
+assert records("odd name #1 ü.tsv") == [{"a": 1, "b c": b"x"}, {"a": 2, "b c": b"y"}]
+assert records("events.jsonl") == [{"id": 1, "ok": True}, {"id": 2, "ok": False}]
+images = [file for file in dataset.metadata.file_sets if file.encoding_formats == ["image/png"]]
+assert len(images) == 1 and "train/*.png" in images[0].includes, images
