@@ -4,6 +4,7 @@
 //! 2 called wrongly, 3 damage found, 4 damage found and repaired.
 
 mod batch;
+mod bump;
 mod cat;
 mod change;
 mod commit;
@@ -92,6 +93,7 @@ enum Command {
     Untag(untag::Args),
     Tags(tags::Args),
     Release(release::Args),
+    Bump(bump::Args),
     Set(set::Args),
     Commit(commit::Args),
     Batch(batch::Args),
@@ -157,6 +159,7 @@ pub fn main() -> ExitCode {
         Command::Untag(args) => untag::run(args, &context),
         Command::Tags(args) => tags::run(args, &context),
         Command::Release(args) => release::run(args, &context),
+        Command::Bump(args) => bump::run(args, &context),
         Command::Set(args) => set::run(args, &context),
         Command::Commit(args) => commit::run(args, &context),
         Command::Batch(args) => batch::run(args, &context),
