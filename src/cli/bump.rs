@@ -148,13 +148,15 @@ fn print(out: &mut Out, proposal: &Proposal) -> Result<(), Failure> {
     for step in [Step::Major, Step::Minor, Step::Patch] {
         let all: Vec<&Reason> = proposal.reasons.iter().filter(|reason| reason.step == step).collect();
         for reason in all.iter().take(TOLD_MAX) {
-            out.text(format_args!("  {:6} {} ", step_name(step), reason.change))?;
-            out.name(reason.path.as_bytes())?;
-            out.text(format_args!(
-                "{}{}\n",
-                if reason.detail.is_some() { ": " } else { "" },
-                reason.detail()
-            ))?;
+            out.text(format_args!("  {:6} {}", step_name(step), reason.change))?;
+            let path = Some(&reason.path).filter(|path| !path.is_empty());
+            for (before, text) in [(" ", path), (": ", reason.detail.as_ref())] {
+                if let Some(text) = text {
+                    out.text(format_args!("{before}"))?;
+                    out.name(text.as_bytes())?;
+                }
+            }
+            out.text(format_args!("\n"))?;
         }
         if all.len() > TOLD_MAX {
             out.text(format_args!("  {:6} and {} more\n", step_name(step), all.len() - TOLD_MAX))?;

@@ -33,11 +33,6 @@ impl Reason {
     pub fn first() -> Reason {
         Reason { step: Step::Minor, change: "first release", path: String::new(), detail: None }
     }
-
-    /// What is to be said beside the path.
-    pub fn detail(&self) -> &str {
-        self.detail.as_deref().unwrap_or_default()
-    }
 }
 
 /// The name of a step.

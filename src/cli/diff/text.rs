@@ -60,7 +60,8 @@ pub fn patch(files: [(Option<Arc<dyn Bytes>>, &str); 2]) -> std::io::Result<Patc
     Ok(Patch::Text(unified.to_string()))
 }
 
-/// A name that takes one line.
+/// A name that takes one line. One with spaces ends with a tab, as `patch` wants it.
 fn quoted(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    let line: String = name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    if line.contains(' ') { line + "\t" } else { line }
 }
