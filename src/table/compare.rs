@@ -3,10 +3,11 @@
 //! Rows whose hash differs in the byte that tells the partition cannot match, so that one partition after another
 //! is held in memory, and one that is too large is partitioned by the next byte. Hashes of rows and keys are 128
 //! bits of BLAKE3: different rows count as equal with a probability below 2^-64 for any table that fits a disk.
-//! What tells which cells of a changed row differ is 64 bits of it a cell.
+//! What tells which cells of a changed row differ is 64 bits of SipHash a cell.
 
 use std::collections::BTreeMap;
-use std::collections::hash_map::{Entry, HashMap};
+use std::collections::hash_map::{DefaultHasher, Entry, HashMap};
+use std::hash::Hasher;
 
 use super::error::{Error, Result, Side};
 use super::rows::Column;
@@ -18,11 +19,58 @@ const HELD_MAX: usize = 64 << 20;
 /// What an entry takes beside its hashes, about.
 const ENTRY: usize = 96;
 
-/// 64 well-mixed bits of encoded values.
-pub(super) fn mixed(bytes: &[u8]) -> u64 {
-    let mut hash = [0; 8];
-    hash.copy_from_slice(&blake3::hash(bytes).as_bytes()[..8]);
-    u64::from_le_bytes(hash)
+/// 64 well-mixed bits of an encoded value, the same within a process.
+fn mixed(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// The values of a row, encoded and hashed once for all that is done with them.
+#[derive(Default)]
+pub(super) struct Encoded {
+    bytes: Vec<u8>,
+    /// Where the bytes of each value end.
+    ends: Vec<usize>,
+    /// The hash of each value.
+    hashes: Vec<u64>,
+    /// Bytes of several values, one after another.
+    joined: Vec<u8>,
+}
+
+impl Encoded {
+    /// Takes up another row.
+    pub fn take(&mut self, row: &[Value]) {
+        self.bytes.clear();
+        self.ends.clear();
+        self.hashes.clear();
+        for value in row {
+            let start = self.bytes.len();
+            value.encode(&mut self.bytes);
+            self.ends.push(self.bytes.len());
+            self.hashes.push(mixed(&self.bytes[start..]));
+        }
+    }
+
+    /// The hash of each value.
+    pub fn hashes(&self) -> &[u64] {
+        &self.hashes
+    }
+
+    /// The hash of values together; of columns that the row does not reach yet, as of nulls.
+    fn hash(&mut self, places: &[Option<usize>]) -> [u8; HASH] {
+        self.joined.clear();
+        for place in places {
+            match place.filter(|at| *at < self.ends.len()) {
+                Some(at) => {
+                    let start = if at == 0 { 0 } else { self.ends[at - 1] };
+                    self.joined.extend_from_slice(&self.bytes[start..self.ends[at]]);
+                }
+                None => Value::Null.encode(&mut self.joined),
+            }
+        }
+        hash(&self.joined)
+    }
 }
 
 fn hash(bytes: &[u8]) -> [u8; HASH] {
@@ -67,31 +115,17 @@ impl Plan {
     }
 
     /// The record of row `number`.
-    pub fn record(&self, number: u64, row: &[Value], places: &Places, record: &mut Vec<u8>) {
-        let encode = |places: &[Option<usize>], into: &mut Vec<u8>, mut each: Option<&mut Vec<u8>>| {
-            for place in places {
-                let start = into.len();
-                // The columns of a table without a header may grow with its rows.
-                place.and_then(|at| row.get(at)).unwrap_or(&Value::Null).encode(into);
-                if let Some(each) = each.as_mut() {
-                    each.extend_from_slice(&mixed(&into[start..]).to_le_bytes());
-                }
-            }
-        };
+    pub fn record(&self, number: u64, row: &mut Encoded, places: &Places, record: &mut Vec<u8>) {
         record.clear();
-        let (mut bytes, mut cells) = (Vec::new(), Vec::new());
+        record.extend_from_slice(&row.hash(if self.has_key() { &places.key } else { &places.common }));
+        record.extend_from_slice(&number.to_le_bytes());
         if self.has_key() {
-            encode(&places.key, &mut bytes, None);
-            record.extend_from_slice(&hash(&bytes));
-            record.extend_from_slice(&number.to_le_bytes());
-            bytes.clear();
-            encode(&places.common, &mut bytes, Some(&mut cells));
-            record.extend_from_slice(&hash(&bytes));
-            record.extend_from_slice(&cells);
-        } else {
-            encode(&places.common, &mut bytes, None);
-            record.extend_from_slice(&hash(&bytes));
-            record.extend_from_slice(&number.to_le_bytes());
+            record.extend_from_slice(&row.hash(&places.common));
+            let null = mixed(&[0]);
+            for place in &places.common {
+                let hash = place.and_then(|at| row.hashes.get(at)).unwrap_or(&null);
+                record.extend_from_slice(&hash.to_le_bytes());
+            }
         }
     }
 }
@@ -313,7 +347,9 @@ mod tests {
         let mut spill = Spill::new(&dir, plan.record_size(), level);
         let mut record = Vec::new();
         for (at, (k, v)) in rows.iter().enumerate() {
-            plan.record(at as u64 + 1, &[Value::Int(*k), Value::Int(*v)], &places, &mut record);
+            let mut row = Encoded::default();
+            row.take(&[Value::Int(*k), Value::Int(*v)]);
+            plan.record(at as u64 + 1, &mut row, &places, &mut record);
             spill.push(&record).unwrap();
         }
         spill

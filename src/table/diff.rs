@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::compare::{Plan, matched, mixed};
+use super::compare::{Encoded, Plan, matched};
 use super::error::{Error, Result, Side};
 use super::rows::Column;
 use super::sample::{RowSamples, sample};
@@ -156,7 +156,7 @@ fn pass((bytes, format): (&Arc<dyn Bytes>, Format), plan: &Plan, options: &Optio
     let mut rows = open(bytes, format)?;
     let mut spill = Spill::new(&options.scratch, plan.record_size(), 0);
     let mut gathers: Vec<Gather> = Vec::new();
-    let (mut row, mut record, mut encoded) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut row, mut record, mut encoded) = (Vec::new(), Vec::new(), Encoded::default());
     let mut known: Vec<Column> = Vec::new();
     let mut places = plan.places(&known);
     let mut number = 0;
@@ -171,12 +171,11 @@ fn pass((bytes, format): (&Arc<dyn Bytes>, Format), plan: &Plan, options: &Optio
             gathers[old..].iter_mut().for_each(missing);
         }
         number += 1;
-        for (gather, value) in gathers.iter_mut().zip(&row) {
-            encoded.clear();
-            value.encode(&mut encoded);
-            gather.add(value, mixed(&encoded));
+        encoded.take(&row);
+        for ((gather, value), hash) in gathers.iter_mut().zip(&row).zip(encoded.hashes()) {
+            gather.add(value, *hash);
         }
-        plan.record(number, &row, &places, &mut record);
+        plan.record(number, &mut encoded, &places, &mut record);
         spill.push(&record)?;
     }
     known = rows.columns().to_vec();

@@ -110,7 +110,8 @@ impl Gather {
                 self.count(text);
             }
             Value::Array(_) | Value::Object(_) => self.top = Top64::TooMany,
-            other => self.count(&other.to_string()),
+            other if matches!(self.top, Top64::Counted(_)) => self.count(&other.to_string()),
+            _ => {}
         }
     }
 
@@ -202,11 +203,9 @@ mod tests {
 
     fn gather(values: &[Value]) -> Summary {
         let mut gather = Gather::default();
-        for value in values {
-            let mut bytes = Vec::new();
-            value.encode(&mut bytes);
-            gather.add(value, super::super::compare::mixed(&bytes));
-        }
+        let mut encoded = super::super::compare::Encoded::default();
+        encoded.take(values);
+        values.iter().zip(encoded.hashes()).for_each(|(value, hash)| gather.add(value, *hash));
         gather.finish("")
     }
 

@@ -46,7 +46,7 @@ impl Value {
             Value::Null => return into.push(0),
             Value::Bool(value) => (b'b', if *value { "1".into() } else { "0".into() }),
             Value::Int(_) | Value::Float(_) => (b'n', std::borrow::Cow::Owned(self.to_string())),
-            Value::Decimal(text, _) => (b'n', text.as_str().into()),
+            Value::Decimal(text, _) => (b'n', shortest(text).into()),
             Value::Text(text) | Value::Field(text) => (b't', text.as_str().into()),
             Value::Array(text) => (b'a', text.as_str().into()),
             Value::Object(text) => (b'o', text.as_str().into()),
@@ -151,6 +151,14 @@ impl Classes {
     }
 }
 
+/// A decimal without zeros at its end that mean nothing.
+fn shortest(decimal: &str) -> &str {
+    match decimal.contains('.') {
+        true => decimal.trim_end_matches('0').trim_end_matches('.'),
+        false => decimal,
+    }
+}
+
 /// What a field looks like. Digits after a leading zero are a code, not a number.
 fn class_of_field(text: &str) -> Classes {
     let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
@@ -206,7 +214,9 @@ mod tests {
         };
         assert_eq!(bytes(Value::Int(1)), bytes(Value::Float(1.0)));
         assert_eq!(bytes(Value::Float(0.0)), bytes(Value::Float(-0.0)));
-        assert_eq!(bytes(Value::Float(1e300)), bytes(Value::Float(1e300)));
+        assert_eq!(bytes(Value::Float(1e20)), bytes(Value::Int(100_000_000_000_000_000_000)));
+        assert_eq!(bytes(Value::Decimal("1.50".into(), 1.5)), bytes(Value::Float(1.5)));
+        assert_eq!(bytes(Value::Decimal("20.00".into(), 20.0)), bytes(Value::Decimal("20".into(), 20.0)));
         let all = [
             Value::Null,
             Value::Bool(true),
