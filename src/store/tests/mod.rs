@@ -1,5 +1,6 @@
 //! Tests of the store as a whole. Each works in a directory of its own.
 
+mod ahead;
 mod basics;
 mod crash;
 mod damage;
