@@ -34,7 +34,7 @@ use within::How;
 /// there is told, and the exit code is 1.
 ///
 /// Tables (.csv, .tsv, .jsonl, .ndjson, .parquet) are compared by rows and columns, where PATH is a single one
-/// or with --tables. Told are rows added, removed and, by --key, changed, with regard to the columns that both
+/// (and -p is not given) or with --tables. Told are rows added, removed and, by --key, changed, with regard to the columns that both
 /// have; columns added, removed and of another type; and what moved within a column: nulls, different values
 /// (from 4096 on an estimate, marked ~), least, greatest, mean, and how often each value is there where these
 /// are at most 64. The order of rows does not matter, nor does how a value is written. CSV has a header; an
@@ -144,7 +144,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         tables: args.tables
             || args.rows.is_some()
             || !args.key.is_empty()
-            || (!args.bytes && found.is_one_table()),
+            || (!args.bytes && !args.patch && found.is_one_table()),
         patch: args.patch,
         options: table::Options {
             key: args.key,

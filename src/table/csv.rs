@@ -32,10 +32,11 @@ impl CsvRows {
             None => separator_of(stream.fill().map_err(Error::Read)?),
         };
         let mut records = Records { stream, separator, line: 1, text: Vec::new(), ends: Vec::new() };
-        let Some(line) = records.next()? else {
-            return Err(Error::Malformed("is empty: it has no header".into()));
+        let names = match records.next()? {
+            Some(line) => records.fields(line)?.map(str::to_owned).collect(),
+            // A file that nothing was written to yet.
+            None => Vec::new(),
         };
-        let names = records.fields(line)?.map(str::to_owned).collect();
         Ok(CsvRows { records, columns: named(names) })
     }
 }
@@ -249,6 +250,8 @@ mod tests {
     #[test]
     fn records_are_read_as_the_rules_say() {
         for (text, wanted) in [
+            ("", vec![vec![]]),
+            ("\n\n", vec![vec![]]),
             ("a\n", vec![vec!["a"]]),
             ("a", vec![vec!["a"]]),
             ("\u{feff}a,b\r\n1,2\r\n", vec![vec!["a", "b"], vec!["1", "2"]]),
@@ -278,9 +281,7 @@ mod tests {
     #[test]
     fn what_is_malformed_is_told_with_its_line() {
         for (text, wanted) in [
-            (&b""[..], "no header"),
-            (b"\n\n", "no header"),
-            (b"a,b\n1,2\n\n1\n", "line 4: 1 field where the header has 2"),
+            (&b"a,b\n1,2\n\n1\n"[..], "line 4: 1 field where the header has 2"),
             (b"a,b\n\"x\ny\",2\n1,2,3\n", "line 4: 3 fields"),
             (b"a,b\n1,2\n\"x,3\n4,5\n", "line 3: a quote is opened"),
             (b"a\n\"x\"y\n", "line 2: text after a closing quote"),

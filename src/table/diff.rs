@@ -167,7 +167,7 @@ fn pass((bytes, format): (&Arc<dyn Bytes>, Format), plan: &Plan, options: &Optio
             // Rows before had no value in a column that is new.
             let missing = |gather: &mut Gather| gather.add_nulls(number);
             let old = gathers.len();
-            gathers.resize_with(known.len(), Gather::default);
+            gathers.extend((old..known.len()).map(Gather::new));
             gathers[old..].iter_mut().for_each(missing);
         }
         number += 1;
@@ -179,7 +179,7 @@ fn pass((bytes, format): (&Arc<dyn Bytes>, Format), plan: &Plan, options: &Optio
         spill.push(&record)?;
     }
     known = rows.columns().to_vec();
-    gathers.resize_with(known.len(), Gather::default);
+    gathers.extend((gathers.len()..known.len()).map(Gather::new));
     let columns = known.into_iter().zip(gathers);
     let columns = columns.map(|(column, gather)| (column.name, gather.finish(&column.kind))).collect();
     Ok(Passed { rows: number, spill, columns })

@@ -11,6 +11,8 @@ use super::value::{Classes, Value};
 const TOP_MAX: usize = 64;
 /// Longest value that is counted so, in bytes.
 const LABEL_MAX: usize = 256;
+/// Columns of which all is told. Of those beyond, different values are counted in less room, and none one by one.
+const FULL_MAX: usize = 1024;
 /// Longest least or greatest text, in bytes.
 const BOUND_MAX: usize = 1024;
 
@@ -28,7 +30,7 @@ pub struct Summary {
     pub nans: u64,
     /// Different values, NaN left out.
     pub distinct: u64,
-    /// Whether `distinct` is an estimate (of a standard error of 0.8 %).
+    /// Whether `distinct` is an estimate (of a standard error of 0.8 %; from the 1025th column on of 3.3 %).
     pub distinct_is_estimate: bool,
     /// The least, where all are numbers or all are text: a number, or text of at most 1024 bytes.
     pub min: Option<serde_json::Value>,
@@ -50,7 +52,7 @@ pub struct Top {
 }
 
 /// Gathers a summary.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Gather {
     classes: Classes,
     values: u64,
@@ -80,13 +82,22 @@ enum Top64 {
     TooMany,
 }
 
-impl Default for Top64 {
-    fn default() -> Top64 {
-        Top64::Counted(HashMap::new())
-    }
-}
-
 impl Gather {
+    /// Of the column at this place, without values yet.
+    pub fn new(place: usize) -> Gather {
+        let little = place >= FULL_MAX;
+        Gather {
+            classes: Classes::default(),
+            values: 0,
+            nulls: 0,
+            nans: 0,
+            distinct: Distinct::new(little),
+            numbers: None,
+            texts: None,
+            top: if little { Top64::TooMany } else { Top64::Counted(HashMap::new()) },
+        }
+    }
+
     /// Takes note of a value, whose hash is given.
     pub fn add(&mut self, value: &Value, hash: u64) {
         if matches!(value, Value::Null) {
@@ -202,7 +213,7 @@ mod tests {
     use super::*;
 
     fn gather(values: &[Value]) -> Summary {
-        let mut gather = Gather::default();
+        let mut gather = Gather::new(0);
         let mut encoded = super::super::compare::Encoded::default();
         encoded.take(values);
         values.iter().zip(encoded.hashes()).for_each(|(value, hash)| gather.add(value, *hash));

@@ -107,6 +107,12 @@ fn rows_of_tables_are_compared_as_multisets() {
     assert!(told(&m, &["d@v1", "d", "t.tsv", "--bytes"]).get("table").is_none());
     assert!(told(&m, &["d@v1/t.tsv", "d@v2/t.tsv"]).get("table").is_some());
     m.strata(&["diff", "d@v1", "d", "--bytes", "--tables"]).fails(2);
+    assert!(told(&m, &["d@v1", "d@v2", "t.tsv", "-p"])["patch"].is_string(), "lines are what is asked for");
+    d.write("t.tsv", "");
+    let table = &told(&m, &["d@v1", "d", "t.tsv"])["table"];
+    assert_eq!((&table["rows"]["after"], &column(table, "a")["change"]), (&json!(0), &json!("removed")));
+    fs::rename(d.path("t.tsv"), d.path("renamed.tsv")).expect("rename");
+    assert!(told(&m, &["d", "d@prev", "--tables"]).get("table").is_none(), "what is the same is not read");
     m.strata(&["diff", "d@v1", "d", "--rows", "0"]).fails(2);
 }
 
@@ -161,7 +167,6 @@ fn malformed_tables_are_named() {
         ("a.csv", b"a,b\n1,\"2\n", "a.csv as a table: line 2: a quote is opened and never closed"),
         ("a.csv", b"a,b\n\"1\"2,3\n", "a.csv as a table: line 2: text after a closing quote"),
         ("a.csv", b"a,b\n\xff,3\n", "a.csv as a table: line 2: is not UTF-8"),
-        ("a.csv", b"", "a.csv as a table: is empty: it has no header"),
         ("j.jsonl", b"{}\n{\"a\":\n", "j.jsonl as a table: line 2: is no JSON object"),
         ("j.jsonl", b"[]\n", "j.jsonl as a table: line 1: is JSON, but no object"),
         ("j.jsonl", b"{}\n\xc3\n", "j.jsonl as a table: line 2: is not UTF-8"),

@@ -96,8 +96,8 @@ fn columns(
     let mut sides: Vec<BTreeMap<String, String>> = Vec::new();
     for at in [0, 1] {
         let Some((side, path)) = found.file(change, at) else { return Ok(Vec::new()) };
-        let Some(bytes) = contents.open(side, path)? else { return Ok(Vec::new()) };
-        match columns_of(&side.name(path), &bytes)? {
+        let Some(file) = contents.open(side, path)? else { return Ok(Vec::new()) };
+        match columns_of(&side.name(path), &file.bytes)? {
             Some(columns) => sides.push(columns),
             None => return Ok(Vec::new()),
         }

@@ -45,7 +45,8 @@ impl Contents {
     }
 
     /// Opens what is at a path of a side, if that is a file.
-    pub fn open(&self, side: &Side, path: &[u8]) -> Result<Option<Arc<dyn Bytes>>, Failure> {
+    pub fn open(&self, side: &Side, path: &[u8]) -> Result<Option<Opened>, Failure> {
+        let mut id = None;
         let file = match side {
             Side::Outside(dir) => {
                 let path = if path.is_empty() { dir.clone() } else { dir.join(OsStr::from_bytes(path)) };
@@ -54,20 +55,21 @@ impl Contents {
                 if !at.path().metadata().map_err(failed)?.is_file() {
                     return Ok(None);
                 }
-                Opened::Outside(File::open(at.path()).map_err(failed)?)
+                Place::Outside(File::open(at.path()).map_err(failed)?)
             }
             Side::Object(_) => {
                 let path = parse_path(OsStr::from_bytes(path)).map_err(Failure::new)?;
                 match self.pinned(side.clone(), &path)? {
                     (Side::Object(object), Some(entry)) if entry.kind == Kind::File => {
-                        Opened::Stored { object, size: entry.size }
+                        id = entry.content;
+                        Place::Stored { object, size: entry.size }
                     }
                     _ => return Ok(None),
                 }
             }
         };
         let from = self.clone();
-        Ok(Some(Arc::new(Content { from, file, name: side.name(path) })))
+        Ok(Some(Opened { bytes: Arc::new(Content { from, file, name: side.name(path) }), id }))
     }
 
     /// Takes away the line that tells how far reading is.
@@ -84,14 +86,22 @@ impl Contents {
     }
 }
 
+/// A file that is open.
+pub struct Opened {
+    /// Its bytes.
+    pub bytes: Arc<dyn Bytes>,
+    /// The id of its content, if it is one of a version.
+    pub id: Option<String>,
+}
+
 /// A file of either side.
 struct Content {
     from: Contents,
-    file: Opened,
+    file: Place,
     name: String,
 }
 
-enum Opened {
+enum Place {
     Outside(File),
     /// A file of a version.
     Stored {
@@ -103,8 +113,8 @@ enum Opened {
 impl Bytes for Content {
     fn size(&self) -> u64 {
         match &self.file {
-            Opened::Outside(file) => file.size(),
-            Opened::Stored { size, .. } => *size,
+            Place::Outside(file) => file.size(),
+            Place::Stored { size, .. } => *size,
         }
     }
 
@@ -115,8 +125,8 @@ impl Bytes for Content {
             self.from.progress.lock().show(offset.min(size), size, &format!("reading {}", self.name));
         }
         match &self.file {
-            Opened::Outside(file) => Bytes::read_at(file, offset, out),
-            Opened::Stored { object, .. } => {
+            Place::Outside(file) => Bytes::read_at(file, offset, out),
+            Place::Stored { object, .. } => {
                 let len = out.len().min(MOST) as u64;
                 let mut fill = Fill { out, filled: 0 };
                 let request = Request::Read { object: object.clone(), offset, len };

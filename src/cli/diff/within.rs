@@ -46,11 +46,16 @@ pub fn within(contents: &Contents, found: &Found, change: &ChangeInfo, how: &How
         return Ok(Within::default());
     }
     let mut files = Files { names: Default::default(), paths: [b"", b""], bytes: [None, None] };
+    let mut ids = [None, None];
     for at in [0, 1] {
         if let Some((side, path)) = found.file(change, at) {
             (files.names[at], files.paths[at]) = (side.name(path), path);
-            files.bytes[at] = contents.open(side, path)?;
+            let opened = contents.open(side, path)?;
+            (files.bytes[at], ids[at]) = opened.map_or((None, None), |file| (Some(file.bytes), file.id));
         }
+    }
+    if ids[0].is_some() && ids[0] == ids[1] {
+        return Ok(Within::default());
     }
     if how.tables
         && let Some(tables) = tables(&files)?
