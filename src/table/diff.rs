@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::compare::{Encoded, Plan, matched};
+use super::compare::matched;
 use super::error::{Error, Result, Side};
+use super::record::{Encoded, Plan};
 use super::rows::Column;
 use super::sample::{RowSamples, sample};
 use super::spill::Spill;

@@ -13,6 +13,7 @@ mod error;
 mod format;
 mod jsonl;
 mod parquet;
+mod record;
 mod rows;
 mod sample;
 mod spill;

@@ -214,7 +214,7 @@ mod tests {
 
     fn gather(values: &[Value]) -> Summary {
         let mut gather = Gather::new(0);
-        let mut encoded = super::super::compare::Encoded::default();
+        let mut encoded = super::super::record::Encoded::default();
         encoded.take(values);
         values.iter().zip(encoded.hashes()).for_each(|(value, hash)| gather.add(value, *hash));
         gather.finish("")

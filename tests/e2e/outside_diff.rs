@@ -136,6 +136,9 @@ fn what_cannot_be_compared_is_named() {
     assert!(kinds.contains("d@v1/empty is none") && kinds.contains("is a directory"), "{kinds}");
     let both = m.strata(&["diff", here, here]).fails(2);
     assert!(both.contains("neither") && both.contains("diff -r"), "{both}");
+    let mut bare = m.command(&["diff", "d", "here"]);
+    let bare = run(bare.current_dir(m.outside())).fails(1);
+    assert!(bare.contains("'here'") && bare.contains("./here"), "{bare}");
     // Its size is 0, so that it must be read, and cannot be.
     let unread = m.strata(&["diff", "d/empty", "/proc/self/mem"]).fails(1);
     assert!(unread.contains("/proc/self/mem"), "{unread}");

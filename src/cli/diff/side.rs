@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 
@@ -51,7 +51,8 @@ impl Side {
             Side::Object(mut object) => {
                 object.path.extend_from_slice(path);
                 let mut resolved = Resolved::default();
-                client.run(Request::Resolve(object.clone()), &mut resolved)?;
+                let asked = client.run(Request::Resolve(object.clone()), &mut resolved);
+                asked.map_err(|failure| perhaps_outside(failure, &object))?;
                 // A dataset without versions has an empty tree, by whatever name.
                 let version = resolved.version.map(|v| VersionText::parse(&v)).transpose();
                 object.version = version.map_err(Failure::new)?;
@@ -72,6 +73,17 @@ impl Side {
         };
         let parts = [start, end, String::from_utf8_lossy(path).into_owned()];
         parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+    }
+}
+
+/// Where there is no such dataset, but a file or directory here, says how that is written.
+fn perhaps_outside(failure: Failure, object: &ObjectSpec) -> Failure {
+    let here = Path::new(object.dataset.as_str());
+    match object.version {
+        None if failure.hint.is_none() && here.exists() => {
+            failure.hint(format!("what is in this directory is written ./{}", here.display()))
+        }
+        _ => failure,
     }
 }
 

@@ -126,6 +126,7 @@ pub fn failed(name: &str, error: &table::Error) -> Failure {
             Failure::new(format!("cannot compare {name} as a table: {text}"))
                 .hint("TMPDIR says where scratch files go")
         }
+        table::Error::Read(error) => Failure::because(format!("cannot read {name}"), error),
         table::Error::DuplicateKey { .. } => Failure::new(format!("{name}: {text}"))
             .hint("name more columns by --key, or compare whole rows without"),
         table::Error::NoColumn(_) => {
