@@ -172,7 +172,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
             continue;
         }
         if !args.json {
-            change::print(&mut out, change)?;
+            change::print(&mut out, &found.shown(change))?;
             // Where what is within takes its time, this is there to be seen.
             out.flush()?;
         }

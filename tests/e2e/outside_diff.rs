@@ -139,6 +139,11 @@ fn what_cannot_be_compared_is_named() {
     let mut bare = m.command(&["diff", "d", "here"]);
     let bare = run(bare.current_dir(m.outside())).fails(1);
     assert!(bare.contains("'here'") && bare.contains("./here"), "{bare}");
+    fs::write(outside.join("file"), "x").expect("write");
+    let file = format!("{here}/file");
+    assert!(
+        m.strata(&["diff", "d/empty", &file]).ok().starts_with(&format!("M file     {file}  0 -> 1 bytes\n"))
+    );
     // Its size is 0, so that it must be read, and cannot be.
     let unread = m.strata(&["diff", "d/empty", "/proc/self/mem"]).fails(1);
     assert!(unread.contains("/proc/self/mem"), "{unread}");

@@ -71,7 +71,7 @@ fn rows_of_tables_are_known_by_key() {
         for line in [
             "  rows       4 -> 4: 1 added, 1 removed, 2 changed, 1 the same (by id)\n",
             "  columns    price number -> string, + split (string), - old (string)\n",
-            "  - row 4: id=4 label=fox old=x price=4\n",
+            "  - row 4: id=4 label=fox price=4 old=x\n",
             "  + row 1: id=5 label=fox price=4 split=null\n",
             "  ~ row 3 -> 2 (id=3): price null -> 3.5\n",
         ] {

@@ -76,6 +76,15 @@ impl Found {
         (is_there && is_file).then_some((&self.bases[at], path.as_slice()))
     }
 
+    /// A change as it is printed: with a path, also where it is what was compared itself.
+    pub fn shown(&self, change: &ChangeInfo) -> ChangeInfo {
+        let mut shown = change.clone();
+        if shown.path.is_empty() {
+            shown.path = self.bases[1].name(b"").into_bytes();
+        }
+        shown
+    }
+
     /// Whether what was asked for is one file, a table by its name.
     pub fn is_one_table(&self) -> bool {
         let [change] = self.changes.as_slice() else { return false };

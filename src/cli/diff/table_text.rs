@@ -123,24 +123,33 @@ fn samples(out: &mut Out, diff: &TableDiff) -> Result<(), Failure> {
     for (sign, shown) in [('-', &diff.samples.removed), ('+', &diff.samples.added)] {
         for row in shown {
             let times = if row.count > 1 { format!(" (times {})", row.count) } else { String::new() };
-            out.text(format_args!("  {sign} row {}{times}: {}\n", row.row, values(&row.values)))?;
+            out.text(format_args!("  {sign} row {}{times}: {}\n", row.row, values(diff, &row.values)))?;
         }
     }
     for row in &diff.samples.changed {
-        let changes = row.after.iter().map(|(name, new)| {
+        let changes = in_order(diff, &row.after).map(|(name, new)| {
             let old = row.before.get(name).unwrap_or(&Json::Null);
             format!("{} {} -> {}", short(name), value(old), value(new))
         });
         let changes = changes.collect::<Vec<_>>().join(", ");
         let (before, after) = (row.row_before, row.row_after);
         let at = if before == after { before.to_string() } else { format!("{before} -> {after}") };
-        out.text(format_args!("  ~ row {at} ({}): {changes}\n", values(&row.key)))?;
+        out.text(format_args!("  ~ row {at} ({}): {changes}\n", values(diff, &row.key)))?;
     }
     Ok(())
 }
 
-fn values(values: &Map<String, Json>) -> String {
-    values.iter().map(|(name, v)| format!("{}={}", short(name), value(v))).collect::<Vec<_>>().join(" ")
+/// Values in the order of the columns.
+fn in_order<'a>(
+    diff: &'a TableDiff,
+    values: &'a Map<String, Json>,
+) -> impl Iterator<Item = (&'a str, &'a Json)> {
+    diff.columns.iter().filter_map(|column| Some((column.name.as_str(), values.get(&column.name)?)))
+}
+
+fn values(diff: &TableDiff, values: &Map<String, Json>) -> String {
+    let all = in_order(diff, values).map(|(name, v)| format!("{}={}", short(name), value(v)));
+    all.collect::<Vec<_>>().join(" ")
 }
 
 fn value(value: &Json) -> String {
