@@ -5,12 +5,14 @@
 //! knows of handles, kernels or permissions.
 
 pub mod author;
+mod blame;
 mod climb;
 mod cut;
 #[allow(clippy::module_inception)]
 mod dataset;
 mod diff;
 pub mod error;
+mod follow;
 pub mod frozen;
 pub mod history;
 pub mod import;
@@ -25,10 +27,12 @@ pub mod trie;
 pub mod verify;
 
 pub use author::Caller;
+pub use blame::Touched;
 pub use climb::Climb;
 pub use dataset::Dataset;
 pub use diff::{Change, diff_trees};
 pub use error::{Error, Result};
+pub use follow::PathLog;
 pub use frozen::Frozen;
 pub use history::{ChangeKind, LogEntry};
 pub use live::{Attr, Invalid, Live, NewInode, RenameMode, SetAttr, XattrSet};

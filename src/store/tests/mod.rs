@@ -133,7 +133,7 @@ fn view(n: VersionNo) -> View {
 }
 
 fn entry(store: &Store, text: &str, n: VersionNo) -> Option<Dirent> {
-    store.entry(DS, Ino::ROOT, name(text).key(), &view(n)).unwrap()
+    store.entry(DS, Ino::ROOT, name(text).key(), &view(n)).unwrap().map(|(_, entry)| entry)
 }
 
 fn read(store: &Store, chunk: ChunkRef) -> Result<Vec<u8>> {
