@@ -247,7 +247,7 @@ fn tables_of_any_size_take_bounded_memory() {
     d.write("t.csv", text(&mut (1..=rows).rev()));
     assert!(fs::metadata(d.path("t.csv")).expect("stat").len() > large);
     let scratch = tempfile::tempdir().expect("a directory");
-    // The two tables do not fit into this address space beside the program.
+    // Neither of the tables fits into this address space beside the program.
     let mut command = m.command(&["diff", "d@v1", "d@v2", "t.csv", "--key", "id", "--json"]);
     command.env("TMPDIR", scratch.path());
     let line: Vec<String> = std::iter::once(command.get_program())
@@ -255,7 +255,7 @@ fn tables_of_any_size_take_bounded_memory() {
         .map(|part| part.to_str().expect("text").to_owned())
         .collect();
     let mut limited = std::process::Command::new("sh");
-    limited.args(["-c", "ulimit -v 98304; exec \"$@\"", "sh"]).args(&line).env("TMPDIR", scratch.path());
+    limited.args(["-c", "ulimit -v 65536; exec \"$@\"", "sh"]).args(&line).env("TMPDIR", scratch.path());
     for (name, value) in command.get_envs() {
         if let Some(value) = value {
             limited.env(name, value);
