@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::harness::*;
 
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 28] = [
     "init", "mount", "umount", "status", "datasets", "log", "show", "diff", "blame", "ls", "cat", "prefetch",
-    "import", "tag", "untag", "tags", "release", "bump", "set", "commit", "batch", "rollback", "verify",
-    "compact", "fsck", "hash",
+    "import", "tag", "untag", "tags", "release", "bump", "pointer", "checkout", "set", "commit", "batch",
+    "rollback", "verify", "compact", "fsck", "hash",
 ];
 
 /// Every command has a help text that shows how it is used.
