@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::daemon::Failure;
 use crate::daemon::protocol::{ChangeInfo, kind_name};
 use crate::dataset::ChangeKind;
+use crate::table::TableDiff;
 
 use super::out::{JsonName, Out, Paint};
 
@@ -23,10 +24,34 @@ struct ChangeJson<'a> {
     size_after: Option<u64>,
     mode_before: Option<String>,
     mode_after: Option<String>,
+    #[serde(flatten)]
+    within: &'a Within,
+}
+
+/// What differs within a file.
+#[derive(Debug, Default, Serialize)]
+pub struct Within {
+    /// How the tables differ that it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<TableDiff>,
+    /// The lines that differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patch: Option<String>,
+    /// Why there is no patch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_patch: Option<&'static str>,
+    /// Why its table cannot be compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// Prints a change as an element of an array, which is the first or not.
 pub fn json(out: &mut Out, change: &ChangeInfo, first: bool) -> Result<(), Failure> {
+    json_with(out, change, &Within::default(), first)
+}
+
+/// The same with what differs within.
+pub fn json_with(out: &mut Out, change: &ChangeInfo, within: &Within, first: bool) -> Result<(), Failure> {
     let path = JsonName::of(&change.path);
     let from = change.from.as_deref().map(JsonName::of);
     let octal = |mode: Option<u32>| mode.map(|mode| format!("{mode:04o}"));
@@ -41,6 +66,7 @@ pub fn json(out: &mut Out, change: &ChangeInfo, first: bool) -> Result<(), Failu
         size_after: change.size_after,
         mode_before: octal(change.mode_before),
         mode_after: octal(change.mode_after),
+        within,
     };
     let text = serde_json::to_string(&value).map_err(|e| Failure::because("cannot write JSON", &e))?;
     out.text(format_args!("{}{text}", if first { "" } else { "," }))

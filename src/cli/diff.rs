@@ -1,40 +1,87 @@
 //! `strata diff`
 
-use crate::daemon::protocol::ChangeInfo;
-use crate::daemon::{Failure, Item, ObjectSpec, Request};
-use crate::dataset::ChangeKind;
+pub mod contents;
+pub mod found;
+mod outside;
+pub mod side;
+mod table_text;
+mod text;
+pub mod within;
 
-use super::out::{Out, ask, human};
+use crate::daemon::Failure;
+use crate::daemon::protocol::ChangeInfo;
+use crate::dataset::ChangeKind;
+use crate::table;
+
+use super::out::{Out, human};
 use super::values::{self, DatasetPath};
 use super::{Context, change};
+use contents::Contents;
+use found::Found;
+use side::Side;
+use within::How;
 
-/// Show how two versions differ
+/// Show how two versions differ, or a version and a directory
 ///
 /// Prints each path that differs: A added, D removed, M modified, R renamed, a only attributes; then how many
 /// there are. Two versions of one dataset are compared by what the versions between them recorded, so that it
 /// takes as long as there are changes, however large the dataset is. Versions of two datasets, or different
 /// directories, are compared by what a snapshot id covers: names, kinds, content, and whether a file can be
 /// executed. What was renamed is known again by its inode or its content. Without @VERSION, the newest.
+///
+/// One of the two may be an ordinary directory or file: what begins with / or ./ or ../, or is . or .. alone.
+/// Its files are compared by size and content, its permissions too, times and owners not. What cannot be read
+/// there is told, and the exit code is 1.
+///
+/// Tables (.csv, .tsv, .jsonl, .ndjson, .parquet) are compared by rows and columns, where PATH is a single one
+/// (and -p is not given) or with --tables. Told are rows added, removed and, by --key, changed, with regard to the columns that both
+/// have; columns added, removed and of another type; and what moved within a column: nulls, different values
+/// (from 4096 on an estimate, marked ~), least, greatest, mean, and how often each value is there where these
+/// are at most 64. The order of rows does not matter, nor does how a value is written. CSV has a header; an
+/// empty field is a null; its types are those that all values look like. A malformed table is an error that
+/// names the line; --bytes tells only that it differs. Memory is bounded whatever the size; scratch files
+/// without a name go to $TMPDIR or /var/tmp.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata diff imagenet@v3 imagenet@latest
   strata diff --stat imagenet@2026-11-01 imagenet train
-  strata diff raw@v2/labels clean@v7/labels --json | jq '.changes[].path'")]
+  strata diff raw@v2/labels clean@v7/labels --json | jq '.changes[].path'
+  strata diff imagenet@v3 imagenet labels.csv --key image_id --rows 10
+  strata diff -p configs@v1 configs@v2
+  strata diff imagenet@1.4.0 ./imagenet-copy")]
 pub struct Args {
     /// Print only how many paths differ
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["tables", "key", "rows", "patch"])]
     stat: bool,
+    /// Tell how tables that were modified differ, by rows and columns
+    #[arg(long)]
+    tables: bool,
+    /// The columns by which rows of a table are known: rows with the same values there are one row, changed or not
+    #[arg(long, value_name = "COLUMN[,COLUMN]", value_delimiter = ',')]
+    key: Vec<String>,
+    /// Print up to so many rows of each kind, the first ones
+    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100_000))]
+    rows: Option<usize>,
+    /// Do not look into tables: tell only that they differ
+    #[arg(long, conflicts_with_all = ["tables", "key", "rows"])]
+    bytes: bool,
+    /// Print the lines that differ in text files of at most 1 MiB, as diff -u does
+    #[arg(short, long)]
+    patch: bool,
     /// Print a JSON object: the array changes (path, from where it was renamed, kind, change,
-    /// size_before, size_after, mode_before, mode_after) unless --stat is given, and stat (added, removed,
-    /// modified, renamed, attributes, bytes_before, bytes_after)
+    /// size_before, size_after, mode_before, mode_after, and where asked for table, patch or no_patch, error) unless
+    /// --stat is given, and stat (added, removed, modified, renamed, attributes, bytes_before, bytes_after). A table
+    /// has format, key, rows (before, after, added, removed, changed, unchanged), columns (name, change, changed,
+    /// and before and after: type, values, nulls, nans, distinct, distinct_is_estimate, min, max, mean, top),
+    /// reordered, and samples (added, removed, changed)
     #[arg(long)]
     json: bool,
-    /// The version before
-    #[arg(value_name = "DATASET[@VERSION][/PATH]", value_parser = values::object())]
-    before: ObjectSpec,
-    /// The version after
-    #[arg(value_name = "DATASET[@VERSION][/PATH]", value_parser = values::object())]
-    after: ObjectSpec,
+    /// The version, or directory, before
+    #[arg(value_name = "DATASET[@VERSION][/PATH]|DIR", value_parser = side::parser())]
+    before: Side,
+    /// The version, or directory, after
+    #[arg(value_name = "DATASET[@VERSION][/PATH]|DIR", value_parser = side::parser())]
+    after: Side,
     /// Only what is at or below this path
     #[arg(value_parser = values::path())]
     path: Option<DatasetPath>,
@@ -91,35 +138,64 @@ impl Stat {
 
 pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let path = args.path.map(|path| path.0).unwrap_or_default();
-    let request = Request::Diff { before: args.before, after: args.after, path };
-    let mut stat = Stat::default();
-    let mut begun = false;
-    let code = ask(context.client()?, request, |out, item| {
-        let Item::Change(change) = item else { return Ok(()) };
-        stat.count(&change);
-        match (args.stat, args.json) {
-            (true, _) => Ok(()),
-            (false, false) => change::print(out, &change),
-            (false, true) => {
-                if !begun {
-                    out.text(format_args!("{{\"changes\":["))?;
-                }
-                change::json(out, &change, !std::mem::replace(&mut begun, true))
-            }
+    let contents = Contents::new(context.client()?);
+    let found = Found::new(&contents, [args.before, args.after], &path)?;
+    let how = How {
+        tables: args.tables
+            || args.rows.is_some()
+            || !args.key.is_empty()
+            || (!args.bytes && !args.patch && found.is_one_table()),
+        patch: args.patch,
+        options: table::Options {
+            key: args.key,
+            rows: args.rows.unwrap_or(0),
+            scratch: within::scratch_dir(),
+        },
+    };
+    let mut code = 0;
+    let mut tell = |failure: &Failure| {
+        eprintln!("strata: {}", failure.message);
+        if let Some(hint) = &failure.hint {
+            eprintln!("hint: {hint}");
         }
-    })?;
+        code = failure.code;
+    };
+    found.unread.iter().for_each(&mut tell);
+    let mut stat = Stat::default();
     let mut out = Out::new();
+    if args.json && !args.stat {
+        out.text(format_args!("{{\"changes\":["))?;
+    }
+    for (at, change) in found.changes.iter().enumerate() {
+        stat.count(change);
+        if args.stat {
+            continue;
+        }
+        if !args.json {
+            change::print(&mut out, &found.shown(change))?;
+            // Where what is within takes its time, this is there to be seen.
+            out.flush()?;
+        }
+        let within = within::within(&contents, &found, change, &how);
+        contents.clear();
+        let within = within.unwrap_or_else(|failure| {
+            tell(&failure);
+            change::Within { error: Some(failure.message), ..change::Within::default() }
+        });
+        if args.json {
+            change::json_with(&mut out, change, &within, at == 0)?;
+        } else {
+            within::print(&mut out, &within)?;
+        }
+    }
     if args.json {
         let text = serde_json::to_string(&stat).map_err(|e| Failure::because("cannot write JSON", &e))?;
-        let open = match (args.stat, begun) {
-            (true, _) => "{",
-            (false, false) => "{\"changes\":[],",
-            (false, true) => "],",
-        };
-        out.text(format_args!("{open}\"stat\":{text}}}\n"))?;
+        out.text(format_args!("{}\"stat\":{text}}}\n", if args.stat { "{" } else { "]," }))?;
     } else {
         stat.print(&mut out)?;
     }
     out.flush()?;
+    drop(found);
+    contents.close()?;
     Ok(code)
 }

@@ -6,6 +6,7 @@
 mod annotate;
 mod batch;
 mod blame;
+mod bump;
 mod cat;
 mod change;
 mod checkout;
@@ -106,6 +107,7 @@ enum Command {
     Untag(untag::Args),
     Tags(tags::Args),
     Release(release::Args),
+    Bump(bump::Args),
     Pointer(pointer::Args),
     Checkout(checkout::Args),
     Annotate(annotate::Args),
@@ -196,6 +198,7 @@ pub fn main() -> ExitCode {
         Command::Untag(args) => untag::run(args, &context),
         Command::Tags(args) => tags::run(args, &context),
         Command::Release(args) => release::run(args, &context),
+        Command::Bump(args) => bump::run(args, &context),
         Command::Pointer(args) => pointer::run(args, &context),
         Command::Checkout(args) => checkout::run(args, &context),
         Command::Annotate(args) => annotate::run(args, &context),

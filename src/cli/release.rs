@@ -9,7 +9,7 @@ use super::{Context, tag, values};
 ///
 /// Takes the highest tag that is a semantic version, such as 1.4.2, and gives VERSION the one after it: 2.0.0 for
 /// major (what uses the data must change), 1.5.0 for minor (something was added), 1.4.3 for patch. The first is
-/// 1.0.0, 0.1.0 or 0.0.1. Without @VERSION, the newest.
+/// 1.0.0, 0.1.0 or 0.0.1. Without @VERSION, the newest. `strata bump` finds out which step the changes call for.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  strata release imagenet minor -m 'a third camera'")]
 pub struct Args {

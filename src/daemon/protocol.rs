@@ -145,6 +145,17 @@ pub enum Request {
     },
     /// The bytes of a file, as data.
     Cat(ObjectSpec),
+    /// Some of the bytes of a file, as data; none at its end alone.
+    Read {
+        /// The file; best of a version by number, which does not change meanwhile.
+        object: ObjectSpec,
+        /// Where they begin.
+        offset: u64,
+        /// At most as many, and at most 1 MiB.
+        len: u64,
+    },
+    /// An [`Item::Resolved`], then an [`Item::Entry`] of the object itself if there is one.
+    Resolve(ObjectSpec),
     /// An [`Item::Entry`] for each entry of a directory, or for the file itself.
     List(ObjectSpec),
     /// An [`Item::Pointer`] after [`Item::Pointing`] now and then.
@@ -234,6 +245,8 @@ pub enum Item {
     Tag(TagInfo),
     /// Something that was said of a version.
     Annotation(AnnotationInfo),
+    /// The version that was meant: `v3`; `None` where the dataset has none yet.
+    Resolved(Option<String>),
     /// An entry of a directory.
     Entry(EntryInfo),
     /// A version made, or that there was none to make.
@@ -522,6 +535,9 @@ pub struct EntryInfo {
     pub mtime: String,
     /// A symbolic link's target.
     pub target: Option<Vec<u8>>,
+    /// The id of a file's content, in hexadecimal, where the file is one of a version.
+    #[serde(default)]
+    pub content: Option<String>,
 }
 
 /// A version made, or that there was none to make.

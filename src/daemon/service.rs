@@ -30,6 +30,8 @@ use super::policy;
 use super::protocol::{Item, Made, Request};
 use super::sizes::Sizes;
 
+pub use tags::next_release;
+
 /// Where an answer goes.
 pub trait Sink {
     /// Takes an item.
@@ -151,6 +153,8 @@ impl Service {
                 sink.item(Item::Made(made))?;
             }
             Request::Cat(object) => self.cat(&object, sink)?,
+            Request::Read { object, offset, len } => self.read(&object, offset, len, sink)?,
+            Request::Resolve(object) => self.resolve_object(object, sink)?,
             Request::List(object) => self.list(&object, sink)?,
             Request::Pointer { object, dvc } => self.point(&object, dvc, sink)?,
             Request::Checkout { pointer, locate } => self.checkout(&pointer, locate, sink)?,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::harness::*;
 
-const COMMANDS: [&str; 31] = [
+const COMMANDS: [&str; 32] = [
     "init",
     "mount",
     "umount",
@@ -38,6 +38,7 @@ const COMMANDS: [&str; 31] = [
     "completions",
     "annotate",
     "meta",
+    "bump",
 ];
 
 /// Every command has a help text that shows how it is used.

@@ -13,3 +13,14 @@ fn tables_are_read_alike_live_and_in_versions() {
     run(python("tables.py").arg(d.root()).current_dir(m.outside())).ok();
     m.strata(&["verify"]).ok();
 }
+
+/// What `strata diff` tells of tables is what pandas finds in them: rows added, removed and changed, and what columns
+/// hold, of CSV, TSV, JSON Lines, and Parquet of each compression and type; damaged Parquet is an error.
+#[test]
+fn differences_of_tables_are_what_pandas_finds() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    let mut program = python("table_diffs.py");
+    program.arg(d.root()).arg(binary()).env("STRATA_STORE", m.store());
+    run(program.current_dir(m.outside())).ok();
+}

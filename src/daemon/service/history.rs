@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::dataset::{Dataset, Error, LogEntry, Touched, diff_trees};
-use crate::model::{Name, VersionNo};
+use crate::model::{DatasetName, Name, VersionNo, VersionSpec};
 
 use super::super::failure::Failure;
 use super::super::object::{ObjectSpec, VersionText, path_bytes, show_path};
@@ -106,11 +106,29 @@ impl Service {
 
     /// A dataset, and the version of it that an object names: the newest where it names none.
     pub(super) fn version_of(&self, object: &ObjectSpec) -> Result<(Arc<Dataset>, VersionNo), Failure> {
+        if let Some(version) = &object.version {
+            return self.at_version(&object.dataset, version);
+        }
         let dataset = self.sealed(&object.dataset)?;
-        let version = match &object.version {
-            Some(version) => self.resolve(&dataset, version)?,
-            None => dataset.newest(),
-        };
+        let newest = dataset.newest();
+        Ok((dataset, newest))
+    }
+
+    /// A dataset, and the version of it that is named. One that is there by its number is as it is: whoever reads
+    /// on in it cuts no versions of what is written meanwhile.
+    pub(super) fn at_version(
+        &self,
+        name: &DatasetName,
+        version: &VersionText,
+    ) -> Result<(Arc<Dataset>, VersionNo), Failure> {
+        if let Some(VersionSpec::Number { number, back: 0 }) = version.spec() {
+            let dataset = self.repo.dataset(name.as_str())?;
+            if number <= dataset.newest() {
+                return Ok((dataset, number));
+            }
+        }
+        let dataset = self.sealed(name)?;
+        let version = self.resolve(&dataset, version)?;
         Ok((dataset, version))
     }
 

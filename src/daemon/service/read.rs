@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::dataset::{Dataset, Error, Frozen, Live};
-use crate::model::{Body, Content, Ino, Kind, Name};
+use crate::model::{Body, Content, Ino, Kind, Name, VersionNo};
 use crate::store::content::{BLOCK, read_at};
+use crate::store::content_id;
 
 use super::super::failure::Failure;
 use super::super::object::{ObjectSpec, show_path};
@@ -42,6 +43,40 @@ impl Service {
             }
             sink.data(&block[..read])?;
             at += read as u64;
+        }
+    }
+
+    pub(super) fn read(
+        &self,
+        object: &ObjectSpec,
+        offset: u64,
+        len: u64,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Failure> {
+        let tree = self.tree(object)?;
+        let (ino, kind) = tree.find(object)?;
+        if kind != Kind::File {
+            return Err(Failure::new(format!("{} is no file: {}", show(object), kind_name(kind))));
+        }
+        let (content, objects) = (tree.content(ino)?, self.repo.objects());
+        let len = content.size().saturating_sub(offset).min(len).min(BLOCK as u64);
+        let mut block = vec![0; len as usize];
+        let read = if len > 0 { read_at(objects, &content, offset, &mut block)? } else { 0 };
+        sink.data(&block[..read])
+    }
+
+    /// Tells which version an object is of, and what it is in it.
+    pub(super) fn resolve_object(&self, object: ObjectSpec, sink: &mut dyn Sink) -> Result<(), Failure> {
+        let (dataset, version) = self.version_of(&object)?;
+        sink.item(Item::Resolved((version > VersionNo::EMPTY).then(|| version.to_string())))?;
+        let tree = Tree::Version(dataset.frozen(version));
+        match tree.find(&object) {
+            Ok((ino, _)) => {
+                let name = object.path.last().map_or(object.dataset.as_str().as_bytes(), Name::as_bytes);
+                sink.item(Item::Entry(tree.entry(name, ino)?))
+            }
+            Err(Error::NotFound(_)) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -83,8 +118,8 @@ impl Service {
         let Some(version) = &object.version else {
             return Ok(Tree::Live(self.repo.dataset(object.dataset.as_str())?));
         };
-        let dataset = self.sealed(&object.dataset)?;
-        Ok(Tree::Version(dataset.frozen(self.resolve(&dataset, version)?)))
+        let (dataset, version) = self.at_version(&object.dataset, version)?;
+        Ok(Tree::Version(dataset.frozen(version)))
     }
 }
 
@@ -110,6 +145,7 @@ impl Tree {
     }
 
     fn entry(&self, name: &[u8], ino: Ino) -> Result<EntryInfo, Error> {
+        let mut content_of = None;
         let (attr, target) = match self {
             Tree::Live(dataset) => dataset.read(|live| {
                 let attr = live.attr(ino)?;
@@ -119,7 +155,15 @@ impl Tree {
             Tree::Version(frozen) => {
                 let inode = frozen.certain_inode(ino)?.1;
                 let attr = (&inode).into();
-                (attr, if let Body::Symlink(target) = inode.body { Some(target) } else { None })
+                let target = match inode.body {
+                    Body::Symlink(target) => Some(target),
+                    Body::File(content) => {
+                        content_of = Some(content_id(&content).to_hex());
+                        None
+                    }
+                    _ => None,
+                };
+                (attr, target)
             }
         };
         Ok(EntryInfo {
@@ -131,6 +175,7 @@ impl Tree {
             gid: attr.gid,
             mtime: attr.mtime.to_string(),
             target: target.map(Into::into),
+            content: content_of,
         })
     }
 }

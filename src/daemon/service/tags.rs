@@ -85,10 +85,17 @@ fn tell_newest(dataset: &Dataset, name: &TagName, sink: &mut dyn Sink) -> Result
     newest.map_or(Ok(()), |info| sink.item(Item::Tag(info)))
 }
 
-/// The tag after the highest semantic version; `1.0.0`, `0.1.0` or `0.0.1` where there is none.
+/// The tag after the highest semantic version of a dataset.
 fn next(dataset: &Dataset, step: Step) -> Result<TagName, Failure> {
-    let highest = dataset.highest_tag(None).and_then(|(name, _)| Some((name.semantic()?, name)));
-    let (prefix, (major, minor, patch)) = match &highest {
+    next_release(dataset.highest_tag(None).map(|(name, _)| name).as_ref(), step)
+}
+
+/// The tag after the highest semantic version; `1.0.0`, `0.1.0` or `0.0.1` where there is none.
+///
+/// # Errors
+/// Where it would be no tag.
+pub fn next_release(highest: Option<&TagName>, step: Step) -> Result<TagName, Failure> {
+    let (prefix, (major, minor, patch)) = match highest.and_then(|name| Some((name.semantic()?, name))) {
         Some((version, name)) => {
             let prefix = if name.as_str().starts_with('v') { "v" } else { "" };
             (prefix, (version.major, version.minor, version.patch))

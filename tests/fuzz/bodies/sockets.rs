@@ -135,6 +135,8 @@ fn all_requests() -> Vec<Request> {
             checksum: true,
         },
         Request::Cat(object("d@v3/sub/noise")),
+        Request::Read { object: object("d@v3/sub/noise"), offset: 7, len: 5 },
+        Request::Resolve(object("d@v3/sub")),
         Request::List(object("d/sub")),
         Request::Pointer { object: object("d@v1/sub"), dvc: true },
         Request::Checkout { pointer: pointer(), locate: false },
@@ -182,12 +184,14 @@ fn all_items() -> Vec<Item> {
         gid: 0,
         mtime: "2026-11-01T10:30:00Z".into(),
         target: Some(b"b".to_vec()),
+        content: Some("00ff".into()),
     };
     let made = Made { dataset: "d".into(), version: None, restores: None, newest: "v0".into() };
     vec![
         Item::Status(status),
         Item::Change(change),
         Item::Entry(entry),
+        Item::Resolved(Some("v3".into())),
         Item::Made(made),
         Item::Tag(TagInfo {
             tag: "prod".into(),

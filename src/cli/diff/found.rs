@@ -1,0 +1,129 @@
+//! The paths that differ between two sides, and where their files are.
+
+use crate::daemon::object::path_bytes;
+use crate::daemon::protocol::ChangeInfo;
+use crate::daemon::{Failure, Item, Request, Sink};
+use crate::dataset::ChangeKind;
+use crate::model::{Kind, Name};
+use crate::table::Format;
+
+use super::contents::Contents;
+use super::outside;
+use super::side::Side;
+
+/// What differs between two sides.
+pub struct Found {
+    /// The paths, ordered.
+    pub changes: Vec<ChangeInfo>,
+    /// Why parts of a directory outside are left out.
+    pub unread: Vec<Failure>,
+    /// What the paths are told from, with versions by number.
+    bases: [Side; 2],
+    /// The path from there that was asked for.
+    asked: Vec<u8>,
+}
+
+impl Found {
+    /// Finds what differs at or below `path`.
+    pub fn new(contents: &Contents, sides: [Side; 2], path: &[Name]) -> Result<Found, Failure> {
+        let [before, after] = sides;
+        let ((before, entry_before), (after, entry_after)) =
+            (contents.pinned(before, path)?, contents.pinned(after, path)?);
+        match (&before, &after) {
+            (Side::Object(a), Side::Object(b)) => {
+                let mut changes = Changes(Vec::new());
+                let request = Request::Diff { before: a.clone(), after: b.clone(), path: Vec::new() };
+                contents.run(request, &mut changes)?;
+                let (mut bases, mut asked) = ([before.clone(), after.clone()], Vec::new());
+                // Told from the datasets' roots, where what is compared has the same path.
+                if a.path == b.path {
+                    asked = path_bytes(&a.path);
+                    for base in &mut bases {
+                        if let Side::Object(object) = base {
+                            object.path.clear();
+                        }
+                    }
+                }
+                Ok(Found { changes: changes.0, unread: Vec::new(), bases, asked })
+            }
+            (Side::Object(object), Side::Outside(dir)) => {
+                let compared = outside::compare(contents, object, entry_before, dir)?;
+                Ok(Found::outside(compared, [before, after]))
+            }
+            (Side::Outside(dir), Side::Object(object)) => {
+                let mut compared = outside::compare(contents, object, entry_after, dir)?;
+                compared.changes.iter_mut().for_each(turn);
+                compared.changes.sort_by(|a, b| a.path.cmp(&b.path));
+                Ok(Found::outside(compared, [before, after]))
+            }
+            (Side::Outside(_), Side::Outside(_)) => Err(Failure::usage("neither of the two is in a dataset")
+                .hint(
+                    "compare DATASET[@VERSION][/PATH] with a directory; for two directories there is diff -r",
+                )),
+        }
+    }
+
+    fn outside(compared: outside::Compared, bases: [Side; 2]) -> Found {
+        Found { changes: compared.changes, unread: compared.unread, bases, asked: Vec::new() }
+    }
+
+    /// The side and path of what a change is about, before (0) or after (1), if what is there may be a file of
+    /// other content than on the other side.
+    pub fn file<'a>(&'a self, change: &'a ChangeInfo, at: usize) -> Option<(&'a Side, &'a [u8])> {
+        let path = if at == 0 { change.from.as_ref().unwrap_or(&change.path) } else { &change.path };
+        let is_there = if at == 0 { change.size_before } else { change.size_after }.is_some();
+        let is_file = change.kind == Kind::File && change.change != ChangeKind::Attributes;
+        (is_there && is_file).then_some((&self.bases[at], path.as_slice()))
+    }
+
+    /// A change as it is printed: with a path, also where it is what was compared itself.
+    pub fn shown(&self, change: &ChangeInfo) -> ChangeInfo {
+        let mut shown = change.clone();
+        if shown.path.is_empty() {
+            shown.path = self.bases[1].name(b"").into_bytes();
+        }
+        shown
+    }
+
+    /// Whether what was asked for is one file, a table by its name.
+    pub fn is_one_table(&self) -> bool {
+        let [change] = self.changes.as_slice() else { return false };
+        // Below what was asked for, there would be more to its path.
+        let is_asked = change.path == self.asked || change.from.as_ref() == Some(&self.asked);
+        let is_table = |at: usize| {
+            let file = self.file(change, at);
+            file.is_some_and(|(side, path)| Format::of_name(side.name(path).as_bytes()).is_some())
+        };
+        is_asked && is_table(0) && is_table(1)
+    }
+}
+
+/// As seen from the other side.
+fn turn(change: &mut ChangeInfo) {
+    std::mem::swap(&mut change.size_before, &mut change.size_after);
+    std::mem::swap(&mut change.mode_before, &mut change.mode_after);
+    change.change = match change.change {
+        ChangeKind::Added => ChangeKind::Removed,
+        ChangeKind::Removed => ChangeKind::Added,
+        same => same,
+    };
+    if let Some(from) = &mut change.from {
+        std::mem::swap(from, &mut change.path);
+    }
+}
+
+/// Takes the answer to [`Request::Diff`].
+struct Changes(Vec<ChangeInfo>);
+
+impl Sink for Changes {
+    fn item(&mut self, item: Item) -> Result<(), Failure> {
+        if let Item::Change(change) = item {
+            self.0.push(change);
+        }
+        Ok(())
+    }
+
+    fn data(&mut self, _: &[u8]) -> Result<(), Failure> {
+        Ok(())
+    }
+}

@@ -1,0 +1,145 @@
+//! Parquet, as rows. The only place that names the crate `parquet`.
+//!
+//! Pages are read one at a time, column by column; what is held is a page of each column, and the list of row
+//! groups. The crate panics on some files that are damaged: that is caught, and such a file is malformed.
+
+mod exact;
+mod kinds;
+mod panics;
+mod values;
+
+use std::sync::Arc;
+
+use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReader};
+use parquet::record::reader::RowIter;
+
+use super::bytes::{Bytes, Stream, fill};
+use super::error::{Error, Result};
+use super::format::PARQUET_MAGIC;
+use super::rows::{Column, Rows};
+use super::value::Value;
+use exact::Exact;
+use panics::caught;
+
+/// Magic, and the length of the footer before the last one.
+const SMALLEST: u64 = 12;
+
+/// Rows of a Parquet file.
+pub struct ParquetRows {
+    columns: Vec<Column>,
+    rows: RowIter<'static>,
+    /// Columns that the crate reads less exactly than they are, and where they are.
+    exact: Vec<(usize, Exact)>,
+    /// How many rows there are to be.
+    total: u64,
+    /// How many were read.
+    read: u64,
+}
+
+impl ParquetRows {
+    /// Reads the footer.
+    pub fn open(bytes: &Arc<dyn Bytes>) -> Result<ParquetRows> {
+        check_ends(&**bytes)?;
+        let open = || SerializedFileReader::new(Chunks(bytes.clone()));
+        let malformed = |why: String| Error::Malformed(format!("is no sound Parquet file: {why}"));
+        let file = caught(open).map_err(malformed)?;
+        let schema = file.metadata().file_metadata().schema_descr_ptr();
+        let fields = schema.root_schema().get_fields();
+        let columns =
+            fields.iter().map(|field| Column { name: field.name().into(), kind: kinds::name(field) });
+        let columns: Vec<Column> = columns.collect();
+        let total = file.metadata().file_metadata().num_rows();
+        let total = u64::try_from(total).map_err(|_| malformed(format!("it claims to have {total} rows")))?;
+        let mut exact = Vec::new();
+        for (place, leaf) in exact::columns(&schema) {
+            exact.push((place, Exact::new(caught(open).map_err(malformed)?, leaf)));
+        }
+        let rows = caught(|| Ok(RowIter::from_file_into(Box::new(file)))).map_err(malformed)?;
+        Ok(ParquetRows { columns, rows, exact, total, read: 0 })
+    }
+}
+
+impl Rows for ParquetRows {
+    fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    fn next(&mut self, row: &mut Vec<Value>) -> Result<bool> {
+        let number = self.read + 1;
+        let failed = |why| Error::Row { row: number, why };
+        let Some(read) = caught(|| self.rows.next().transpose()).map_err(failed)? else {
+            return match self.total - self.read {
+                0 => Ok(false),
+                missing => Err(failed(format!("is missing, and so are {} more", missing - 1))),
+            };
+        };
+        if self.read == self.total {
+            return Err(failed(format!("the file says that it has {} rows, and has more", self.total)));
+        }
+        self.read = number;
+        row.clear();
+        caught(|| {
+            row.extend(read.into_columns().into_iter().map(|(_, field)| values::value(field)));
+            Ok(())
+        })
+        .map_err(failed)?;
+        if row.len() != self.columns.len() {
+            return Err(failed(format!("has {} values for {} columns", row.len(), self.columns.len())));
+        }
+        for (place, exact) in &mut self.exact {
+            row[*place] = caught(|| exact.next()).map_err(failed)?;
+        }
+        Ok(true)
+    }
+}
+
+/// Tells what is cut off from what is no Parquet at all.
+fn check_ends(bytes: &dyn Bytes) -> Result<()> {
+    let (mut start, mut end) = ([0; 4], [0; 4]);
+    let size = bytes.size();
+    let read = |at: u64, out: &mut [u8]| fill(bytes, at, out).map_err(Error::Read);
+    read(0, &mut start)?;
+    read(size.saturating_sub(4), &mut end)?;
+    if start != *PARQUET_MAGIC {
+        let why = if &start == b"PARE" {
+            "is encrypted Parquet"
+        } else {
+            "is no Parquet file: it does not begin with PAR1"
+        };
+        return Err(Error::Malformed(why.into()));
+    }
+    if size < SMALLEST || end != *PARQUET_MAGIC {
+        let why = format!("is a truncated Parquet file: its {size} bytes do not end with PAR1");
+        return Err(Error::Malformed(why));
+    }
+    Ok(())
+}
+
+/// Bytes as the crate wants to read them.
+pub(super) struct Chunks(Arc<dyn Bytes>);
+
+impl Length for Chunks {
+    fn len(&self) -> u64 {
+        self.0.size()
+    }
+}
+
+impl ChunkReader for Chunks {
+    type T = Stream;
+
+    fn get_read(&self, start: u64) -> ParquetResult<Stream> {
+        Ok(Stream::new(self.0.clone(), start))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<bytes::Bytes> {
+        if start.checked_add(length as u64).is_none_or(|end| end > self.0.size()) {
+            return Err(ParquetError::EOF("what it points to lies beyond its end".into()));
+        }
+        let mut out = vec![0; length];
+        match fill(&*self.0, start, &mut out)? {
+            filled if filled == length => Ok(out.into()),
+            _ => Err(ParquetError::EOF("it ends early".into())),
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Values of cells.
+
+use std::fmt;
+
+/// The value of a cell.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// None: an empty field of CSV, null or absent in JSON Lines, null in Parquet.
+    Null,
+    /// A truth value.
+    Bool(bool),
+    /// A whole number.
+    Int(i128),
+    /// A number.
+    Float(f64),
+    /// A decimal number: exactly, and as near as a double is.
+    Decimal(String, f64),
+    /// Text; also dates and times, in ISO 8601.
+    Text(String),
+    /// A field of CSV, whose type is what it looks like.
+    Field(String),
+    /// An array, as JSON.
+    Array(String),
+    /// An object, as JSON.
+    Object(String),
+}
+
+impl Value {
+    /// The number it is, or looks like.
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Value::Int(value) => Some(*value as f64),
+            Value::Float(value) | Value::Decimal(_, value) => Some(*value),
+            Value::Field(text) => match class_of_field(text) {
+                Classes::INTEGER | Classes::NUMBER => text.parse().ok(),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Appends bytes that are the same for values that are the same, and for no others. A number that is whole is
+    /// the same whether it is kept as a whole number or not.
+    pub(super) fn encode(&self, into: &mut Vec<u8>) {
+        let (tag, text) = match self {
+            Value::Null => return into.push(0),
+            Value::Bool(value) => (b'b', if *value { "1".into() } else { "0".into() }),
+            Value::Int(_) | Value::Float(_) => (b'n', std::borrow::Cow::Owned(self.to_string())),
+            Value::Decimal(text, _) => (b'n', shortest(text).into()),
+            Value::Text(text) | Value::Field(text) => (b't', text.as_str().into()),
+            Value::Array(text) => (b'a', text.as_str().into()),
+            Value::Object(text) => (b'o', text.as_str().into()),
+        };
+        into.push(tag);
+        into.extend_from_slice(&(text.len() as u64).to_le_bytes());
+        into.extend_from_slice(text.as_bytes());
+    }
+
+    /// As a value of JSON.
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(value) => (*value).into(),
+            Value::Int(value) => match (i64::try_from(*value), u64::try_from(*value)) {
+                (Ok(value), _) => value.into(),
+                (_, Ok(value)) => value.into(),
+                _ => value.to_string().into(),
+            },
+            Value::Float(value) if value.is_finite() => (*value).into(),
+            Value::Array(text) | Value::Object(text) => {
+                serde_json::from_str(text).unwrap_or_else(|_| text.clone().into())
+            }
+            _ => self.to_string().into(),
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Null => Ok(()),
+            Value::Bool(value) => value.fmt(f),
+            Value::Int(value) => value.fmt(f),
+            // 0.0 and -0.0 are equal.
+            Value::Float(value) => (value + 0.0).fmt(f),
+            Value::Decimal(text, _)
+            | Value::Text(text)
+            | Value::Field(text)
+            | Value::Array(text)
+            | Value::Object(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Of which types the values of a column are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Classes(u8);
+
+impl Classes {
+    const BOOLEAN: Classes = Classes(1);
+    const INTEGER: Classes = Classes(2);
+    const NUMBER: Classes = Classes(4);
+    const STRING: Classes = Classes(8);
+    const ARRAY: Classes = Classes(16);
+    const OBJECT: Classes = Classes(32);
+
+    /// Takes note of a value.
+    pub fn add(&mut self, value: &Value) {
+        self.0 |= match value {
+            Value::Null => Classes(0),
+            Value::Bool(_) => Classes::BOOLEAN,
+            Value::Int(_) => Classes::INTEGER,
+            Value::Float(_) | Value::Decimal(..) => Classes::NUMBER,
+            Value::Text(_) => Classes::STRING,
+            // One that is text makes all of its column text.
+            Value::Field(_) if self.0 & Classes::STRING.0 != 0 => Classes::STRING,
+            Value::Field(text) => class_of_field(text),
+            Value::Array(_) => Classes::ARRAY,
+            Value::Object(_) => Classes::OBJECT,
+        }
+        .0;
+        if let Value::Field(_) = value
+            && !matches!(*self, Classes::BOOLEAN)
+            && self.0 & !(Classes::INTEGER.0 | Classes::NUMBER.0) != 0
+        {
+            *self = Classes::STRING;
+        }
+    }
+
+    /// Whether all values are numbers.
+    pub fn is_numeric(self) -> bool {
+        self.0 != 0 && self.0 & !(Classes::INTEGER.0 | Classes::NUMBER.0) == 0
+    }
+
+    /// Whether all values are text.
+    pub fn is_text(self) -> bool {
+        self == Classes::STRING
+    }
+
+    /// The name of the type, or of all; `empty` where there are no values.
+    pub fn name(self) -> String {
+        let names = ["boolean", "integer", "number", "string", "array", "object"];
+        match self.0 {
+            0 => "empty".into(),
+            both if both == Classes::INTEGER.0 | Classes::NUMBER.0 => "number".into(),
+            bits => {
+                let named = names.iter().enumerate().filter(|(at, _)| bits & 1 << at != 0);
+                named.map(|(_, name)| *name).collect::<Vec<_>>().join("|")
+            }
+        }
+    }
+}
+
+/// A decimal without zeros at its end that mean nothing.
+fn shortest(decimal: &str) -> &str {
+    match decimal.contains('.') {
+        true => decimal.trim_end_matches('0').trim_end_matches('.'),
+        false => decimal,
+    }
+}
+
+/// What a field looks like. Digits after a leading zero are a code, not a number.
+fn class_of_field(text: &str) -> Classes {
+    let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
+    let is_code = digits.len() > 1 && digits[0] == b'0' && digits[1].is_ascii_digit();
+    if is_code || text.starts_with('+') {
+        Classes::STRING
+    } else if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
+        Classes::INTEGER
+    } else if matches!(text, "true" | "false" | "True" | "False" | "TRUE" | "FALSE") {
+        Classes::BOOLEAN
+    } else if text.parse::<f64>().is_ok() {
+        Classes::NUMBER
+    } else {
+        Classes::STRING
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_have_the_type_that_all_of_them_look_like() {
+        for (fields, name) in [
+            (&["1", "-2", "0"][..], "integer"),
+            (&["1", "2.5"], "number"),
+            (&["1e3", "nan"], "number"),
+            (&["007"], "string"),
+            (&["+1"], "string"),
+            (&["true", "False"], "boolean"),
+            (&["true", "1"], "string"),
+            (&["1", "true"], "string"),
+            (&["x", "1"], "string"),
+            (&["1", "x"], "string"),
+            (&["-"], "string"),
+            (&[], "empty"),
+        ] {
+            let mut classes = Classes::default();
+            fields.iter().for_each(|field| classes.add(&Value::Field((*field).into())));
+            assert_eq!(classes.name(), name, "{fields:?}");
+        }
+        let mut mixed = Classes::default();
+        [Value::Int(1), Value::Text("a".into()), Value::Null].iter().for_each(|value| mixed.add(value));
+        assert_eq!(mixed.name(), "integer|string");
+    }
+
+    #[test]
+    fn equal_values_have_equal_bytes_and_others_not() {
+        let bytes = |value: Value| {
+            let mut bytes = Vec::new();
+            value.encode(&mut bytes);
+            bytes
+        };
+        assert_eq!(bytes(Value::Int(1)), bytes(Value::Float(1.0)));
+        assert_eq!(bytes(Value::Float(0.0)), bytes(Value::Float(-0.0)));
+        assert_eq!(bytes(Value::Float(1e20)), bytes(Value::Int(100_000_000_000_000_000_000)));
+        assert_eq!(bytes(Value::Decimal("1.50".into(), 1.5)), bytes(Value::Float(1.5)));
+        assert_eq!(bytes(Value::Decimal("20.00".into(), 20.0)), bytes(Value::Decimal("20".into(), 20.0)));
+        let all = [
+            Value::Null,
+            Value::Bool(true),
+            Value::Int(1),
+            Value::Int(i128::from(u64::MAX)),
+            Value::Float(1.5),
+            Value::Text("1".into()),
+            Value::Text(String::new()),
+            Value::Array("[]".into()),
+            Value::Object("{}".into()),
+        ];
+        for (n, a) in all.iter().enumerate() {
+            for b in &all[n + 1..] {
+                assert_ne!(bytes(a.clone()), bytes(b.clone()), "{a:?} {b:?}");
+            }
+        }
+    }
+}
