@@ -10,6 +10,7 @@ mod commit;
 mod compact;
 mod datasets;
 mod diff;
+mod export;
 mod fsck;
 mod hash;
 mod import;
@@ -88,6 +89,7 @@ enum Command {
     Cat(cat::Args),
     Prefetch(prefetch::Args),
     Import(import::Args),
+    Export(export::Args),
     Tag(tag::Args),
     Untag(untag::Args),
     Tags(tags::Args),
@@ -105,6 +107,8 @@ enum Command {
 /// What all commands have in common.
 struct Context {
     store: Option<PathBuf>,
+    /// The umask that the command was started with.
+    umask: u32,
 }
 
 impl Context {
@@ -134,12 +138,13 @@ pub fn main() -> ExitCode {
     if !matches!(cli.command, Command::Mount(_)) {
         logging::start(::log::LevelFilter::Warn);
     }
-    if !matches!(cli.command, Command::Batch(_)) {
-        // What is made in a store is its owner's alone; a batch makes nothing there itself, and what its command
-        // makes is to have the permissions that the user wants.
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    // What is made in a store is its owner's alone.
+    let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    if matches!(cli.command, Command::Batch(_)) {
+        // It makes nothing there itself, and what its command makes is to have the permissions that the user wants.
+        rustix::process::umask(umask);
     }
-    let context = Context { store: cli.store };
+    let context = Context { store: cli.store, umask: umask.as_raw_mode() };
     let done = match cli.command {
         Command::Init(args) => init::run(args, &context),
         Command::Mount(args) => mount::run(args, &context),
@@ -153,6 +158,7 @@ pub fn main() -> ExitCode {
         Command::Cat(args) => cat::run(args, &context),
         Command::Prefetch(args) => prefetch::run(args, &context),
         Command::Import(args) => import::run(args, &context),
+        Command::Export(args) => export::run(args, &context),
         Command::Tag(args) => tag::run(args, &context),
         Command::Untag(args) => untag::run(args, &context),
         Command::Tags(args) => tags::run(args, &context),

@@ -112,6 +112,17 @@ pub enum Request {
         /// Whether files that seem unchanged are read.
         checksum: bool,
     },
+    /// A tar archive of a version, as data, then an [`Item::Exported`].
+    Export {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The version; the newest where there is none.
+        version: Option<VersionText>,
+        /// Whether modes, owners, times, hard links and extended attributes are as they were.
+        preserve: bool,
+        /// Whether checksums are in it.
+        sums: bool,
+    },
     /// The bytes of a file, as data.
     Cat(ObjectSpec),
     /// An [`Item::Entry`] for each entry of a directory, or for the file itself.
@@ -213,6 +224,27 @@ pub enum Item {
     },
     /// From here on versions are held back.
     BatchBegun,
+    /// What was exported.
+    Exported(Exported),
+}
+
+/// What was exported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exported {
+    /// The dataset.
+    pub dataset: String,
+    /// The version.
+    pub version: String,
+    /// Its snapshot id.
+    pub snapshot: String,
+    /// Files, each counted once for each name.
+    pub files: u64,
+    /// Bytes of the archive.
+    pub bytes: u64,
+    /// The member with the checksums.
+    pub sums: Option<String>,
+    /// Paths of sockets, which an archive cannot hold.
+    pub left_out: Vec<Vec<u8>>,
 }
 
 /// What was read ahead.

@@ -5,6 +5,7 @@
 //! streamed: nothing is held that grows with the history or the size of a file.
 
 mod compact;
+mod export;
 mod history;
 mod import;
 mod prefetch;
@@ -136,6 +137,9 @@ impl Service {
                 let how = import::Wanted { source: &source, message, delete, checksum };
                 let made = self.import(by, &dataset, how, sink)?;
                 sink.item(Item::Made(made))?;
+            }
+            Request::Export { dataset, version, preserve, sums } => {
+                self.export(&*self.sealed(&dataset)?, version, (preserve, sums), sink)?;
             }
             Request::Cat(object) => self.cat(&object, sink)?,
             Request::List(object) => self.list(&object, sink)?,

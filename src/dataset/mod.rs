@@ -4,6 +4,7 @@
 //! dataset's lock, and any number of [`Frozen`] trees, one a version, read from the index. Nothing here
 //! knows of handles, kernels or permissions.
 
+pub mod archive;
 pub mod author;
 mod climb;
 mod cut;

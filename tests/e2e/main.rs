@@ -18,6 +18,7 @@ mod deep;
 mod diff;
 mod direct;
 mod errors;
+mod export;
 mod files;
 mod frozen;
 mod history;
