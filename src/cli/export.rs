@@ -1,6 +1,6 @@
 //! `strata export`
 
-mod target;
+pub(super) mod target;
 mod unpack;
 
 use std::path::{Path, PathBuf};

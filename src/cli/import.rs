@@ -21,7 +21,8 @@ use super::{Context, values};
 /// SOURCE can also be a tar archive (of any format, plain or compressed with gzip or zstd) or a zip archive. It is
 /// read straight into the store, all of it each time. Owners are kept where root imports; else, and of zip
 /// archives, all belongs to who imports. Of two members of one path the later counts. Members whose paths lead
-/// out of the archive or mean a version are refused, and so is an archive that is cut short.
+/// out of the archive or mean a version are refused, and so is an archive that is cut short. Of a file that
+/// `strata bundle` wrote, a new dataset is made, with all the versions in it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata import ~/images images

@@ -4,6 +4,7 @@
 //! 2 called wrongly, 3 damage found, 4 damage found and repaired.
 
 mod batch;
+mod bundle;
 mod cat;
 mod change;
 mod commit;
@@ -90,6 +91,7 @@ enum Command {
     Prefetch(prefetch::Args),
     Import(import::Args),
     Export(export::Args),
+    Bundle(bundle::Args),
     Tag(tag::Args),
     Untag(untag::Args),
     Tags(tags::Args),
@@ -159,6 +161,7 @@ pub fn main() -> ExitCode {
         Command::Prefetch(args) => prefetch::run(args, &context),
         Command::Import(args) => import::run(args, &context),
         Command::Export(args) => export::run(args, &context),
+        Command::Bundle(args) => bundle::run(args, &context),
         Command::Tag(args) => tag::run(args, &context),
         Command::Untag(args) => untag::run(args, &context),
         Command::Tags(args) => tags::run(args, &context),

@@ -123,6 +123,13 @@ pub enum Request {
         /// Whether checksums are in it.
         sums: bool,
     },
+    /// All versions of a dataset up to one, as data, then an [`Item::Bundled`].
+    Bundle {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The last version; the newest where there is none.
+        version: Option<VersionText>,
+    },
     /// The bytes of a file, as data.
     Cat(ObjectSpec),
     /// An [`Item::Entry`] for each entry of a directory, or for the file itself.
@@ -226,6 +233,25 @@ pub enum Item {
     BatchBegun,
     /// What was exported.
     Exported(Exported),
+    /// What was bundled.
+    Bundled(Bundled),
+}
+
+/// What was bundled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bundled {
+    /// The dataset.
+    pub dataset: String,
+    /// The last version.
+    pub version: String,
+    /// Its version id.
+    pub id: String,
+    /// Number of chunks.
+    pub chunks: u64,
+    /// Number of tags.
+    pub tags: u64,
+    /// Bytes of the bundle.
+    pub bytes: u64,
 }
 
 /// What was exported.

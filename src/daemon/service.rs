@@ -4,6 +4,7 @@
 //! Whoever looks at history seals first, so that history never lags behind the live tree. Answers are
 //! streamed: nothing is held that grows with the history or the size of a file.
 
+mod bundle;
 mod compact;
 mod export;
 mod history;
@@ -140,6 +141,9 @@ impl Service {
             }
             Request::Export { dataset, version, preserve, sums } => {
                 self.export(&*self.sealed(&dataset)?, version, (preserve, sums), sink)?;
+            }
+            Request::Bundle { dataset, version } => {
+                self.bundle(&*self.sealed(&dataset)?, version, sink)?;
             }
             Request::Cat(object) => self.cat(&object, sink)?,
             Request::List(object) => self.list(&object, sink)?,

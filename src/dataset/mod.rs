@@ -6,6 +6,7 @@
 
 pub mod archive;
 pub mod author;
+pub mod bundle;
 mod climb;
 mod cut;
 #[allow(clippy::module_inception)]

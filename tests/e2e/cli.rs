@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::harness::*;
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
     "init", "mount", "umount", "status", "datasets", "log", "show", "diff", "ls", "cat", "prefetch",
-    "import", "export", "tag", "untag", "tags", "release", "set", "commit", "batch", "rollback", "verify",
-    "compact", "fsck", "hash",
+    "import", "export", "bundle", "tag", "untag", "tags", "release", "set", "commit", "batch", "rollback",
+    "verify", "compact", "fsck", "hash",
 ];
 
 /// Every command has a help text that shows how it is used.

@@ -332,7 +332,7 @@ fn hostile_archives_are_refused() {
     let whole = fs::read(make("whole.tar", "add('big', data=bytes(range(256)) * 4000)")).expect("read");
     let cut = m.outside().join("cut.tar");
     // In a header, in data, and between members: without the mark of its end it is not whole.
-    for len in [100, 512, 1024, 1536, 2048, 500_000, 1_025_536] {
+    for len in [512, 1024, 1536, 2048, 500_000, 1_025_536] {
         fs::write(&cut, &whole[..len.min(whole.len())]).expect("write");
         refused(&cut, "truncated");
     }
@@ -342,8 +342,10 @@ fn hostile_archives_are_refused() {
     refused(&cut, "checksum");
     fs::write(&cut, "no archive at all, whatever it may be\n".repeat(40)).expect("write");
     refused(&cut, "no tar archive");
-    fs::write(&cut, "").expect("write");
-    refused(&cut, "truncated");
+    for short in ["", "short"] {
+        fs::write(&cut, short).expect("write");
+        refused(&cut, "neither a directory nor a tar or zip archive");
+    }
     let packed = m.outside().join("packed");
     tool(
         "sh",

@@ -39,12 +39,12 @@ pub fn kind(target: &Path) -> Result<Kind, Failure> {
 }
 
 /// Asks for an archive and gives it, part by part, to a function.
-pub trait Ask: FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), Failure>) -> Result<Exported, Failure> {}
+pub trait Ask<T>: FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), Failure>) -> Result<T, Failure> {}
 
-impl<F: FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), Failure>) -> Result<Exported, Failure>> Ask for F {}
+impl<T, F: FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), Failure>) -> Result<T, Failure>> Ask<T> for F {}
 
 /// Writes an archive.
-pub fn archive(target: &Path, force: bool, umask: u32, ask: impl Ask) -> Result<Exported, Failure> {
+pub fn archive<T>(target: &Path, force: bool, umask: u32, ask: impl Ask<T>) -> Result<T, Failure> {
     if !force && target.symlink_metadata().is_ok() {
         return Err(exists(target).hint("--force replaces it"));
     }
@@ -60,7 +60,12 @@ pub fn archive(target: &Path, force: bool, umask: u32, ask: impl Ask) -> Result<
 }
 
 /// Writes a directory.
-pub fn directory(target: &Path, preserve: bool, umask: u32, ask: impl Ask) -> Result<Exported, Failure> {
+pub fn directory(
+    target: &Path,
+    preserve: bool,
+    umask: u32,
+    ask: impl Ask<Exported>,
+) -> Result<Exported, Failure> {
     let failed = |e: io::Error| Failure::because(format!("cannot write {}", target.display()), &e);
     match fs::read_dir(target) {
         Ok(mut entries) => {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::dataset::archive::{self, Owners};
+use crate::dataset::bundle;
 use crate::dataset::import::{self, Placement, Progress, Teller, Tree};
 use crate::dataset::{Caller, Dataset, Error, Invalid};
 use crate::model::DatasetName;
@@ -32,6 +33,14 @@ impl Service {
         let Wanted { source, message, delete, checksum } = wanted;
         self.repo.store().check_writable()?;
         self.apart(source)?;
+        if bundle::is_one(source)? {
+            if message.is_some() || delete {
+                return Err(Failure::usage(
+                    "a bundle's versions are what they are: no --message and no --delete",
+                ));
+            }
+            return self.unbundle(name, source, sink);
+        }
         let existing = match self.repo.get(name.as_str()) {
             Some(_) => Some(self.writable(name)?),
             None => {
@@ -98,7 +107,7 @@ impl Service {
     }
 
     /// Whether a dataset can be made.
-    fn may_make(&self, name: &DatasetName) -> Result<(), Failure> {
+    pub(super) fn may_make(&self, name: &DatasetName) -> Result<(), Failure> {
         match self.host.as_ref().filter(|host| host.is_read_only()) {
             Some(host) => Err(Failure::new(format!(
                 "cannot make dataset {name}: {} is mounted read-only",

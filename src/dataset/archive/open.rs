@@ -86,6 +86,10 @@ fn read(start: &[u8], file: File, mut grow: Grow<'_>, total: u64, teller: &mut T
         })?;
         return grow.finish();
     }
+    let packed = start.starts_with(b"\x1f\x8b") || start.starts_with(b"\x28\xb5\x2f\xfd");
+    if start.len() < 512 && !packed {
+        return Err(Error::Invalid("it is neither a directory nor a tar or zip archive".into()));
+    }
     let done = Arc::new(AtomicU64::new(0));
     let file = BufReader::with_capacity(BUFFER, Counted { file, done: done.clone() });
     let watch = &mut |files| teller.tell(|| told(done.load(Ordering::Acquire), files));
