@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -154,4 +156,40 @@ fn a_bundle_that_was_altered_is_refused() {
     fs::write(&file, &whole).expect("write");
     other.strata(&["import", text(&file), "e"]).ok();
     assert_eq!(other.existing("e").log(), m.existing("d").log());
+}
+
+/// An import of a bundle that is killed leaves nothing in sight, and the same import then goes on and is whole.
+#[test]
+fn an_import_of_a_bundle_goes_on_after_a_kill() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    for n in 0..400 {
+        d.write(&format!("f{}", n % 50), format!("{n}"));
+    }
+    m.strata(&["tag", "d", "base"]).ok();
+    let file = m.outside().join("d.bundle");
+    m.strata(&["bundle", "d", "-o", text(&file)]).ok();
+    let other = Mount::unmounted();
+    other.strata(&["init"]).ok();
+    let mut begun = 0;
+    for round in 0..40 {
+        let mut import = other.command(&["import", text(&file), "e"]).spawn().expect("start");
+        thread::sleep(Duration::from_millis(10 + 5 * round));
+        // It may be done already.
+        let _ = import.kill();
+        import.wait().expect("wait");
+        let status = other.status();
+        begun += usize::from(status["archived"].as_array().is_some_and(|all| !all.is_empty()));
+        if status["datasets"].as_array().is_some_and(|all| !all.is_empty()) {
+            break;
+        }
+    }
+    if other.status()["datasets"].as_array().is_some_and(Vec::is_empty) {
+        other.strata(&["import", text(&file), "e"]).ok();
+    }
+    eprintln!("{begun} imports were killed in the midst");
+    other.up(&[]);
+    assert_eq!(other.existing("e").log(), d.log());
+    assert_eq!(other.status()["archived"].as_array().map(Vec::len), Some(0));
+    other.strata(&["verify"]).ok();
 }
