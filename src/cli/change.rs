@@ -46,16 +46,20 @@ pub fn json(out: &mut Out, change: &ChangeInfo, first: bool) -> Result<(), Failu
     out.text(format_args!("{}{text}", if first { "" } else { "," }))
 }
 
-/// Prints a change as a line.
-pub fn print(out: &mut Out, change: &ChangeInfo) -> Result<(), Failure> {
-    let letter = match change.change {
+/// What happened to a path, as a letter.
+pub fn letter(change: ChangeKind) -> char {
+    match change {
         ChangeKind::Added => 'A',
         ChangeKind::Removed => 'D',
         ChangeKind::Modified => 'M',
         ChangeKind::Renamed => 'R',
         ChangeKind::Attributes => 'a',
-    };
-    out.text(format_args!("{letter} {:8} ", kind_name(change.kind)))?;
+    }
+}
+
+/// Prints a change as a line.
+pub fn print(out: &mut Out, change: &ChangeInfo) -> Result<(), Failure> {
+    out.text(format_args!("{} {:8} ", letter(change.change), kind_name(change.kind)))?;
     if let Some(from) = &change.from {
         out.name(from)?;
         out.text(format_args!(" -> "))?;

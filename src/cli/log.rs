@@ -1,10 +1,12 @@
 //! `strata log`
 
+use serde::Serialize;
+
 use crate::daemon::{Failure, Item, Request};
 use crate::dataset::LogEntry;
 use crate::model::DatasetName;
 
-use super::out::{Out, ask, one_line, short_time};
+use super::out::{JsonName, Out, ask, one_line, short_time};
 use super::values::DatasetPath;
 use super::{Context, values};
 
@@ -12,15 +14,17 @@ use super::{Context, values};
 ///
 /// For each: its number, time (UTC), author, number of changes and command, then its message and the
 /// earlier version it went back to, if any. With PATH, only the versions that changed the file or
-/// anything in the directory. Changes nothing, but cuts what waits to become a version.
+/// anything in the directory; before a rename, those of the path that it had then, which is told. A rename is
+/// known by the inode, or by a content that goes from one path and comes at another in the same version.
+/// Changes nothing, but cuts what waits to become a version.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata log imagenet -n 10
-  strata log imagenet labels/train.csv
+  strata log imagenet labels/train.csv     # through its renames
   strata log imagenet --json | jq -r 'select(.message) | .version + \" \" + .message'")]
 pub struct Args {
     /// Print JSON, a version a line: version, id, snapshot, time, uid, gid, pid, command, message,
-    /// restores, changes
+    /// restores, changes, and path where it had another one
     #[arg(long)]
     json: bool,
     /// Show at most this many versions
@@ -29,6 +33,9 @@ pub struct Args {
     /// The dataset
     #[arg(value_parser = values::dataset)]
     dataset: DatasetName,
+    /// Tell of what had this very PATH, whatever that was, and not of renames
+    #[arg(long, requires = "path")]
+    no_follow: bool,
     /// Only versions that changed this path in the dataset
     #[arg(value_parser = values::path())]
     path: Option<DatasetPath>,
@@ -36,16 +43,32 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let path = args.path.map(|path| path.0).unwrap_or_default();
-    let request = Request::Log { dataset: args.dataset, path, limit: args.limit };
+    let request = Request::Log { dataset: args.dataset, path, follow: !args.no_follow, limit: args.limit };
     ask(context.client()?, request, |out, item| match item {
         Item::Version(entry) if args.json => out.json(&entry),
-        Item::Version(entry) => print(out, &entry),
+        Item::VersionOf { entry, path } if args.json => json_of(out, &entry, &path),
+        Item::Version(entry) => print(out, &entry, None),
+        Item::VersionOf { entry, path } => print(out, &entry, Some(&path)),
         _ => Ok(()),
     })
 }
 
-/// Prints a version in a line.
-pub fn print(out: &mut Out, entry: &LogEntry) -> Result<(), Failure> {
+#[derive(Serialize)]
+struct VersionOfJson<'a> {
+    #[serde(flatten)]
+    entry: &'a LogEntry,
+    path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<&'a str>,
+}
+
+fn json_of(out: &mut Out, entry: &LogEntry, path: &[u8]) -> Result<(), Failure> {
+    let path = JsonName::of(path);
+    out.json(&VersionOfJson { entry, path: &path.text, path_bytes: path.bytes.as_deref() })
+}
+
+/// Prints a version in a line; of something, with the path that it had then.
+pub fn print(out: &mut Out, entry: &LogEntry, path: Option<&[u8]>) -> Result<(), Failure> {
     let time = short_time(&entry.time);
     out.text(format_args!(
         "{:6} {time}  {}  uid {} {:>6}  ",
@@ -71,6 +94,10 @@ pub fn print(out: &mut Out, entry: &LogEntry) -> Result<(), Failure> {
     }
     if !entry.tags.is_empty() {
         out.text(format_args!("  ({})", entry.tags.join(", ")))?;
+    }
+    if let Some(path) = path {
+        out.text(format_args!("  as "))?;
+        out.name(path)?;
     }
     out.text(format_args!("\n"))
 }

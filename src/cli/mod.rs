@@ -4,6 +4,7 @@
 //! 2 called wrongly, 3 damage found, 4 damage found and repaired.
 
 mod batch;
+mod blame;
 mod bundle;
 mod cat;
 mod change;
@@ -86,6 +87,7 @@ enum Command {
     Log(log::Args),
     Show(show::Args),
     Diff(diff::Args),
+    Blame(blame::Args),
     Ls(ls::Args),
     Cat(cat::Args),
     Prefetch(prefetch::Args),
@@ -156,6 +158,7 @@ pub fn main() -> ExitCode {
         Command::Log(args) => log::run(args, &context),
         Command::Show(args) => show::run(args, &context),
         Command::Diff(args) => diff::run(args, &context),
+        Command::Blame(args) => blame::run(args, &context),
         Command::Ls(args) => ls::run(args, &context),
         Command::Cat(args) => cat::run(args, &context),
         Command::Prefetch(args) => prefetch::run(args, &context),

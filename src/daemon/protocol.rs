@@ -25,8 +25,17 @@ pub enum Request {
         dataset: DatasetName,
         /// Only versions that changed this path; all where it is empty.
         path: Vec<Name>,
+        /// Also those of the path that it had before it was renamed.
+        follow: bool,
         /// At most as many.
         limit: Option<u64>,
+    },
+    /// An [`Item::Blame`] for each entry of the directory that the object is, or for the object itself.
+    Blame {
+        /// The directory.
+        object: ObjectSpec,
+        /// Also those of the directories in it.
+        deep: bool,
     },
     /// An [`Item::Version`], then an [`Item::Change`] for each path that it changed, then, where there are
     /// more than were asked for, an [`Item::More`].
@@ -189,6 +198,15 @@ pub enum Item {
     Dataset(DatasetInfo),
     /// A version.
     Version(LogEntry),
+    /// A version of something that had another path then.
+    VersionOf {
+        /// The version.
+        entry: LogEntry,
+        /// The path.
+        path: Vec<u8>,
+    },
+    /// A path, and the version that touched it last.
+    Blame(BlameInfo),
     /// A path that a version changed.
     Change(ChangeInfo),
     /// That there are more changes than were asked for.
@@ -382,6 +400,27 @@ impl From<Change> for ChangeInfo {
             mode_after: change.modes.1,
         }
     }
+}
+
+/// A path, and the version that touched it last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlameInfo {
+    /// From the dataset's root.
+    pub path: Vec<u8>,
+    /// What it is.
+    pub kind: Kind,
+    /// What that version did to it.
+    pub change: ChangeKind,
+    /// The version: `v3`.
+    pub version: String,
+    /// When it was made, RFC 3339 in UTC.
+    pub time: String,
+    /// User id of who made it.
+    pub uid: u32,
+    /// Their command.
+    pub command: String,
+    /// What they said of it.
+    pub message: Option<String>,
 }
 
 /// A tag, or what was done to it.

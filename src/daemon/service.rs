@@ -100,9 +100,10 @@ impl Service {
                     sink.item(Item::Dataset(self.dataset_info(&dataset)?))?;
                 }
             }
-            Request::Log { dataset, path, limit } => {
-                self.log(&*self.sealed(&dataset)?, &path, limit, sink)?;
+            Request::Log { dataset, path, follow, limit } => {
+                self.log(&*self.sealed(&dataset)?, &path, follow, limit, sink)?;
             }
+            Request::Blame { object, deep } => self.blame(&object, deep, sink)?,
             Request::Show { dataset, version, limit } => {
                 self.show(&*self.sealed(&dataset)?, version, limit, sink)?;
             }

@@ -140,7 +140,8 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 fn requests_are_answered_through_the_socket() {
     let daemon = Daemon::start();
     (0..5).for_each(|n| daemon.mkdir(&format!("dir{n}")));
-    let (code, answer) = daemon.ask(Request::Log { dataset: dataset(), path: Vec::new(), limit: Some(3) });
+    let (code, answer) =
+        daemon.ask(Request::Log { dataset: dataset(), path: Vec::new(), follow: true, limit: Some(3) });
     assert_eq!(code, Ok(0));
     let versions: Vec<_> = answer
         .items

@@ -62,6 +62,11 @@ impl Frozen {
 
     /// The entry of `key` in a directory.
     pub fn entry(&self, dir: Ino, key: NameKey) -> Result<Option<Dirent>> {
+        Ok(self.recorded_entry(dir, key)?.map(|(_, entry)| entry))
+    }
+
+    /// The entry of `key` in a directory, with the version that recorded it.
+    pub fn recorded_entry(&self, dir: Ino, key: NameKey) -> Result<Option<(VersionNo, Dirent)>> {
         Ok(self.store.entry(self.dataset, dir, key, &self.view)?)
     }
 
@@ -92,6 +97,11 @@ impl Frozen {
 
     /// The hash of a directory's tree.
     pub fn tree(&self, dir: Ino) -> Result<Option<TreeHash>> {
+        Ok(self.recorded_tree(dir)?.map(|(_, hash)| hash))
+    }
+
+    /// The hash of a directory's tree, with the version that recorded it.
+    pub fn recorded_tree(&self, dir: Ino) -> Result<Option<(VersionNo, TreeHash)>> {
         Ok(self.store.tree(self.dataset, dir, &self.view)?)
     }
 
@@ -108,6 +118,17 @@ impl Frozen {
             }
         }
         Ok(Some(at))
+    }
+
+    /// A directory and the name in it that names an inode; `None` where none does.
+    pub fn name_of(&self, ino: Ino) -> Result<Option<(Ino, Name)>> {
+        let Some((_, inode)) = self.store.inode(self.dataset, ino, &self.view)? else { return Ok(None) };
+        for place in inode.places() {
+            if let Some(entry) = self.entry(place.dir, place.key)?.filter(|entry| entry.ino == ino) {
+                return Ok(Some((place.dir, entry.name)));
+            }
+        }
+        Ok(None)
     }
 
     /// The path from the root of the directory `dir`.

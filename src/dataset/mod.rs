@@ -6,6 +6,7 @@
 
 pub mod archive;
 pub mod author;
+mod blame;
 pub mod bundle;
 mod climb;
 mod cut;
@@ -13,6 +14,7 @@ mod cut;
 mod dataset;
 mod diff;
 pub mod error;
+mod follow;
 pub mod frozen;
 pub mod history;
 pub mod import;
@@ -27,10 +29,12 @@ pub mod trie;
 pub mod verify;
 
 pub use author::Caller;
+pub use blame::Touched;
 pub use climb::Climb;
 pub use dataset::Dataset;
 pub use diff::{Change, diff_trees};
 pub use error::{Error, Result};
+pub use follow::PathLog;
 pub use frozen::Frozen;
 pub use history::{ChangeKind, LogEntry};
 pub use live::{Attr, Invalid, Live, NewInode, RenameMode, SetAttr, XattrSet};

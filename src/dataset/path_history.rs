@@ -15,9 +15,9 @@ use super::history::changed;
 /// What a path named at some time.
 type Named = BTreeSet<(Ino, Kind)>;
 
-/// What a path names at a version.
+/// What a path or place names at a version.
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     /// A directory, by inode and the hash of all below it.
     Dir(Ino, Option<TreeHash>),
     /// Anything else.
@@ -85,14 +85,17 @@ impl Dataset {
 }
 
 fn state_at(tree: &Frozen, path: &[Name]) -> Result<Option<State>> {
-    Ok(match tree.walk(path)? {
-        None => None,
-        Some((ino, Kind::Dir)) => Some(State::Dir(ino, tree.tree(ino)?)),
-        Some((ino, _)) => Some(State::Other(Box::new(tree.inode(ino)?.1))),
+    tree.walk(path)?.map(|(ino, kind)| state_of(tree, ino, kind)).transpose()
+}
+
+pub(super) fn state_of(tree: &Frozen, ino: Ino, kind: Kind) -> Result<State> {
+    Ok(match kind {
+        Kind::Dir => State::Dir(ino, tree.tree(ino)?),
+        _ => State::Other(Box::new(tree.inode(ino)?.1)),
     })
 }
 
-fn differ(before: Option<&State>, after: Option<&State>) -> bool {
+pub(super) fn differ(before: Option<&State>, after: Option<&State>) -> bool {
     match (before, after) {
         (None, None) => false,
         (Some(State::Dir(a, x)), Some(State::Dir(b, y))) => (a, x) != (b, y),

@@ -5,7 +5,10 @@ use std::collections::{HashMap, HashSet};
 use super::Store;
 use super::error::{Error, Result};
 use super::identity::{self, Identity};
-use super::index::change::{dataset_change, object_change, pending_changes, tag_change, version_changes};
+use super::index::AHEAD_FROM;
+use super::index::change::{
+    dataset_change, head_changes, object_change, pending_changes, tag_change, tree_changes, version_changes,
+};
 use super::objects::{ObjectStore, ReadPart};
 use super::pack::{NewRecord, Pos, RecordKind};
 use super::recovery::last_version;
@@ -107,12 +110,22 @@ impl Store {
         let encoded = record.with(ops);
         let id = VersionId::of(encoded.payload());
         let new = NewRecord { kind: RecordKind::Version, hash: id.0, payload: encoded.payload() };
-        self.log.append(Claim::Record, &[new], |placed, end| {
-            let changes =
-                |pos: &Pos| version_changes(id, record, encoded.count(), encoded.ops(), *pos, u64::MAX);
+        let (count, mut ahead) = (encoded.count(), None);
+        let placed = self.log.append(Claim::Record, &[new], |placed, end| {
+            if count >= AHEAD_FROM {
+                ahead = Some((self.index.hold(), end));
+                return;
+            }
+            let changes = |pos: &Pos| version_changes(id, record, count, encoded.ops(), *pos, u64::MAX);
             self.index.publish(placed.iter().flat_map(changes), end);
         })?;
         heads.insert(record.dataset, (record.number, id));
+        drop(heads);
+        if let (Some(ends), Some(pos)) = (ahead, placed.first()) {
+            let tree = || tree_changes(record, encoded.ops(), *pos);
+            let rest = head_changes(id, record, count, *pos, u64::MAX);
+            self.index.publish_ahead(tree, rest, ends, || self.log.sync());
+        }
         Ok(id)
     }
 

@@ -53,13 +53,17 @@ impl Store {
         Ok(all)
     }
 
-    /// The entry of a name in a directory, as the view sees it.
-    pub fn entry(&self, ds: DatasetId, dir: Ino, name: NameKey, view: &View) -> Result<Option<Dirent>> {
+    /// The entry of a name in a directory, as the view sees it, and the version that wrote it.
+    pub fn entry(
+        &self,
+        ds: DatasetId,
+        dir: Ino,
+        name: NameKey,
+        view: &View,
+    ) -> Result<Option<(VersionNo, Dirent)>> {
         let found = self.newest_visible(&keys::entry(ds, dir, name), view)?;
-        found
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(_, value)| decode_checked("entry", &value))
-            .transpose()
+        let found = found.filter(|(_, value)| !value.is_empty());
+        found.map(|(version, value)| Ok((version, decode_checked("entry", &value)?))).transpose()
     }
 
     /// Up to `limit` entries of a directory after the name `after`, in the order of their keys.
@@ -121,13 +125,15 @@ impl Store {
         }
     }
 
-    /// The hash of a directory's tree as the view sees it; of the root, the snapshot id.
-    pub fn tree(&self, ds: DatasetId, dir: Ino, view: &View) -> Result<Option<TreeHash>> {
+    /// The hash of a directory's tree as the view sees it, and the version that wrote it; of the root, the
+    /// snapshot id.
+    pub fn tree(&self, ds: DatasetId, dir: Ino, view: &View) -> Result<Option<(VersionNo, TreeHash)>> {
         if dir == Ino::ROOT {
-            return Ok(self.version_meta(ds, view.newest())?.map(|meta| meta.snapshot));
+            let newest = view.newest();
+            return Ok(self.version_meta(ds, newest)?.map(|meta| (newest, meta.snapshot)));
         }
         let found = self.newest_visible(&keys::tree(ds, dir), view)?;
-        found.map(|(_, value)| tree_hash(&value)).transpose()
+        found.map(|(version, value)| Ok((version, tree_hash(&value)?))).transpose()
     }
 
     /// Versions that wrote an inode, from `newest` back, at most `limit`; whatever view they are in.

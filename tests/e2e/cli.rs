@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::harness::*;
 
-const COMMANDS: [&str; 26] = [
-    "init", "mount", "umount", "status", "datasets", "log", "show", "diff", "ls", "cat", "prefetch",
+const COMMANDS: [&str; 27] = [
+    "init", "mount", "umount", "status", "datasets", "log", "show", "diff", "blame", "ls", "cat", "prefetch",
     "import", "export", "bundle", "tag", "untag", "tags", "release", "set", "commit", "batch", "rollback",
     "verify", "compact", "fsck", "hash",
 ];

@@ -220,7 +220,7 @@ fn history_follows_the_path_through_renames() {
                   mv a old; mv b a; rm -r old; mkdir old; echo C > old/f";
     shell(script, &[d.root()]);
     let log = |path: &str| -> Vec<String> {
-        let text = m.strata(&["log", "d", path, "--json"]).ok();
+        let text = m.strata(&["log", "--no-follow", "d", path, "--json"]).ok();
         let version =
             |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["version"].clone();
         text.lines().rev().map(|line| version(line).as_str().expect("text").to_owned()).collect()

@@ -8,6 +8,7 @@ mod harness;
 
 mod appends;
 mod attributes;
+mod blame;
 mod bundle;
 mod cli;
 mod compact;

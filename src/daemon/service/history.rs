@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::dataset::{Dataset, Error, diff_trees};
+use crate::dataset::{Dataset, Error, LogEntry, Touched, diff_trees};
 use crate::model::{Name, VersionNo};
 
 use super::super::failure::Failure;
-use super::super::object::{ObjectSpec, VersionText, show_path};
-use super::super::protocol::Item;
+use super::super::object::{ObjectSpec, VersionText, path_bytes, show_path};
+use super::super::protocol::{BlameInfo, Item};
 use super::{Service, Sink};
 
 impl Service {
@@ -15,17 +15,53 @@ impl Service {
         &self,
         dataset: &Dataset,
         path: &[Name],
+        follow: bool,
         limit: Option<u64>,
         sink: &mut dyn Sink,
     ) -> Result<(), Failure> {
         let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-        let mut each = |number| sink.item(Item::Version(dataset.log_entry(number)?));
         if path.is_empty() {
+            let each = |number| sink.item(Item::Version(dataset.log_entry(number)?));
             return dataset.versions().rev().take(limit).try_for_each(each);
         }
         let never = || Failure::new(format!("no version of {} has {}", dataset.name(), show_path(path)));
-        let versions = dataset.path_versions(path)?.ok_or_else(never)?;
-        versions.into_iter().rev().take(limit).try_for_each(&mut each)
+        let mut log = dataset.path_log(path, follow)?.ok_or_else(never)?;
+        for _ in 0..limit {
+            let Some((number, was)) = log.next_version()? else { break };
+            let entry = dataset.log_entry(number)?;
+            sink.item(match was {
+                Some(was) => Item::VersionOf { entry, path: path_bytes(&was) },
+                None => Item::Version(entry),
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn blame(&self, object: &ObjectSpec, deep: bool, sink: &mut dyn Sink) -> Result<(), Failure> {
+        let (dataset, version) = self.version_of(object)?;
+        // Most entries of a directory were touched by few versions, one after the other.
+        let mut last: Option<LogEntry> = None;
+        dataset.blame(version, &object.path, deep, |touched| {
+            let Touched { path, kind, version, change } = touched;
+            let number = version.to_string();
+            let entry = match last.take().filter(|entry| entry.version == number) {
+                Some(entry) => entry,
+                None => dataset.log_entry(version)?,
+            };
+            let LogEntry { time, uid, command, message, .. } = entry.clone();
+            last = Some(entry);
+            let path = path_bytes(&path);
+            sink.item(Item::Blame(BlameInfo {
+                path,
+                kind,
+                change,
+                version: number,
+                time,
+                uid,
+                command,
+                message,
+            }))
+        })
     }
 
     pub(super) fn show(

@@ -295,6 +295,7 @@ impl Live {
                 None => self
                     .store
                     .tree(self.dataset, slot.ino, &self.head.view)?
+                    .map(|(_, hash)| hash)
                     .ok_or_else(|| Error::NotFound(format!("the hash of directory {:?}", slot.name)))?,
             };
             return Ok(ChildId { tag: ChildId::TAG_DIR, hash: hash.0 });

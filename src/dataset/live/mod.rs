@@ -236,6 +236,7 @@ impl Live {
             return Ok(entries.get(&place.key).is_some_and(|slot| slot.ino == ino));
         }
         let entry = self.store.entry(self.dataset, place.dir, place.key, &self.head.view)?;
+        let entry = entry.map(|(_, entry)| entry);
         Ok(entry.is_some_and(|entry| entry.ino == ino))
     }
 

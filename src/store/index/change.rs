@@ -160,6 +160,15 @@ pub fn version_changes(
     pos: Pos,
     pending_below: u64,
 ) -> impl Iterator<Item = Change> {
+    tree_changes(record, ops, pos).chain(head_changes(id, record, count, pos, pending_below))
+}
+
+/// Those of them that nobody looks up before the others are there.
+pub fn tree_changes(
+    record: &VersionHead,
+    ops: impl Iterator<Item = Op>,
+    pos: Pos,
+) -> impl Iterator<Item = Change> {
     let (ds, v) = (record.dataset, record.number);
     let ops = ops.enumerate().map(move |(index, op)| match op {
         Op::Link { dir, name, ino, kind } => {
@@ -173,6 +182,18 @@ pub fn version_changes(
     });
     let trees = record.trees.iter();
     let trees = trees.map(move |(dir, tree)| Change::Put(keys::at(keys::tree(ds, *dir), v), tree.0.to_vec()));
+    ops.chain(trees)
+}
+
+/// The others, which make it a version.
+pub fn head_changes(
+    id: VersionId,
+    record: &VersionHead,
+    count: u64,
+    pos: Pos,
+    pending_below: u64,
+) -> impl Iterator<Item = Change> {
+    let (ds, v) = (record.dataset, record.number);
     let rollback = (v.0.checked_sub(1) != Some(record.base.0))
         .then(|| Change::Put(keys::rollback(ds, v), record.base.0.to_be_bytes().to_vec()));
     let hashes = [(record.snapshot.0, keys::TAG_SNAPSHOT), (id.0, keys::TAG_VERSION)];
@@ -186,7 +207,7 @@ pub fn version_changes(
     let summary = summary.filter(|value| value.len() <= INLINE_MAX);
     let summary = summary.map(|value| Change::Put(keys::summary(ds, v), value));
     let last = [meta, Change::ClearPending(ds, pending_below)];
-    ops.chain(trees).chain(rollback).chain(summary).chain(hashes).chain(last)
+    rollback.into_iter().chain(summary).chain(hashes).chain(last)
 }
 
 /// An inode as the index has it.

@@ -141,6 +141,7 @@ impl Index {
         let mut applied = self.applied.lock();
         let mut slot = self.slot.write();
         slot.state = State::Failed;
+        slot.generation += 1;
         let healed = match how {
             2 => self.kept_in_memory(applied.until()),
             how => self.healed(how == 1, applied.until()),

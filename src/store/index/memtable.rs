@@ -16,7 +16,7 @@ pub type Value = Option<Box<[u8]>>;
 
 /// A generation of as many changes is frozen: large enough to gain from being applied in order, small
 /// enough that who waits for one to be applied does not wait long.
-const FREEZE_AT: usize = 30_000;
+pub(super) const FREEZE_AT: usize = 30_000;
 
 /// What an entry costs beside its key and value, in bytes.
 const ENTRY_COST: usize = 96;
@@ -44,6 +44,8 @@ pub struct Memtable {
     /// Keys of all live pending records, in memory and in sled: needed without I/O.
     pending: BTreeSet<PendingKey>,
     end: LogPos,
+    /// Places in the log from which records are still to be published, by who held there.
+    held: Vec<LogPos>,
 }
 
 impl Memtable {
@@ -125,12 +127,26 @@ impl Memtable {
         self.generations().filter_map(last).max()
     }
 
+    /// Notes that the record that now ends the log is published later than those after it: the index does not
+    /// hold everything beyond the place this gives until [`release`](Memtable::release).
+    pub fn hold(&mut self) -> LogPos {
+        self.held.push(self.end);
+        self.end
+    }
+
+    /// What was held at this place is published next.
+    pub fn release(&mut self, held: LogPos) {
+        if let Some(at) = self.held.iter().position(|place| *place == held) {
+            self.held.swap_remove(at);
+        }
+    }
+
     /// Freezes what is active.
     pub fn freeze(&mut self) {
         if !self.active.is_empty() {
             self.frozen.push_front(Frozen {
                 changes: Arc::new(std::mem::take(&mut self.active)),
-                end: self.end,
+                end: self.held.iter().copied().min().unwrap_or(self.end),
                 bytes: std::mem::take(&mut self.active_bytes),
             });
         }

@@ -8,8 +8,10 @@
 //! - sled never has more than the durable log: the log is synced before anything is applied.
 //! - The watermark in sled says up to where in the log the index holds everything, and covers only
 //!   what was durable in sled when it was written.
-//! - The order of publication is the order of the log.
+//! - The order of publication is the order of the log, but for versions of very many changes, which go to sled
+//!   before they are published (`ahead`).
 
+mod ahead;
 mod aside;
 mod backing;
 pub mod change;
@@ -37,6 +39,7 @@ use crate::store::error::{Error, Result};
 use crate::store::identity::StoreId;
 use crate::store::pack::LogPos;
 
+pub use ahead::AHEAD_FROM;
 pub use aside::{list_aside, move_aside, put_aside};
 pub use backing::catches_panics;
 pub use committer::Followers;
@@ -58,7 +61,7 @@ struct Applied {
     /// Durable: this may be the watermark.
     durable: LogPos,
     /// In it once, and since it was opened anew in memory again if not: what was published there may lack
-    /// what it had already done to older records.
+    /// what it had already done to older records, or what went to it ahead of that.
     known: LogPos,
     /// When it was last made durable.
     synced: Instant,
@@ -205,9 +208,14 @@ impl Index {
         if !mem.has_frozen() {
             return Ok(());
         }
-        let root = self.dir.parent().unwrap_or(&self.dir);
-        let needed = (mem.bytes().min(2 << 20) + (1 << 20)) as u64;
+        let bytes = mem.bytes();
         drop(mem);
+        self.room_for(bytes)
+    }
+
+    fn room_for(&self, bytes: usize) -> Result<()> {
+        let root = self.dir.parent().unwrap_or(&self.dir);
+        let needed = (bytes.min(2 << 20) + (1 << 20)) as u64;
         match rustix::fs::statvfs(root) {
             Ok(stat) if stat.f_bavail.saturating_mul(stat.f_frsize) < needed => {
                 Err(Error::NoSpace(root.to_owned()))

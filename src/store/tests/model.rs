@@ -76,7 +76,7 @@ fn check(store: &Store, model: &Model) {
         assert_eq!(found, wanted, "v{n}");
         for i in 0..12 {
             let key = key_of(i);
-            let found = store.entry(DS, Ino::ROOT, key, &view).unwrap();
+            let found = store.entry(DS, Ino::ROOT, key, &view).unwrap().map(|(_, entry)| entry);
             assert_eq!(found.map(|e| e.ino), tree.get(&key).map(|(ino, _)| *ino), "v{n} name {i}");
         }
         for (ino, written) in tree.values() {
@@ -229,7 +229,7 @@ fn many_versions_of_a_name_are_passed_over_quickly_and_rightly() {
     found.sort_unstable();
     assert_eq!(found, [100, 150]);
     let key = name("name 0").key();
-    assert_eq!(store.entry(DS, Ino::ROOT, key, &view).unwrap().unwrap().ino, Ino(150));
+    assert_eq!(store.entry(DS, Ino::ROOT, key, &view).unwrap().unwrap().1.ino, Ino(150));
 }
 
 #[test]
@@ -295,9 +295,12 @@ fn lists_of_versions_go_from_newest_back() {
     assert_eq!(all, [(VersionNo(6), TreeHash([6; 32])), (VersionNo(4), TreeHash([4; 32]))]);
     let all = store.tree_versions(DS, Ino::ROOT, VersionNo(100), 2).unwrap();
     assert_eq!(all, [(VersionNo(6), TreeHash([6; 32])), (VersionNo(5), TreeHash([5; 32]))]);
-    assert_eq!(store.tree(DS, dir, &view(VersionNo(5))).unwrap(), Some(TreeHash([4; 32])));
+    assert_eq!(store.tree(DS, dir, &view(VersionNo(5))).unwrap().map(|t| t.1), Some(TreeHash([4; 32])));
     assert_eq!(store.tree(DS, dir, &view(VersionNo(1))).unwrap(), None);
-    assert_eq!(store.tree(DS, Ino::ROOT, &view(VersionNo(5))).unwrap(), Some(TreeHash([5; 32])));
+    assert_eq!(
+        store.tree(DS, Ino::ROOT, &view(VersionNo(5))).unwrap(),
+        Some((VersionNo(5), TreeHash([5; 32])))
+    );
     assert_eq!(store.tree(DS, Ino::ROOT, &view(VersionNo(0))).unwrap(), None);
     assert_eq!(store.max_ino(DS).unwrap(), Ino(16));
     assert_eq!(store.max_ino(DatasetId(7)).unwrap(), Ino(0));

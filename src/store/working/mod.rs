@@ -1,8 +1,9 @@
 //! A file being written: a content, and what has changed since.
 //!
 //! Bytes written at the end stream into the store as they come (the [tail](tail::Tail)); bytes written
-//! elsewhere wait in memory, or in a scratch file once they are many, as [extents](extents::Extents)
-//! over the base. [`settle`](WorkingFile::settle) makes one content of it all.
+//! elsewhere wait in memory as [extents](extents::Extents) over the base. Once they are many, those that
+//! follow one another stream into the store as well (the [run](WorkingFile::run)), the others wait in a scratch
+//! file. [`settle`](WorkingFile::settle) makes one content of it all.
 //!
 //! Invariants:
 //! - settling gives what chunking all bytes of the file from the start would give, at a cost that
@@ -60,6 +61,9 @@ pub struct WorkingFile {
     extents: Extents,
     /// Bytes past `kept` and all extents that stream into the store, if any do.
     tail: Option<Tail>,
+    /// Bytes within the size, in place of what was there, that stream into the store. There are no extents
+    /// below them, and no tail beside them.
+    run: Option<Tail>,
     scratch: Scratch,
     dirty: bool,
     limits: Limits,
@@ -81,7 +85,7 @@ enum Source<'a> {
     Base,
     /// Another content, from this offset on.
     Copy(&'a Content, u64),
-    /// What the tail has stored.
+    /// What the tail or the run has stored.
     Tail(&'a Tail),
 }
 
@@ -100,6 +104,7 @@ impl WorkingFile {
             size,
             extents: Extents::default(),
             tail: None,
+            run: None,
             scratch: Scratch::new(scratch),
             dirty: false,
             limits,
@@ -113,14 +118,20 @@ impl WorkingFile {
 
     /// Whether another thread is storing what was written: [`join`](WorkingFile::join) before reading.
     pub fn is_ahead(&self) -> bool {
-        self.tail.as_ref().is_some_and(Tail::is_ahead)
+        self.streams().any(Tail::is_ahead)
+    }
+
+    fn streams(&self) -> impl Iterator<Item = &Tail> {
+        self.tail.iter().chain(&self.run)
     }
 
     /// Waits until no other thread is storing what was written. What could not be stored is still there, to
     /// be stored by the next that needs it.
     pub fn join(&mut self) {
-        if let Some(Err(error)) = self.tail.as_mut().map(Tail::join) {
-            log::debug!("storing what was written: {error}");
+        for stream in self.tail.iter_mut().chain(&mut self.run) {
+            if let Err(error) = stream.join() {
+                log::debug!("storing what was written: {error}");
+            }
         }
     }
 
@@ -213,12 +224,12 @@ impl WorkingFile {
 
     /// Where the bytes from `at` on (less than the size) come from.
     fn segment(&self, at: u64) -> Segment<'_> {
-        if let Some(tail) = self.tail.as_ref().filter(|tail| at >= tail.start()) {
-            return match at.checked_sub(tail.buffer_start()) {
+        if let Some(stream) = self.streams().find(|stream| at >= stream.start() && at < stream.end()) {
+            return match at.checked_sub(stream.buffer_start()) {
                 Some(skip) => {
-                    Segment { end: self.size, source: Source::Ram(&tail.buffer()[skip as usize..]) }
+                    Segment { end: stream.end(), source: Source::Ram(&stream.buffer()[skip as usize..]) }
                 }
-                None => Segment { end: tail.buffer_start(), source: Source::Tail(tail) },
+                None => Segment { end: stream.buffer_start(), source: Source::Tail(stream) },
             };
         }
         let next = self.extents.from(at);
@@ -231,11 +242,8 @@ impl WorkingFile {
             };
             return Segment { end: start + extent.len, source };
         }
-        let end = match (next, &self.tail) {
-            (Some((start, _)), _) => start,
-            (None, Some(tail)) => tail.start(),
-            (None, None) => self.size,
-        };
+        let streams = self.streams().map(Tail::start).filter(|start| *start > at);
+        let end = streams.chain(next.map(|(start, _)| start)).min().unwrap_or(self.size);
         match at < self.kept {
             true => Segment { end: end.min(self.kept), source: Source::Base },
             false => Segment { end, source: Source::Zeros },

@@ -36,6 +36,10 @@ impl WorkingFile {
     }
 
     fn content(&mut self, objects: &Objects) -> Result<Content> {
+        match self.run_as_tail() {
+            Some(tail) => self.tail = Some(tail),
+            None => self.still(objects)?,
+        }
         if let Some(copied) = self.whole_copy() {
             return Ok(copied.clone());
         }

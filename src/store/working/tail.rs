@@ -1,4 +1,4 @@
-//! The end of a file being written, streaming into the store.
+//! Bytes written one after the other, streaming into the store.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,10 +13,11 @@ use crate::store::error::{Error, Result};
 use crate::store::manifest::Objects;
 use crate::store::objects::ObjectStore;
 
-/// The bytes from a cut of the file to its end: first those stored as chunks, then those in memory.
+/// A stretch of the file, from a cut to its end or to where it is being written: first the bytes stored as
+/// chunks, then those in memory.
 ///
 /// No known pieces wait in the stream between calls, so `start`, stored and buffered bytes add up to
-/// the file's size.
+/// [`end`](Tail::end).
 ///
 /// While the stream is drained on another thread ([`Tail::drain_ahead`]), bytes can be added and nothing
 /// else be done or asked before [`Tail::join`].
@@ -54,6 +55,12 @@ impl Tail {
     /// Where the bytes in memory start in the file.
     pub fn buffer_start(&self) -> u64 {
         self.start + self.stored
+    }
+
+    /// Where it ends in the file.
+    pub fn end(&self) -> u64 {
+        let memory = self.ahead.as_ref().map_or(self.buffer().len(), |ahead| ahead.bytes + ahead.late.len());
+        self.buffer_start() + memory as u64
     }
 
     /// The bytes in memory.

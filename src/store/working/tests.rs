@@ -40,6 +40,8 @@ impl Place {
 #[derive(Clone, Debug)]
 enum Step {
     Write(Place, Vec<u8>),
+    /// One after the other, so many bytes at a time.
+    Stream(Place, Vec<u8>, usize),
     Truncate(Place),
     Zero(Place, u64),
     /// From one of the sources.
@@ -69,6 +71,8 @@ fn data() -> impl Strategy<Value = Vec<u8>> {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (place(), data()).prop_map(|(place, data)| Step::Write(place, data)),
+        3 => (place(), 0..99_u64, 50_000..700_000_usize, 5_000..90_000_usize)
+            .prop_map(|(place, seed, len, part)| Step::Stream(place, noise(seed, len), part)),
         2 => place().prop_map(Step::Truncate),
         2 => (place(), 0..500_000_u64).prop_map(|(place, len)| Step::Zero(place, len)),
         3 => (place(), 0..2_usize, any::<Index>(), 0..2_000_000_u64)
@@ -108,6 +112,13 @@ impl Pair {
         let Pair { store, objects, file, sources, .. } = self;
         let mut act = || match step {
             Step::Write(place, data) => file.write_at(objects, place.offset(size) as u64, data),
+            Step::Stream(place, data, part) => {
+                let mut at = place.offset(size) as u64;
+                data.chunks(*part).try_for_each(|bytes| {
+                    at += bytes.len() as u64;
+                    file.write_at(objects, at - bytes.len() as u64, bytes)
+                })
+            }
             Step::Truncate(place) => file.truncate(objects, place.offset(size) as u64),
             Step::Zero(place, len) => file.zero_range(objects, place.offset(size) as u64, *len),
             Step::Copy(place, source, from, len) => {
@@ -134,7 +145,7 @@ impl Pair {
             }
         }
         match step {
-            Step::Write(place, data) => self.put(place.offset(size), data),
+            Step::Write(place, data) | Step::Stream(place, data, _) => self.put(place.offset(size), data),
             Step::Truncate(place) => self.model.resize(place.offset(size), 0),
             Step::Zero(place, len) => {
                 let start = place.offset(size).min(size);
@@ -470,4 +481,52 @@ fn nothing_done_is_nothing_to_settle() {
     assert_eq!(pair.file.splice_from(&pair.objects, 0, &Content::Empty, 0, 10).unwrap(), 0);
     assert!(!pair.file.is_dirty());
     assert_eq!(pair.file.settle(&pair.objects).unwrap(), content_of(&pair.objects, &pair.model));
+}
+
+/// A rewrite from within a large file on is stored as it comes; where its bytes are those of the base but
+/// for an insertion, hardly anything is put.
+#[test]
+fn a_rewrite_streams() {
+    let mut pair = pair(32 << 20);
+    let (at, row) = (9_000_001, noise(7, 5000));
+    let moved = [&row[..], &pair.model[at..]].concat();
+    pair.store.reset_counts();
+    for (n, part) in moved.chunks(64 << 10).enumerate() {
+        let offset = (at + n * (64 << 10)) as u64;
+        pair.file.write_at(&pair.objects, offset, part).unwrap();
+        let run = pair.file.run.as_ref().or(pair.file.tail.as_ref());
+        assert!(pair.file.extents.ram() <= Limits::DEFAULT.ram);
+        assert!(run.is_some_and(|run| run.waiting() <= BLOCK + Limits::DEFAULT.ram) || n < 66, "at part {n}");
+    }
+    assert!(pair.file.tail.is_some(), "once it is past the old end");
+    pair.put(at, &moved);
+    pair.check_bytes();
+    pair.store.reset_counts();
+    pair.file.settle(&pair.objects).unwrap();
+    assert!(pair.store.bytes_put.load(Relaxed) < (BLOCK as u64) + 4 * UNIT, "the rest was stored before");
+    pair.check_settled();
+}
+
+/// A rewrite of a stretch within a file, and one of a hole.
+#[test]
+fn a_rewrite_may_end_within_the_file_or_fill_a_hole() {
+    for (base, size, from) in [(32 << 20, 32 << 20, 5_000_003_usize), (1 << 20, 32 << 20, 9 << 20)] {
+        let mut pair = pair(base);
+        pair.file.truncate(&pair.objects, size).unwrap();
+        pair.model.resize(size as usize, 0);
+        let data = noise(5, 12 << 20);
+        for (n, part) in data.chunks(100_000).enumerate() {
+            pair.file.write_at(&pair.objects, (from + n * 100_000) as u64, part).unwrap();
+        }
+        assert!(pair.file.run.is_some());
+        pair.put(from, &data);
+        pair.check_bytes();
+        pair.check_holes();
+        pair.file.write_at(&pair.objects, 7 << 20, b"back").unwrap();
+        assert!(pair.file.run.is_none());
+        pair.put(7 << 20, b"back");
+        pair.check_bytes();
+        pair.check_settled();
+        pair.check_bytes();
+    }
 }

@@ -15,6 +15,16 @@ use crate::store::manifest::{Edit, Objects, splice};
 /// Fewer bytes are not worth another thread.
 const AHEAD_MIN: usize = 512 << 10;
 
+impl Limits {
+    /// Stores the whole chunks of a stream, on another thread if they are worth one.
+    fn drain(&self, stream: &mut Tail, objects: &Objects) -> Result<()> {
+        match self.buffer < AHEAD_MIN {
+            true => stream.drain(objects),
+            false => stream.drain_ahead(objects.share_store()),
+        }
+    }
+}
+
 impl WorkingFile {
     /// Writes `bytes` at `offset`, past the end too; what is between is a hole then. If it fails, some
     /// of the bytes may have been written.
@@ -34,7 +44,7 @@ impl WorkingFile {
     /// Makes the file this long: cut short, or with a hole at its end.
     pub fn truncate(&mut self, objects: &Objects, size: u64) -> Result<()> {
         self.end_of(size, 0)?;
-        self.join();
+        self.still(objects)?;
         if size == self.size {
             return Ok(());
         }
@@ -59,7 +69,7 @@ impl WorkingFile {
 
     /// Makes bytes zero, those before the end of the file; its size stays.
     pub fn zero_range(&mut self, objects: &Objects, offset: u64, len: u64) -> Result<()> {
-        self.join();
+        self.still(objects)?;
         let end = offset.saturating_add(len).min(self.size);
         if offset >= end {
             return Ok(());
@@ -92,7 +102,7 @@ impl WorkingFile {
             return Ok(0);
         }
         let end = self.end_of(offset, len)?;
-        self.join();
+        self.still(objects)?;
         self.make_room(objects, 0)?;
         if offset > self.size {
             self.truncate(objects, offset)?;
@@ -116,7 +126,14 @@ impl WorkingFile {
 
     /// Writes within the size.
     fn overwrite(&mut self, objects: &Objects, offset: u64, bytes: &[u8]) -> Result<()> {
-        self.join();
+        if self.run_on(objects, offset, bytes)? {
+            return Ok(());
+        }
+        self.still(objects)?;
+        if self.extents.ram() + bytes.len() > self.limits.ram && self.begin_run(objects, offset)? {
+            self.run_on(objects, offset, bytes)?;
+            return Ok(());
+        }
         self.make_room(objects, bytes.len())?;
         let end = offset + bytes.len() as u64;
         let split = self.open_range(objects, offset..end)?;
@@ -144,15 +161,64 @@ impl WorkingFile {
             }
             if hole > 0 {
                 tail.zeros(objects, hole)?;
-            } else if limits.buffer < AHEAD_MIN {
-                tail.drain(objects)?;
             } else {
-                tail.drain_ahead(objects.share_store())?;
+                limits.drain(tail, objects)?;
             }
         }
         tail.append(bytes);
         self.size = offset + bytes.len() as u64;
         self.dirty = true;
+        Ok(())
+    }
+
+    /// Makes a run of the bytes in memory that end at `offset`, if they are most of those there.
+    fn begin_run(&mut self, objects: &Objects, offset: u64) -> Result<bool> {
+        let before = offset.checked_sub(1).and_then(|last| self.extents.from(last));
+        let Some((written, Extent { len, kind: Kind::Ram(_) })) = before else { return Ok(false) };
+        if self.tail.is_some() || written + len != offset || *len < self.limits.ram as u64 / 2 {
+            return Ok(false);
+        }
+        // From a cut on, so that the chunks are those of the whole file.
+        let start = if written < self.kept { self.cut_before(objects, written)? } else { written };
+        let mut buffer = vec![0; (offset - start) as usize];
+        self.read_at(objects, start, &mut buffer)?;
+        self.extents.remove(start..offset);
+        self.run = Some(Tail::new(start, buffer));
+        Ok(true)
+    }
+
+    /// Writes within the size if that is where the run ends and it can go on.
+    fn run_on(&mut self, objects: &Objects, offset: u64, bytes: &[u8]) -> Result<bool> {
+        let limits = self.limits;
+        let Some(run) = self.run.as_mut().filter(|run| run.end() == offset) else { return Ok(false) };
+        // As in `append`.
+        if run.waiting() >= limits.buffer {
+            run.join()?;
+            if run.pieces().len() >= limits.pieces {
+                return Ok(false);
+            }
+            limits.drain(run, objects)?;
+        }
+        run.append(bytes);
+        self.extents.remove(offset..offset + bytes.len() as u64);
+        self.dirty = true;
+        Ok(true)
+    }
+
+    /// Sees to it that nothing is on its way into the store but the tail, and that by no other thread.
+    pub(super) fn still(&mut self, objects: &Objects) -> Result<()> {
+        self.join();
+        let Some(run) = &self.run else { return Ok(()) };
+        if !run.pieces().is_empty() {
+            let edit = Edit { range: 0..0, items: run.pieces().to_vec() };
+            let content = splice(objects, &Content::Empty, vec![edit])?;
+            let extent = Extent { len: content.size(), kind: Kind::Copy(Arc::new(content), 0) };
+            self.extents.insert(run.start(), extent);
+        }
+        if !run.buffer().is_empty() {
+            self.extents.write(run.buffer_start(), run.buffer());
+        }
+        self.run = None;
         Ok(())
     }
 
@@ -182,14 +248,23 @@ impl WorkingFile {
 
     /// The tail; begins one at the last cut before the end if there is none.
     fn open_tail(&mut self, objects: &Objects) -> Result<&mut Tail> {
-        let tail = match self.tail.take() {
+        let tail = match self.tail.take().or_else(|| self.run_as_tail()) {
             Some(tail) => tail,
             None => self.begin_tail(objects)?,
         };
         Ok(self.tail.insert(tail))
     }
 
+    /// The run, which is one no more, if it can be the tail: it goes up to the end, from a cut of the base on.
+    pub(super) fn run_as_tail(&mut self) -> Option<Tail> {
+        let (size, kept) = (self.size, self.kept);
+        let run = self.run.take_if(|run| run.end() == size && run.start() <= kept)?;
+        self.kept = run.start();
+        Some(run)
+    }
+
     fn begin_tail(&mut self, objects: &Objects) -> Result<Tail> {
+        self.still(objects)?;
         let mut start = self.cut_before(objects, self.kept)?;
         if self.extents.end() > start && self.size - start > BLOCK as u64 {
             self.consolidate(objects)?;

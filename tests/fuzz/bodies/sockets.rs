@@ -66,8 +66,14 @@ fn all_requests() -> Vec<Request> {
     vec![
         Request::Status { count_all: true },
         Request::Datasets,
-        Request::Log { dataset: dataset(), path: vec![Name::new(b"sub").expect("a name")], limit: Some(3) },
-        Request::Log { dataset: dataset(), path: Vec::new(), limit: None },
+        Request::Log {
+            dataset: dataset(),
+            path: vec![Name::new(b"sub").expect("a name")],
+            follow: true,
+            limit: Some(3),
+        },
+        Request::Log { dataset: dataset(), path: Vec::new(), follow: true, limit: None },
+        Request::Blame { object: object("d@v3"), deep: true },
         Request::Show { dataset: dataset(), version: Some(version()), limit: Some(3) },
         Request::Diff { before: object("d@v1/a"), after: object("d@prod"), path: Vec::new() },
         Request::Tag {

@@ -164,7 +164,7 @@ fn use_store(repo: Repo) {
     ask(Request::Verify);
     for dataset in repo.datasets().into_iter().take(4) {
         let name = dataset.name();
-        ask(Request::Log { dataset: name.clone(), path: Vec::new(), limit: Some(20) });
+        ask(Request::Log { dataset: name.clone(), path: Vec::new(), follow: true, limit: Some(20) });
         ask(Request::Show { dataset: name.clone(), version: None, limit: None });
         let newest = ["latest", "prev"].map(|v| format!("{name}@{v}"));
         let mut wanted: Vec<String> = newest.into_iter().chain([name.to_string()]).collect();

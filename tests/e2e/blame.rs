@@ -1,0 +1,126 @@
+//! Who last touched what, and the history of a path through its renames.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::Value;
+
+use crate::harness::*;
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// Version and change of each path that `strata blame` tells.
+fn blame(m: &Mount, arguments: &[&str]) -> Vec<(String, String, String)> {
+    let all = [&["blame", "--json"][..], arguments].concat();
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    let mut told: Vec<_> = lines(&m.strata(&all).ok())
+        .iter()
+        .map(|line| (text(&line["path"]), text(&line["version"]), text(&line["change"])))
+        .collect();
+    told.sort();
+    told
+}
+
+fn told(expected: &[(&str, &str, &str)]) -> Vec<(String, String, String)> {
+    expected.iter().map(|(path, v, change)| ((*path).into(), (*v).into(), (*change).into())).collect()
+}
+
+/// Each entry is told with the version that touched it last, and what that did; a rollback touches what it
+/// changes.
+#[test]
+fn blame_tells_what_touched_each_entry_last() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("a", "1"); // v1
+    d.write("b", "1"); // v2
+    d.mkdir("sub"); // v3
+    d.write("sub/c", "1"); // v4
+    d.write("a", "2"); // v5
+    fs::rename(d.path("b"), d.path("b2")).expect("rename"); // v6
+    fs::set_permissions(d.path("a"), Permissions::from_mode(0o600)).expect("chmod");
+    m.strata(&["commit", "d", "-m", "private"]).ok(); // v7
+    d.mkdir("sub/deep"); // v8
+    let now = [
+        ("a", "v7", "attributes"),
+        ("b2", "v6", "renamed"),
+        ("sub", "v8", "modified"),
+        ("sub/c", "v4", "added"),
+        ("sub/deep", "v8", "added"),
+    ];
+    assert_eq!(blame(&m, &["-r", "d"]), told(&now));
+    assert_eq!(blame(&m, &["d"]), told(&now[..3]));
+    assert_eq!(blame(&m, &["d/sub"]), told(&now[3..]));
+    assert_eq!(blame(&m, &["d/sub/c"]), told(&now[3..4]));
+    assert_eq!(
+        blame(&m, &["-r", "d@v5"]),
+        told(&[
+            ("a", "v5", "modified"),
+            ("b", "v2", "added"),
+            ("sub", "v4", "modified"),
+            ("sub/c", "v4", "added")
+        ])
+    );
+    let text = m.strata(&["blame", "d"]).ok();
+    assert!(text.contains("a a  \"private\"") && text.contains("R b2"), "{text}");
+    m.strata(&["rollback", "d", "v4"]).ok(); // v9
+    d.write("new", "1"); // v10
+    assert_eq!(
+        blame(&m, &["-r", "d"]),
+        told(&[
+            ("a", "v9", "modified"),
+            ("b", "v9", "renamed"),
+            ("new", "v10", "added"),
+            ("sub", "v9", "modified"),
+            ("sub/c", "v4", "added"),
+        ])
+    );
+    m.down();
+    assert_eq!(blame(&m, &["d/new"]), told(&[("new", "v10", "added")]), "without a daemon too");
+    assert!(m.strata(&["blame", "d/none"]).fails(1).contains("none"));
+    assert!(m.strata(&["blame", "d@v99"]).fails(1).contains("v99"));
+}
+
+/// The history of a path goes on with that of the name before: of a file, in a directory that was renamed, and
+/// of a content that went and came in one version.
+#[test]
+fn log_follows_renames() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("old", noise(1, 9000)); // v1
+    d.write("old", noise(2, 9000)); // v2
+    d.mkdir("dir"); // v3
+    fs::rename(d.path("old"), d.path("dir/file")).expect("rename"); // v4
+    fs::rename(d.path("dir"), d.path("moved")).expect("rename"); // v5
+    d.write("moved/file", noise(3, 9000)); // v6
+    d.write("old", "another"); // v7
+    let copy = "cp \"$0/moved/file\" \"$0/copy\" && rm \"$0/moved/file\"";
+    m.strata(&["batch", "--", "sh", "-c", copy, d.path("").to_str().expect("UTF-8")]).ok(); // v8
+    let versions = |path: &str| {
+        let log = lines(&m.strata(&["log", "d", path, "--json"]).ok());
+        log.iter()
+            .map(|v| (v["version"].as_str().expect("v").to_owned(), v["path"].as_str().map(String::from)))
+            .collect::<Vec<_>>()
+    };
+    let at = |v: &str, path: Option<&str>| (v.to_owned(), path.map(String::from));
+    let moved = Some("moved/file");
+    assert_eq!(
+        versions("copy"),
+        [
+            at("v8", None),
+            at("v6", moved),
+            at("v5", moved),
+            at("v4", Some("dir/file")),
+            at("v2", Some("old")),
+            at("v1", Some("old")),
+        ]
+    );
+    assert_eq!(versions("old"), [at("v7", None), at("v4", None), at("v2", None), at("v1", None)]);
+    assert_eq!(versions("moved").last(), Some(&at("v3", Some("dir"))));
+    let text = m.strata(&["log", "d", "copy", "-n", "2"]).ok();
+    assert!(text.lines().nth(1).is_some_and(|line| line.ends_with("  as moved/file")), "{text}");
+    // What has two names was not renamed.
+    fs::hard_link(d.path("old"), d.path("link")).expect("link"); // v9
+    assert_eq!(versions("link"), [at("v9", None)]);
+}
