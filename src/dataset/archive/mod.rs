@@ -77,3 +77,6 @@ pub trait Contents {
     /// As [`Contents::bytes`].
     fn zeros(&mut self, count: u64) -> Result<()>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,31 @@ pub fn push(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     records.push(b'\n');
 }
 
+/// A name as a part of a key, which cannot have an equals sign; as GNU tar does it.
+pub fn escape(name: &[u8]) -> Vec<u8> {
+    let escaped = name.iter().map(|byte| match byte {
+        b'%' => &b"%25"[..],
+        b'=' => b"%3D",
+        other => std::slice::from_ref(other),
+    });
+    escaped.flatten().copied().collect()
+}
+
+/// The name of [`escape`].
+pub fn unescape(mut key: &[u8]) -> Vec<u8> {
+    let mut name = Vec::with_capacity(key.len());
+    while let Some((first, rest)) = key.split_first() {
+        let (byte, used) = match key.get(..3) {
+            Some(b"%25") => (b'%', 3),
+            Some(b"%3D") => (b'=', 3),
+            _ => (*first, 1),
+        };
+        name.push(byte);
+        key = if used == 3 { &key[3..] } else { rest };
+    }
+    name
+}
+
 fn digits(number: usize) -> usize {
     number.to_string().len()
 }

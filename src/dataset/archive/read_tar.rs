@@ -158,7 +158,8 @@ impl<R: Read> TarReader<R> {
             let of = |(key, value): &Record| Some((key.strip_prefix(prefix)?.to_vec(), value.clone()));
             said.records.iter().filter_map(of).collect::<Vec<_>>()
         };
-        let xattrs = named(b"SCHILY.xattr.");
+        let mut xattrs = named(b"SCHILY.xattr.");
+        xattrs.iter_mut().for_each(|(name, _)| *name = pax::unescape(name));
         let no_target = || Error::Invalid(format!("{}: a link without a target", lossy(&path)));
         let device = || -> io::Result<u32> {
             let (major, minor) = (header.device_major()?, header.device_minor()?);

@@ -121,7 +121,7 @@ impl<'a> TarWriter<'a> {
         header.set_mtime(seconds.clamp(0, SIZE_END as i64 - 1) as u64);
         header.set_mode(member.mode & 0o7777);
         for (name, value) in &member.xattrs {
-            pax::push(&mut records, &[b"SCHILY.xattr.", &name[..]].concat(), value);
+            pax::push(&mut records, &[b"SCHILY.xattr.", &pax::escape(name)[..]].concat(), value);
         }
         header.set_cksum();
         if !records.is_empty() {
