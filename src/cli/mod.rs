@@ -8,6 +8,7 @@ mod blame;
 mod bundle;
 mod cat;
 mod change;
+mod checkout;
 mod commit;
 mod compact;
 mod datasets;
@@ -21,6 +22,7 @@ mod log;
 mod ls;
 mod mount;
 mod out;
+mod pointer;
 mod prefetch;
 mod progress;
 mod release;
@@ -98,6 +100,8 @@ enum Command {
     Untag(untag::Args),
     Tags(tags::Args),
     Release(release::Args),
+    Pointer(pointer::Args),
+    Checkout(checkout::Args),
     Set(set::Args),
     Commit(commit::Args),
     Batch(batch::Args),
@@ -111,7 +115,7 @@ enum Command {
 /// What all commands have in common.
 struct Context {
     store: Option<PathBuf>,
-    /// The umask that the command was started with.
+    /// The permission bits that the user does not want on what is made outside of the store.
     umask: u32,
 }
 
@@ -142,10 +146,10 @@ pub fn main() -> ExitCode {
     if !matches!(cli.command, Command::Mount(_)) {
         logging::start(::log::LevelFilter::Warn);
     }
-    // What is made in a store is its owner's alone.
+    // What is made in a store is its owner's alone; a batch makes nothing there itself, and what its command
+    // makes is to have the permissions that the user wants.
     let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     if matches!(cli.command, Command::Batch(_)) {
-        // It makes nothing there itself, and what its command makes is to have the permissions that the user wants.
         rustix::process::umask(umask);
     }
     let context = Context { store: cli.store, umask: umask.as_raw_mode() };
@@ -169,6 +173,8 @@ pub fn main() -> ExitCode {
         Command::Untag(args) => untag::run(args, &context),
         Command::Tags(args) => tags::run(args, &context),
         Command::Release(args) => release::run(args, &context),
+        Command::Pointer(args) => pointer::run(args, &context),
+        Command::Checkout(args) => checkout::run(args, &context),
         Command::Set(args) => set::run(args, &context),
         Command::Commit(args) => commit::run(args, &context),
         Command::Batch(args) => batch::run(args, &context),

@@ -7,8 +7,8 @@
 //! | `@latest`, `@prev` | the newest version, the one before |
 //! | `@2026-11-01` | the newest version made by the end of that day (UTC) |
 //! | `@2026-11-01T10-30-00Z` | the newest version made by the end of that second (UTC) |
-//! | `@history`, `@hash`, `@file`, `@tag` | special directories |
-//! | `@diff`, `@meta`, `@lineage`, `@gate`, `@dvc` | kept free |
+//! | `@history`, `@hash`, `@file`, `@tag`, `@dvc` | special directories |
+//! | `@diff`, `@meta`, `@lineage`, `@gate` | kept free |
 //!
 //! Every other name is an ordinary one. Where nothing real has it, it may name a tag (`@prod`, `@1.4.0`) or the
 //! highest tag of a range (`@1`, `@1.4`, `@1.x`, `@^1.2`, `@~1.2.3`).
@@ -40,6 +40,8 @@ pub enum AtName {
     File,
     /// `@tag`: all tags as symbolic links.
     Tag,
+    /// `@dvc`: content by MD5, as DVC fetches it.
+    Dvc,
     /// A name kept free for what it will mean.
     Reserved,
 }
@@ -79,7 +81,8 @@ impl AtName {
             "hash" => AtName::Hash,
             "file" => AtName::File,
             "tag" => AtName::Tag,
-            "diff" | "meta" | "lineage" | "gate" | "dvc" => AtName::Reserved,
+            "dvc" => AtName::Dvc,
+            "diff" | "meta" | "lineage" | "gate" => AtName::Reserved,
             other => AtName::Version(VersionSpec::parse_fixed(other)?),
         })
     }

@@ -9,7 +9,7 @@ use crate::model::{DatasetId, Dirent, Ino, Kind, Name, NameKey, TagName, Version
 
 use super::fs::{Entry, FileSystem, Lifetime, unknown};
 use super::handles::Handle;
-use super::nodes::{Node, NodeId};
+use super::nodes::{DvcDir, Node, NodeId};
 use super::special::LOG_NAME;
 
 /// Entries fetched at a time.
@@ -54,6 +54,7 @@ impl FileSystem {
                 dataset.seal_to_look()?;
                 Handle::Tags(dataset.tags().into_iter().collect())
             }
+            Node::Dvc(id, dir) => Handle::Names(self.dvc_names(id, dir)?),
             _ => Handle::Dir,
         };
         let cacheable =
@@ -98,6 +99,11 @@ impl FileSystem {
                 let handle = self.handles.get(fh).ok_or(Error::Stale)?;
                 let Handle::Tags(tags) = &*handle else { return Err(Error::Stale) };
                 list.tags(*id, *dir, tags, position)
+            }
+            Node::Dvc(id, dir) => {
+                let handle = self.handles.get(fh).ok_or(Error::Stale)?;
+                let Handle::Names(names) = &*handle else { return Err(Error::Stale) };
+                list.dvc(*id, *dir, names, position)
             }
             Node::Hash(..) => Ok(()),
             _ => Err(Error::NotADirectory("this".into())),
@@ -207,6 +213,20 @@ impl Lister<'_> {
                 node => node?,
             };
             if !self.give(&name, Kind::Dir, FIRST + i as u64, node, false)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn dvc(&mut self, id: DatasetId, dir: DvcDir, names: &[Name], position: u64) -> Result<()> {
+        for (i, name) in names.iter().enumerate().skip(position.saturating_sub(FIRST - 1) as usize) {
+            let node = match self.fs.lookup_dvc(id, dir, name) {
+                Err(Error::NotFound(_)) => continue,
+                node => node?,
+            };
+            let kind = if matches!(node, Node::Dvc(..)) { Kind::Dir } else { Kind::File };
+            if !self.give(name, kind, FIRST + i as u64, node, false)? {
                 return Ok(());
             }
         }

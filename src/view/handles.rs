@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 
 use crate::dataset::{Dataset, OpenFile, Tag};
-use crate::model::{Content, Ino, TagName, VersionNo};
+use crate::model::{Content, Ino, Name, TagName, VersionNo};
+use crate::store::dvc::DirList;
 
 use super::nodes::NodeId;
 
@@ -33,6 +34,8 @@ pub enum Handle {
     },
     /// A file of a version, and its node where openings of it are counted.
     Frozen(Content, Option<NodeId>),
+    /// A list of files, for DVC.
+    List(DirList),
     /// A generated text.
     Text(Arc<Vec<u8>>),
     /// A live directory.
@@ -41,6 +44,8 @@ pub enum Handle {
     Dir,
     /// A listing of versions, taken when it was opened.
     Versions(Vec<VersionNo>),
+    /// A listing of names of `@dvc`, taken when it was opened.
+    Names(Vec<Name>),
     /// A listing of tags, taken when it was opened.
     Tags(Vec<(TagName, Tag)>),
 }

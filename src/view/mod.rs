@@ -10,6 +10,7 @@
 
 mod copies;
 mod dirs;
+mod dvc;
 mod files;
 mod fs;
 mod handles;

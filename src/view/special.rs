@@ -6,7 +6,7 @@ use crate::dataset::{Attr, Caller, Dataset, Error, Frozen, Result, Tag};
 use crate::model::{AtName, DatasetId, Dirent, Ino, Kind, Name, TagName, Timestamp, VersionNo, VersionSpec};
 
 use super::fs::{FileSystem, not_found};
-use super::nodes::Node;
+use super::nodes::{DvcDir, Node};
 use super::way::{Sight, Way, ever_searchable, files_seen, look, way_to};
 
 /// Name of the log within `@history`.
@@ -55,6 +55,7 @@ impl FileSystem {
             AtName::Hash => Node::Hash(id, dir),
             AtName::File => Node::File(id, self.live_path(dataset, dir)?),
             AtName::Tag => Node::Tags(id, dir),
+            AtName::Dvc => Node::Dvc(id, DvcDir::Root),
             AtName::Reserved => return Err(not_found(name)),
         };
         Ok((node, Way::Open))
@@ -111,6 +112,7 @@ impl FileSystem {
                 self.tagged(by, &dataset, *dir, &tag, name)
             }
             Node::File(id, path) => self.lookup_file(by, *id, path, name, text),
+            Node::Dvc(id, dir) => self.lookup_dvc(*id, *dir, name),
             _ => Err(Error::NotADirectory(name.to_string())),
         }
     }
@@ -220,6 +222,7 @@ impl FileSystem {
                 return Ok(Attr { mode, ..attr });
             }
             Node::History(id, _) | Node::Hash(id, _) | Node::File(id, _) => (Kind::Dir, 0, *id, None),
+            Node::Dvc(..) | Node::DvcFile(..) | Node::DvcList(..) => return self.dvc_attr(node),
             _ => return Err(Error::Stale),
         };
         let dataset = self.dataset(id)?;

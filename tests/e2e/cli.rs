@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::harness::*;
 
-const COMMANDS: [&str; 27] = [
+const COMMANDS: [&str; 29] = [
     "init", "mount", "umount", "status", "datasets", "log", "show", "diff", "blame", "ls", "cat", "prefetch",
-    "import", "export", "bundle", "tag", "untag", "tags", "release", "set", "commit", "batch", "rollback",
-    "verify", "compact", "fsck", "hash",
+    "import", "export", "bundle", "tag", "untag", "tags", "release", "pointer", "checkout", "set", "commit",
+    "batch", "rollback", "verify", "compact", "fsck", "hash",
 ];
 
 /// Every command has a help text that shows how it is used.
