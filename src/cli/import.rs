@@ -9,20 +9,27 @@ use super::out::ask;
 use super::progress::Progress;
 use super::{Context, values};
 
-/// Take a directory into a dataset as one version
+/// Take a directory or archive into a dataset as one version
 ///
-/// Puts what is in DIR into DATASET as `cp -a` would, but as one version and with all processors, and makes
+/// Puts what is in SOURCE into DATASET as `cp -a` would, but as one version and with all processors, and makes
 /// that durable. A dataset of that name is made if there is none. Files whose size and time of change are those
 /// of the file of that path in the newest version are taken to be unchanged and are not read, unless
-/// --checksum is given. With --delete, what DIR does not have goes away, so that the version is as DIR is.
-/// It is taken in as a whole or not at all, also where something fails or the command is interrupted. DIR must
+/// --checksum is given. With --delete, what SOURCE does not have goes away, so that the version is as SOURCE is.
+/// It is taken in as a whole or not at all, also where something fails or the command is interrupted. A directory must
 /// not change meanwhile: a file that does is taken in as it was read.
+///
+/// SOURCE can also be a tar archive (of any format, plain or compressed with gzip or zstd) or a zip archive. It is
+/// read straight into the store, all of it each time. Owners are kept where root imports; else, and of zip
+/// archives, all belongs to who imports. Of two members of one path the later counts. Members whose paths lead
+/// out of the archive or mean a version are refused, and so is an archive that is cut short. Of a file that
+/// `strata bundle` wrote, a new dataset is made, with all the versions in it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata import ~/images images
-  strata import --delete -m 'July crawl' ~/crawl crawl")]
+  strata import --delete -m 'July crawl' ~/crawl crawl
+  strata import imagenet-v12.tar imagenet")]
 pub struct Args {
-    /// Remove from the dataset what DIR does not have
+    /// Remove from the dataset what SOURCE does not have
     #[arg(long)]
     delete: bool,
     /// Read all files, those that seem unchanged too
@@ -34,8 +41,8 @@ pub struct Args {
     /// What to say of the version
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
-    /// The directory
-    #[arg(value_name = "DIR")]
+    /// A directory, or a tar or zip archive
+    #[arg(value_name = "SOURCE")]
     source: PathBuf,
     /// The dataset
     #[arg(value_parser = values::dataset)]

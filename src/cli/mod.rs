@@ -7,6 +7,7 @@ mod annotate;
 mod batch;
 mod blame;
 mod bump;
+mod bundle;
 mod cat;
 mod change;
 mod checkout;
@@ -17,6 +18,7 @@ mod completions;
 mod datasets;
 mod diff;
 mod doctor;
+mod export;
 mod fsck;
 mod hash;
 mod import;
@@ -103,6 +105,8 @@ enum Command {
     Cat(cat::Args),
     Prefetch(prefetch::Args),
     Import(import::Args),
+    Export(export::Args),
+    Bundle(bundle::Args),
     Tag(tag::Args),
     Untag(untag::Args),
     Tags(tags::Args),
@@ -194,6 +198,8 @@ pub fn main() -> ExitCode {
         Command::Cat(args) => cat::run(args, &context),
         Command::Prefetch(args) => prefetch::run(args, &context),
         Command::Import(args) => import::run(args, &context),
+        Command::Export(args) => export::run(args, &context),
+        Command::Bundle(args) => bundle::run(args, &context),
         Command::Tag(args) => tag::run(args, &context),
         Command::Untag(args) => untag::run(args, &context),
         Command::Tags(args) => tags::run(args, &context),

@@ -143,6 +143,24 @@ pub enum Request {
         /// Whether files that seem unchanged are read.
         checksum: bool,
     },
+    /// A tar archive of a version, as data, then an [`Item::Exported`].
+    Export {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The version; the newest where there is none.
+        version: Option<VersionText>,
+        /// Whether modes, owners, times, hard links and extended attributes are as they were.
+        preserve: bool,
+        /// Whether checksums are in it.
+        sums: bool,
+    },
+    /// All versions of a dataset up to one, as data, then an [`Item::Bundled`].
+    Bundle {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The last version; the newest where there is none.
+        version: Option<VersionText>,
+    },
     /// The bytes of a file, as data.
     Cat(ObjectSpec),
     /// Some of the bytes of a file, as data; none at its end alone.
@@ -298,6 +316,46 @@ pub enum Item {
     },
     /// From here on versions are held back.
     BatchBegun,
+    /// What was exported.
+    Exported(Exported),
+    /// What was bundled.
+    Bundled(Bundled),
+}
+
+/// What was bundled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bundled {
+    /// The dataset.
+    pub dataset: String,
+    /// The last version.
+    pub version: String,
+    /// Its version id.
+    pub id: String,
+    /// Number of chunks.
+    pub chunks: u64,
+    /// Number of tags.
+    pub tags: u64,
+    /// Bytes of the bundle.
+    pub bytes: u64,
+}
+
+/// What was exported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exported {
+    /// The dataset.
+    pub dataset: String,
+    /// The version.
+    pub version: String,
+    /// Its snapshot id.
+    pub snapshot: String,
+    /// Files, each counted once for each name.
+    pub files: u64,
+    /// Bytes of the archive.
+    pub bytes: u64,
+    /// The member with the checksums.
+    pub sums: Option<String>,
+    /// Paths of sockets, which an archive cannot hold.
+    pub left_out: Vec<Vec<u8>>,
 }
 
 /// What a pointer says.

@@ -5,7 +5,9 @@
 //! streamed: nothing is held that grows with the history or the size of a file.
 
 mod annotations;
+mod bundle;
 mod compact;
+mod export;
 mod history;
 mod import;
 mod meta;
@@ -151,6 +153,12 @@ impl Service {
                 let how = import::Wanted { source: &source, message, delete, checksum };
                 let made = self.import(by, &dataset, how, sink)?;
                 sink.item(Item::Made(made))?;
+            }
+            Request::Export { dataset, version, preserve, sums } => {
+                self.export(&*self.sealed(&dataset)?, version, (preserve, sums), sink)?;
+            }
+            Request::Bundle { dataset, version } => {
+                self.bundle(&*self.sealed(&dataset)?, version, sink)?;
             }
             Request::Cat(object) => self.cat(&object, sink)?,
             Request::Read { object, offset, len } => self.read(&object, offset, len, sink)?,

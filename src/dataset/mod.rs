@@ -5,8 +5,10 @@
 //! knows of handles, kernels or permissions.
 
 mod annotations;
+pub mod archive;
 pub mod author;
 mod blame;
+pub mod bundle;
 mod climb;
 mod cut;
 #[allow(clippy::module_inception)]

@@ -149,6 +149,55 @@ impl Repo {
         Ok(dataset)
     }
 
+    /// Makes a dataset of versions that come from elsewhere: `fill` appends them, for the number that the
+    /// dataset has. That is the one that `record` says, if no other dataset of the store has it. Until all is
+    /// there the dataset is archived, under a name of its own; where an attempt ended before, `fill` finds what
+    /// it appended.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] where a dataset has that name, an archived one too.
+    pub fn adopt(
+        &self,
+        record: DatasetRecord,
+        fill: impl FnOnce(&Store, DatasetId) -> Result<()>,
+    ) -> Result<Arc<Dataset>> {
+        self.store.check_can_grow()?;
+        let name = record.name.clone();
+        let partial = DatasetName::new(format!(".bundle-{}-{}", record.id.0, record.created.0).as_bytes())?;
+        let mut datasets = self.datasets.write();
+        let taken = |datasets: &Datasets| {
+            datasets.active.contains_key(&name) || datasets.archived.values().any(|other| other.name == name)
+        };
+        if taken(&datasets) {
+            return Err(Error::Exists(format!("dataset {name}")));
+        }
+        let others = datasets.active.values().map(|dataset| dataset.id());
+        let archived = datasets.archived.values().filter(|other| other.name != partial).map(|other| other.id);
+        let id = match others.chain(archived).any(|id| id == record.id) {
+            true => DatasetId(datasets.last_id + 1),
+            false => record.id,
+        };
+        let record = DatasetRecord { id, archived: true, name: partial, ..record };
+        self.store.append_dataset(&record)?;
+        datasets.last_id = datasets.last_id.max(id.0);
+        datasets.archived.insert(id, record.clone());
+        drop(datasets);
+        fill(&self.store, id)?;
+        let mut datasets = self.datasets.write();
+        if taken(&datasets) {
+            return Err(Error::Exists(format!("dataset {name}")));
+        }
+        let record = DatasetRecord { archived: false, name: name.clone(), ..record };
+        self.store.append_dataset(&record)?;
+        datasets.archived.remove(&id);
+        let dataset = Dataset::load(self.store.clone(), self.objects.clone(), record, self.sync_always)?;
+        let dataset = Arc::new(dataset);
+        datasets.active.insert(name, dataset.clone());
+        drop(datasets);
+        self.store.sync()?;
+        Ok(dataset)
+    }
+
     /// With `sync=always`, nothing that returned is ever lost.
     fn make_durable(&self) -> Result<()> {
         if self.sync_always { Ok(self.store.sync()?) } else { Ok(()) }

@@ -74,7 +74,7 @@ impl ObjectStore for Store {
 
 impl Store {
     /// Whether an object is in the store, and not known to be damaged.
-    fn has_object(&self, hash: &[u8; 32]) -> Result<bool> {
+    pub fn has_object(&self, hash: &[u8; 32]) -> Result<bool> {
         Ok(self.object_pos(hash)?.is_some() && !self.damaged.lock().contains(hash))
     }
 

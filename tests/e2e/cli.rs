@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::harness::*;
 
-const COMMANDS: [&str; 32] = [
+const COMMANDS: [&str; 34] = [
     "init",
     "mount",
     "umount",
@@ -39,6 +39,8 @@ const COMMANDS: [&str; 32] = [
     "annotate",
     "meta",
     "bump",
+    "export",
+    "bundle",
 ];
 
 /// Every command has a help text that shows how it is used.

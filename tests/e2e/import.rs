@@ -205,7 +205,7 @@ fn what_cannot_be_imported_is_named() {
     };
     refused(&outside.join("none"), &["none", "No such file"]);
     fs::write(outside.join("file"), "x").expect("write");
-    refused(&outside.join("file"), &["file is not a directory"]);
+    refused(&outside.join("file"), &["outside/file: it is neither a directory nor a tar or zip archive"]);
     fs::create_dir_all(outside.join("odd/dir")).expect("mkdir");
     fs::write(outside.join("odd/dir/@v3"), "x").expect("write");
     refused(&outside.join("odd"), &["odd/dir/@v3", "means a version"]);

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::dataset::archive::{self, Owners};
+use crate::dataset::bundle;
 use crate::dataset::import::{self, Placement, Progress, Teller, Tree};
 use crate::dataset::{Caller, Dataset, Error, Invalid};
 use crate::model::DatasetName;
@@ -31,6 +33,14 @@ impl Service {
         let Wanted { source, message, delete, checksum } = wanted;
         self.repo.store().check_writable()?;
         self.apart(source)?;
+        if bundle::is_one(source)? {
+            if message.is_some() || delete {
+                return Err(Failure::usage(
+                    "a bundle's versions are what they are: no --message and no --delete",
+                ));
+            }
+            return self.unbundle(name, source, sink);
+        }
         let existing = match self.repo.get(name.as_str()) {
             Some(_) => Some(self.writable(name)?),
             None => {
@@ -47,8 +57,7 @@ impl Service {
                 Error::Invalid("nobody waits for it any more".into())
             })
         };
-        let tree =
-            self.read_tree(source, existing.as_deref().filter(|_| !checksum), &mut Teller::new(&mut tell));
+        let tree = self.read_source(by, source, existing.as_deref(), checksum, &mut Teller::new(&mut tell));
         let tree = tree.map_err(|error| gone.take().unwrap_or_else(|| error.into()))?;
         let dataset = match existing {
             Some(dataset) => dataset,
@@ -57,6 +66,22 @@ impl Service {
         let forget = |invalid: &Invalid| self.invalidate(dataset.id(), invalid);
         let version = dataset.take_in(by, tree, Placement { root: source, delete, message }, forget)?;
         Ok(made(&dataset, version.map(|version| version.to_string())))
+    }
+
+    fn read_source(
+        &self,
+        by: Caller,
+        source: &Path,
+        existing: Option<&Dataset>,
+        checksum: bool,
+        teller: &mut Teller<'_>,
+    ) -> crate::dataset::Result<Tree> {
+        if source.is_dir() {
+            return self.read_tree(source, existing.filter(|_| !checksum), teller);
+        }
+        let root = existing.map(|dataset| dataset.read(|live| live.root())).transpose()?;
+        let owners = Owners { otherwise: (by.uid, by.gid), keep: by.uid == 0, root };
+        archive::read_archive(self.repo.objects(), source, owners, teller)
     }
 
     fn read_tree(
@@ -82,7 +107,7 @@ impl Service {
     }
 
     /// Whether a dataset can be made.
-    fn may_make(&self, name: &DatasetName) -> Result<(), Failure> {
+    pub(super) fn may_make(&self, name: &DatasetName) -> Result<(), Failure> {
         match self.host.as_ref().filter(|host| host.is_read_only()) {
             Some(host) => Err(Failure::new(format!(
                 "cannot make dataset {name}: {} is mounted read-only",

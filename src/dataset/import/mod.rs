@@ -85,7 +85,8 @@ impl<'a> Teller<'a> {
         Teller { tell, told: Instant::now() }
     }
 
-    fn tell(&mut self, progress: impl FnOnce() -> Progress) -> Result<()> {
+    /// Tells, unless that was done just now.
+    pub(in crate::dataset) fn tell(&mut self, progress: impl FnOnce() -> Progress) -> Result<()> {
         if self.told.elapsed() < TELL_EVERY { Ok(()) } else { self.tell_now(progress()) }
     }
 

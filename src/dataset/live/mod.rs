@@ -188,6 +188,11 @@ impl Live {
         Ok(Ino(self.next_ino - 1))
     }
 
+    /// The root directory's inode.
+    pub fn root(&mut self) -> Result<Inode> {
+        Ok(self.node(Ino::ROOT)?.inode.clone())
+    }
+
     /// The inode as the head version has it, without keeping it.
     fn stored_inode(&self, ino: Ino) -> Result<Inode> {
         Ok(self.stored_node(ino)?.inode)

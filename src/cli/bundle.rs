@@ -1,0 +1,99 @@
+//! `strata bundle`
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::daemon::protocol::Bundled;
+use crate::daemon::{Failure, Item, ObjectSpec, Request, Sink};
+
+use super::export::target;
+use super::out::{Out, human};
+use super::progress::Progress;
+use super::{Context, values};
+
+/// Write a dataset's history into a file for another store
+///
+/// Writes all versions of DATASET up to VERSION (the newest if none is given), with their times, authors, messages
+/// and tags, to one file, in which every chunk is once. `strata import FILE DATASET` makes a new dataset of it, in
+/// any store. Version numbers and snapshot ids stay. So do the version ids, if no dataset of that store has the
+/// number that this one has in its own: a version id covers it. A bundle that was altered or cut short is refused,
+/// and nothing lands.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  strata bundle pets@paper -o pets.bundle
+  strata import pets.bundle pets           # in another store")]
+pub struct Args {
+    /// The file; - for standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Replace a file that is there already
+    #[arg(short, long)]
+    force: bool,
+    /// Print JSON: dataset, version, id, chunks, tags, bytes
+    #[arg(long)]
+    json: bool,
+    /// DATASET[@VERSION]
+    #[arg(value_name = "OBJECT", value_parser = values::version_of_dataset)]
+    object: ObjectSpec,
+}
+
+#[derive(Serialize)]
+struct BundledJson<'a> {
+    dataset: &'a str,
+    version: &'a str,
+    id: &'a str,
+    chunks: u64,
+    tags: u64,
+    bytes: u64,
+}
+
+pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
+    let Args { output, force, json, object } = args;
+    let request = Request::Bundle { dataset: object.dataset, version: object.version };
+    let ask = |data: &mut dyn FnMut(&[u8]) -> Result<(), Failure>| {
+        let mut client = context.client()?;
+        let mut sink = Receive { data, progress: Progress::default(), bytes: 0, bundled: None };
+        client.run(request, &mut sink)?;
+        sink.progress.clear();
+        client.close()?;
+        sink.bundled.ok_or_else(|| Failure::new("the daemon did not say that the bundle is whole"))
+    };
+    let mut out = Out::new();
+    if output == Path::new("-") {
+        ask(&mut |bytes| out.raw(bytes))?;
+        return out.flush().map(|()| 0);
+    }
+    let Bundled { dataset, version, id, chunks, tags, bytes } =
+        &target::archive(&output, force, context.umask, ask)?;
+    if json {
+        out.json(&BundledJson { dataset, version, id, chunks: *chunks, tags: *tags, bytes: *bytes })?;
+    } else {
+        let (bytes, output) = (human(*bytes), output.display());
+        out.text(format_args!("{dataset}: v1 to {version}, {bytes} in {output}\n{id}\n"))?;
+    }
+    out.flush().map(|()| 0)
+}
+
+/// Hands a bundle on as it comes.
+struct Receive<'a> {
+    data: &'a mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+    progress: Progress,
+    bytes: u64,
+    bundled: Option<Bundled>,
+}
+
+impl Sink for Receive<'_> {
+    fn item(&mut self, item: Item) -> Result<(), Failure> {
+        if let Item::Bundled(bundled) = item {
+            self.bundled = Some(bundled);
+        }
+        Ok(())
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.bytes += bytes.len() as u64;
+        self.progress.counting(&format!("{} written", human(self.bytes)));
+        (self.data)(bytes)
+    }
+}

@@ -1,0 +1,144 @@
+//! Where an export goes: a new file or directory, which has its name once it is whole.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use crate::daemon::Failure;
+use crate::daemon::protocol::Exported;
+
+use super::unpack::unpack;
+
+/// What is made.
+pub enum Kind {
+    /// A tar archive.
+    Archive,
+    /// A directory.
+    Directory,
+}
+
+/// What `target` is to become, by its name.
+pub fn kind(target: &Path) -> Result<Kind, Failure> {
+    let name = target.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    if target.is_dir() {
+        return Ok(Kind::Directory);
+    }
+    let packed = [".tgz", ".tar.gz", ".tar.zst", ".tar.xz", ".tar.bz2", ".zip"];
+    match packed.iter().find(|end| name.ends_with(*end)) {
+        Some(end) => {
+            Err(Failure::usage(format!("cannot export to {}: {end} is not written", target.display()))
+                .hint("export to - and compress that: strata export OBJECT - | zstd > FILE.tar.zst"))
+        }
+        None if name.ends_with(".tar") => Ok(Kind::Archive),
+        None => Ok(Kind::Directory),
+    }
+}
+
+/// Asks for an archive and gives it, part by part, to a function.
+pub trait Ask<T>: FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), Failure>) -> Result<T, Failure> {}
+
+impl<T, F: FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), Failure>) -> Result<T, Failure>> Ask<T> for F {}
+
+/// Writes an archive.
+pub fn archive<T>(target: &Path, force: bool, umask: u32, ask: impl Ask<T>) -> Result<T, Failure> {
+    if !force && target.symlink_metadata().is_ok() {
+        return Err(exists(target).hint("--force replaces it"));
+    }
+    let temporary = Temporary::beside(target)?;
+    let failed = |e: io::Error| Failure::because(format!("cannot write {}", target.display()), &e);
+    let mut options = File::options();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(&temporary.path).map_err(failed)?;
+    let exported = ask(&mut |bytes| file.write_all(bytes).map_err(failed))?;
+    file.set_permissions(Permissions::from_mode(0o666 & !umask)).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    temporary.keep(target, force)?;
+    Ok(exported)
+}
+
+/// Writes a directory.
+pub fn directory(
+    target: &Path,
+    preserve: bool,
+    umask: u32,
+    ask: impl Ask<Exported>,
+) -> Result<Exported, Failure> {
+    let failed = |e: io::Error| Failure::because(format!("cannot write {}", target.display()), &e);
+    match fs::read_dir(target) {
+        Ok(mut entries) => {
+            if entries.next().is_some() {
+                return Err(Failure::new(format!("cannot export to {}: it is not empty", target.display()))
+                    .hint("name a directory that is new or empty, or an archive: FILE.tar"));
+            }
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+            return Err(exists(target).hint("name a directory that is new or empty, or an archive: FILE.tar"));
+        }
+        Err(e) => return Err(failed(e)),
+    }
+    let temporary = Temporary::beside(target)?;
+    fs::create_dir(&temporary.path).map_err(failed)?;
+    let (reader, mut writer) = io::pipe().map_err(failed)?;
+    let exported = thread::scope(|scope| {
+        let root = &temporary.path;
+        let unpacking = scope.spawn(move || unpack(reader, root, preserve));
+        let asked = ask(&mut |bytes| writer.write_all(bytes).map_err(|e| Failure::output(&e)));
+        drop(writer);
+        let unpacked = unpacking.join().map_err(|_| Failure::new("internal error: unpacking ended early"))?;
+        match (asked, unpacked) {
+            // Its end is why nobody took the archive any more.
+            (Err(asked), Err(unpacked)) if asked.message.is_empty() => Err(unpacked),
+            (Err(asked), _) => Err(asked),
+            (Ok(exported), unpacked) => unpacked.map(|()| exported),
+        }
+    })?;
+    fs::set_permissions(&temporary.path, Permissions::from_mode(0o777 & !umask)).map_err(failed)?;
+    let whole = File::open(&temporary.path).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
+    whole.map_err(failed)?;
+    temporary.keep(target, true)?;
+    Ok(exported)
+}
+
+fn exists(target: &Path) -> Failure {
+    Failure::new(format!("cannot export to {}: it exists already", target.display()))
+}
+
+/// A file or directory that is gone unless it is kept.
+struct Temporary {
+    path: PathBuf,
+}
+
+impl Temporary {
+    /// A name in the directory of `target`.
+    fn beside(target: &Path) -> Result<Temporary, Failure> {
+        let whole = std::path::absolute(target).ok();
+        let dir = whole.as_deref().and_then(Path::parent).filter(|_| target.file_name().is_some());
+        let dir = dir.ok_or_else(|| Failure::usage(format!("cannot export to {}", target.display())))?;
+        Ok(Temporary { path: dir.join(format!(".strata-export.{}", std::process::id())) })
+    }
+
+    /// Gives it its name, durably.
+    fn keep(self, target: &Path, replace: bool) -> Result<(), Failure> {
+        let flags = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+        let done = renameat_with(CWD, &self.path, CWD, target, flags).map_err(io::Error::from);
+        let done = done.and_then(|()| File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all());
+        done.map_err(|e| Failure::because(format!("cannot export to {}", target.display()), &e))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let gone = match self.path.symlink_metadata() {
+            Ok(meta) if meta.is_dir() => fs::remove_dir_all(&self.path),
+            Ok(_) => fs::remove_file(&self.path),
+            Err(_) => Ok(()),
+        };
+        if let Err(error) = gone {
+            log::warn!("{} is left behind: {error}", self.path.display());
+        }
+    }
+}

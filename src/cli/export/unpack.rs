@@ -1,0 +1,109 @@
+//! Unpacking an export into a new directory.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, lsetxattr, mknodat, utimensat,
+};
+
+use crate::daemon::Failure;
+use crate::dataset::archive::{Contents, Member, TarReader, What};
+use crate::dataset::outside::Reach;
+use crate::dataset::{self, Error};
+use crate::model::Kind;
+
+/// Unpacks an archive that `strata export` wrote into the directory `root`. With `preserve`, owners are set
+/// where they can be.
+pub fn unpack(archive: impl Read, root: &Path, preserve: bool) -> Result<(), Failure> {
+    let mut reader = TarReader::new(archive);
+    let mut dirs = Vec::new();
+    while let Some(member) = reader.next_member()? {
+        let mut path = root.to_owned();
+        path.push(OsStr::from_bytes(member.path.strip_suffix(b"/").unwrap_or(&member.path)));
+        make(&mut reader, root, &path, &member)
+            .map_err(|e| Failure::because(format!("cannot write {}", path.display()), &e))?;
+        // A directory may not be one to write to, and is written to.
+        if member.what == What::Dir {
+            dirs.push((path, member));
+        } else if !matches!(member.what, What::Link(_)) {
+            finish(&path, &member, preserve)?;
+        }
+    }
+    dirs.iter().rev().try_for_each(|(path, member)| finish(path, member, preserve))
+}
+
+fn make<R: Read>(reader: &mut TarReader<R>, root: &Path, path: &Path, member: &Member) -> Result<(), Error> {
+    let failed = |what| move |e: io::Error| Error::Store(crate::store::Error::io(what, path, e));
+    let reached = Reach::new(path).map_err(failed("reach"))?;
+    let at = reached.path();
+    match &member.what {
+        What::Dir => fs::create_dir(at).map_err(failed("make")),
+        What::Symlink(target) => symlink(OsStr::from_bytes(target), at).map_err(failed("make")),
+        What::Link(first) => {
+            let first = root.join(OsStr::from_bytes(first));
+            let first = Reach::new(&first).map_err(failed("reach"))?;
+            fs::hard_link(first.path(), at).map_err(failed("link"))
+        }
+        What::Special(kind, device) => {
+            let kind = match kind {
+                Kind::CharDevice => FileType::CharacterDevice,
+                Kind::BlockDevice => FileType::BlockDevice,
+                _ => FileType::Fifo,
+            };
+            let made = mknodat(CWD, at, kind, Mode::from_raw_mode(0o600), u64::from(*device));
+            made.map_err(|e| failed("make")(e.into()))
+        }
+        What::File { size, .. } => {
+            let made = File::options().write(true).create_new(true).mode(0o600).open(at);
+            let file = made.map_err(failed("make"))?;
+            file.set_len(*size).map_err(failed("size"))?;
+            reader.contents(member, &mut Plain { file, path: path.to_owned(), at: 0 })
+        }
+    }
+}
+
+fn finish(path: &Path, member: &Member, preserve: bool) -> Result<(), Failure> {
+    let failed =
+        |e: io::Error| Failure::because(format!("cannot set the attributes of {}", path.display()), &e);
+    let reached = Reach::new(path).map_err(failed)?;
+    let at = reached.path();
+    if let Some((uid, gid)) = member.owner.filter(|_| preserve && rustix::process::geteuid().is_root()) {
+        lchown(at, Some(uid), Some(gid)).map_err(failed)?;
+    }
+    for (name, value) in &member.xattrs {
+        lsetxattr(at, name.as_slice(), value, XattrFlags::empty()).map_err(|e| failed(e.into()))?;
+    }
+    if !matches!(member.what, What::Symlink(_)) {
+        fs::set_permissions(at, Permissions::from_mode(member.mode)).map_err(failed)?;
+    }
+    let (tv_sec, tv_nsec) = member.mtime.parts();
+    let time = Timespec { tv_sec, tv_nsec: i64::from(tv_nsec) };
+    let times = Timestamps { last_access: time, last_modification: time };
+    utimensat(CWD, at, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed(e.into()))
+}
+
+/// A file that is written; holes stay holes.
+struct Plain {
+    file: File,
+    path: PathBuf,
+    at: u64,
+}
+
+impl Contents for Plain {
+    fn bytes(&mut self, bytes: &[u8]) -> dataset::Result<()> {
+        let written = self.file.write_all_at(bytes, self.at);
+        written.map_err(|e| crate::store::Error::io("write", &self.path, e))?;
+        self.at += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn zeros(&mut self, count: u64) -> dataset::Result<()> {
+        self.at += count;
+        Ok(())
+    }
+}

@@ -1,0 +1,54 @@
+//! Exports.
+
+use crate::dataset::archive::{self, How};
+use crate::dataset::{Dataset, Error};
+use crate::model::VersionNo;
+
+use super::super::failure::Failure;
+use super::super::object::VersionText;
+use super::super::protocol::{Exported, Item};
+use super::{Service, Sink};
+
+impl Service {
+    /// Sends a version as a tar archive, with what is said of it at the end.
+    pub(super) fn export(
+        &self,
+        dataset: &Dataset,
+        version: Option<VersionText>,
+        (preserve, sums): (bool, bool),
+        sink: &mut dyn Sink,
+    ) -> Result<(), Failure> {
+        let version = match version {
+            Some(version) => self.resolve(dataset, &version)?,
+            None if dataset.newest() == VersionNo::EMPTY => {
+                return Err(Failure::new(format!("{} has no version to export yet", dataset.name())));
+            }
+            None => dataset.newest(),
+        };
+        let (name, snapshot) = (dataset.name(), dataset.snapshot(version)?);
+        let scratch = self.repo.store().scratch_dir();
+        let mut gone = None;
+        let mut out = |bytes: &[u8]| {
+            sink.data(bytes).map_err(|failure| {
+                gone = Some(failure);
+                Error::Invalid("nobody waits for it any more".into())
+            })
+        };
+        let how = How { preserve, sums, scratch: &scratch };
+        let tree = dataset.frozen(version);
+        let done = archive::export(self.repo.objects(), (&tree, snapshot), how, &mut out);
+        let done = done.map_err(|error| {
+            let why = || Failure::because(format!("cannot export {name}@{version}"), &error);
+            gone.take().unwrap_or_else(|| why().hint("`strata verify` tells what of the store is damaged"))
+        })?;
+        sink.item(Item::Exported(Exported {
+            dataset: name.to_string(),
+            version: version.to_string(),
+            snapshot: snapshot.to_hex(),
+            files: done.files,
+            bytes: done.bytes,
+            sums: done.sums,
+            left_out: done.left_out,
+        }))
+    }
+}

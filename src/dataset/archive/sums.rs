@@ -1,0 +1,111 @@
+//! Checksums in the form that sha256sum(1) writes and checks.
+
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use crate::dataset::error::Result;
+use crate::store::Error;
+use crate::store::scratch::unnamed;
+
+/// As many bytes stay in memory.
+const MEMORY: usize = 1 << 20;
+
+/// Lines of checksums, beyond some in a file without a name: there is one for each file of a dataset.
+pub struct Sums {
+    dir: PathBuf,
+    lines: Vec<u8>,
+    spilled: Option<std::fs::File>,
+    len: u64,
+}
+
+impl Sums {
+    /// None yet; scratch files are made in `dir`.
+    pub fn new(dir: &Path) -> Sums {
+        Sums { dir: dir.to_owned(), lines: Vec::new(), spilled: None, len: 0 }
+    }
+
+    /// Adds a file.
+    pub fn push(&mut self, sum: &[u8; 32], path: &[u8]) -> Result<()> {
+        let before = self.lines.len();
+        push_line(&mut self.lines, sum, path);
+        self.len += (self.lines.len() - before) as u64;
+        if self.lines.len() > MEMORY {
+            let file = match &mut self.spilled {
+                Some(file) => file,
+                None => self.spilled.insert(unnamed(&self.dir)?),
+            };
+            let written = file.write_all(&self.lines);
+            written.map_err(|e| Error::io("write checksums to", &self.dir, e))?;
+            self.lines.clear();
+        }
+        Ok(())
+    }
+
+    /// Bytes of all lines.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Gives `each` all lines, some at a time.
+    pub fn give(mut self, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        if let Some(mut file) = self.spilled.take() {
+            let failed = |e: io::Error| Error::io("read checksums from", &self.dir, e);
+            file.seek(SeekFrom::Start(0)).map_err(failed)?;
+            let mut buffer = vec![0; MEMORY];
+            loop {
+                match file.read(&mut buffer).map_err(failed)? {
+                    0 => break,
+                    read => each(&buffer[..read])?,
+                }
+            }
+        }
+        each(&self.lines)
+    }
+}
+
+/// A line as sha256sum(1) has it: of a name with a backslash or line break, with a backslash before it and
+/// those escaped.
+fn push_line(lines: &mut Vec<u8>, sum: &[u8; 32], path: &[u8]) {
+    if path.iter().any(|b| matches!(b, b'\\' | b'\n' | b'\r')) {
+        lines.push(b'\\');
+    }
+    lines.extend(sum.iter().flat_map(|b| format!("{b:02x}").into_bytes()));
+    lines.extend(b"  ");
+    // By itself it would be taken for standard input.
+    if path == b"-" {
+        lines.extend(b"./");
+    }
+    for byte in path {
+        match byte {
+            b'\\' => lines.extend(b"\\\\"),
+            b'\n' => lines.extend(b"\\n"),
+            b'\r' => lines.extend(b"\\r"),
+            other => lines.push(*other),
+        }
+    }
+    lines.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_lines_come_out_as_they_went_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut sums, mut expected) = (Sums::new(dir.path()), Vec::<u8>::new());
+        for n in 0..30_000 {
+            let path = format!("dir/{n}\n");
+            sums.push(&[n as u8; 32], path.as_bytes()).unwrap();
+            push_line(&mut expected, &[n as u8; 32], path.as_bytes());
+        }
+        assert_eq!(sums.len(), expected.len() as u64);
+        let mut given = Vec::<u8>::new();
+        sums.give(&mut |bytes| {
+            given.extend(bytes);
+            Ok(())
+        })
+        .unwrap();
+        assert!(given == expected);
+    }
+}

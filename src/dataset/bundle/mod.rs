@@ -1,0 +1,36 @@
+//! Bundles: all versions of a dataset up to one, in a file, each chunk once.
+//!
+//! ```text
+//! "strata bundle 1\n"
+//! frames   kind u8, length u64 big-endian, payload
+//!   D      once, first: the dataset's record
+//!   C, Z   a chunk as it is, or compressed with zstd
+//!   N      a manifest node; chunks and nodes come before what needs them
+//!   V      a version record, whose hash is the version id; in order, from v1 on
+//!   T      a tag record
+//!   E      once, last: BLAKE3 of all before this frame
+//! ```
+//! Records are encoded as in the log. What is read is not trusted: nothing of a bundle is made a dataset before
+//! its end was seen and its checksum fits, and all that its versions need was found to be there.
+
+mod read;
+mod write;
+
+pub use read::{Bundle, is_one};
+pub use write::{Bundled, bundle};
+
+/// How a bundle begins.
+const MAGIC: &[u8; 16] = b"strata bundle 1\n";
+/// Bytes before a frame's payload.
+const HEADER: usize = 9;
+
+/// What a frame holds.
+mod frame {
+    pub const DATASET: u8 = b'D';
+    pub const CHUNK: u8 = b'C';
+    pub const PACKED_CHUNK: u8 = b'Z';
+    pub const NODE: u8 = b'N';
+    pub const VERSION: u8 = b'V';
+    pub const TAG: u8 = b'T';
+    pub const END: u8 = b'E';
+}
