@@ -1,8 +1,7 @@
 //! `strata diff`
 
-use crate::daemon::protocol::ChangeInfo;
 use crate::daemon::{Failure, Item, ObjectSpec, Request};
-use crate::dataset::ChangeKind;
+use crate::dataset::Stat;
 
 use super::out::{Out, ask, human};
 use super::values::{self, DatasetPath};
@@ -40,31 +39,7 @@ pub struct Args {
     path: Option<DatasetPath>,
 }
 
-/// How many paths differ, and the bytes of files among them.
-#[derive(Debug, Default, serde::Serialize)]
-struct Stat {
-    added: u64,
-    removed: u64,
-    modified: u64,
-    renamed: u64,
-    attributes: u64,
-    bytes_before: u64,
-    bytes_after: u64,
-}
-
 impl Stat {
-    fn count(&mut self, change: &ChangeInfo) {
-        *match change.change {
-            ChangeKind::Added => &mut self.added,
-            ChangeKind::Removed => &mut self.removed,
-            ChangeKind::Modified => &mut self.modified,
-            ChangeKind::Renamed => &mut self.renamed,
-            ChangeKind::Attributes => &mut self.attributes,
-        } += 1;
-        self.bytes_before += change.size_before.unwrap_or(0);
-        self.bytes_after += change.size_after.unwrap_or(0);
-    }
-
     fn paths(&self) -> u64 {
         self.added + self.removed + self.modified + self.renamed + self.attributes
     }
@@ -96,7 +71,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let mut begun = false;
     let code = ask(context.client()?, request, |out, item| {
         let Item::Change(change) = item else { return Ok(()) };
-        stat.count(&change);
+        stat.add(change.change, (change.size_before, change.size_after));
         match (args.stat, args.json) {
             (true, _) => Ok(()),
             (false, false) => change::print(out, &change),

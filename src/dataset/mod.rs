@@ -30,7 +30,7 @@ pub use author::Caller;
 pub use blame::Touched;
 pub use climb::Climb;
 pub use dataset::Dataset;
-pub use diff::{Change, diff_trees};
+pub use diff::{Change, ChangeJson, Stat, diff_trees};
 pub use error::{Error, Result};
 pub use follow::PathLog;
 pub use frozen::Frozen;

@@ -226,14 +226,16 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.serve("lookup", |fs| match fs.lookup(caller(request), node(parent), name.as_bytes()) {
+        let (by, parent, name) = (caller(request), node(parent), name.to_owned());
+        let look = move |fs: &FileSystem| match fs.lookup(by, parent, name.as_bytes()) {
             // In an immutable directory what is not there never will be.
             Err(Error::NotFound(_)) if fs.is_pinned() => {
                 let nothing = file_attr(NodeId(0), &NOTHING);
                 reply.entry(&YEAR, &nothing, Generation(0));
             }
             result => reply_entry("lookup", reply, result),
-        });
+        };
+        if self.fs.is_slow(parent) { self.serve_slow("lookup", look) } else { self.serve("lookup", look) }
     }
 
     fn forget(&self, _: &Request, ino: INodeNo, count: u64) {
@@ -467,13 +469,15 @@ impl Filesystem for Adapter {
         if self.fs.is_pinned() {
             return reply.error(Errno::ENOSYS);
         }
-        self.serve("opendir", |fs| match fs.opendir(caller(request), node(ino)) {
+        let (by, dir) = (caller(request), node(ino));
+        let open = move |fs: &FileSystem| match fs.opendir(by, dir) {
             Ok((fh, cacheable)) => {
                 let cached = FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE;
                 reply.opened(FileHandle(fh), if cacheable { cached } else { FopenFlags::empty() });
             }
             Err(error) => reply.error(code("opendir", &error)),
-        });
+        };
+        if self.fs.is_slow(dir) { self.serve_slow("opendir", open) } else { self.serve("opendir", open) }
     }
 
     fn readdir(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {

@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 use crate::dataset::{Dataset, OpenFile, Tag};
 use crate::model::{Content, Ino, TagName, VersionNo};
 
+use super::diffs::Differences;
 use super::nodes::NodeId;
 
 /// What is open.
@@ -41,6 +42,10 @@ pub enum Handle {
     Dir,
     /// A listing of versions, taken when it was opened.
     Versions(Vec<VersionNo>),
+    /// What two versions differ in, with the size of the summary for who opened it.
+    DiffRoot(u64),
+    /// A directory of differences.
+    Diff(Arc<Differences>),
     /// A listing of tags, taken when it was opened.
     Tags(Vec<(TagName, Tag)>),
 }

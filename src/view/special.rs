@@ -55,6 +55,7 @@ impl FileSystem {
             AtName::Hash => Node::Hash(id, dir),
             AtName::File => Node::File(id, self.live_path(dataset, dir)?),
             AtName::Tag => Node::Tags(id, dir),
+            AtName::Diff => Node::Diffs(id, dir),
             AtName::Reserved => return Err(not_found(name)),
         };
         Ok((node, Way::Open))
@@ -66,7 +67,7 @@ impl FileSystem {
 
     /// A live directory as it was at a version: what its path named then or, where that was no
     /// directory, what the directory itself was under whatever name.
-    fn dir_at(&self, dataset: &Dataset, dir: Ino, tree: &Frozen) -> Result<Option<Ino>> {
+    pub(super) fn dir_at(&self, dataset: &Dataset, dir: Ino, tree: &Frozen) -> Result<Option<Ino>> {
         if dir == Ino::ROOT {
             return Ok(Some(dir));
         }
@@ -110,6 +111,7 @@ impl FileSystem {
                 let tag = tag.ok_or_else(|| not_found(name))?;
                 self.tagged(by, &dataset, *dir, &tag, name)
             }
+            Node::Diffs(..) | Node::Diff(..) | Node::DiffDir(..) => self.lookup_diff(by, parent, name),
             Node::File(id, path) => self.lookup_file(by, *id, path, name, text),
             _ => Err(Error::NotADirectory(name.to_string())),
         }
@@ -219,7 +221,15 @@ impl FileSystem {
                 let mode = dataset.read(|live| live.attr(Ino::ROOT))?.mode & 0o777;
                 return Ok(Attr { mode, ..attr });
             }
-            Node::History(id, _) | Node::Hash(id, _) | Node::File(id, _) => (Kind::Dir, 0, *id, None),
+            Node::History(id, _) | Node::Hash(id, _) | Node::File(id, _) | Node::Diffs(id, _) => {
+                (Kind::Dir, 0, *id, None)
+            }
+            Node::Diff(pair, _) | Node::DiffDir(pair, ..) => {
+                (Kind::Dir, 0, pair.dataset, Some(self.dataset(pair.dataset)?.version_time(pair.after)?))
+            }
+            Node::DiffSummary(pair, _, size) => {
+                (Kind::File, *size, pair.dataset, Some(self.dataset(pair.dataset)?.version_time(pair.after)?))
+            }
             _ => return Err(Error::Stale),
         };
         let dataset = self.dataset(id)?;

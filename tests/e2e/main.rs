@@ -17,6 +17,7 @@ mod crowds;
 mod damage;
 mod deep;
 mod diff;
+mod diff_trees;
 mod direct;
 mod errors;
 mod files;
