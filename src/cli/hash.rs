@@ -1,6 +1,6 @@
 //! `strata hash`
 
-mod tree;
+pub mod tree;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;

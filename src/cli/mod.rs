@@ -7,6 +7,7 @@ mod batch;
 mod blame;
 mod cat;
 mod change;
+mod checkout;
 mod commit;
 mod compact;
 mod datasets;
@@ -19,6 +20,7 @@ mod log;
 mod ls;
 mod mount;
 mod out;
+mod pointer;
 mod prefetch;
 mod progress;
 mod release;
@@ -94,6 +96,8 @@ enum Command {
     Untag(untag::Args),
     Tags(tags::Args),
     Release(release::Args),
+    Pointer(pointer::Args),
+    Checkout(checkout::Args),
     Set(set::Args),
     Commit(commit::Args),
     Batch(batch::Args),
@@ -107,6 +111,8 @@ enum Command {
 /// What all commands have in common.
 struct Context {
     store: Option<PathBuf>,
+    /// The permission bits that the user does not want on what is made outside of the store.
+    umask: u32,
 }
 
 impl Context {
@@ -136,12 +142,13 @@ pub fn main() -> ExitCode {
     if !matches!(cli.command, Command::Mount(_)) {
         logging::start(::log::LevelFilter::Warn);
     }
-    if !matches!(cli.command, Command::Batch(_)) {
-        // What is made in a store is its owner's alone; a batch makes nothing there itself, and what its command
-        // makes is to have the permissions that the user wants.
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    // What is made in a store is its owner's alone; a batch makes nothing there itself, and what its command
+    // makes is to have the permissions that the user wants.
+    let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    if matches!(cli.command, Command::Batch(_)) {
+        rustix::process::umask(umask);
     }
-    let context = Context { store: cli.store };
+    let context = Context { store: cli.store, umask: umask.as_raw_mode() };
     let done = match cli.command {
         Command::Init(args) => init::run(args, &context),
         Command::Mount(args) => mount::run(args, &context),
@@ -160,6 +167,8 @@ pub fn main() -> ExitCode {
         Command::Untag(args) => untag::run(args, &context),
         Command::Tags(args) => tags::run(args, &context),
         Command::Release(args) => release::run(args, &context),
+        Command::Pointer(args) => pointer::run(args, &context),
+        Command::Checkout(args) => checkout::run(args, &context),
         Command::Set(args) => set::run(args, &context),
         Command::Commit(args) => commit::run(args, &context),
         Command::Batch(args) => batch::run(args, &context),

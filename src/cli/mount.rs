@@ -1,13 +1,16 @@
 //! `strata mount`
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 use log::LevelFilter;
 
 use crate::daemon::lifecycle::{self, Options};
 use crate::daemon::object::VersionText;
+use crate::daemon::pointer::{EXTENSION, Pointer};
 use crate::daemon::spawn::{self, Starter};
 use crate::daemon::{Failure, logging, preflight};
 use crate::model::DatasetName;
@@ -32,9 +35,10 @@ pub struct Args {
     /// Mount only this dataset
     #[arg(long, value_name = "NAME", value_parser = values::dataset)]
     dataset: Option<DatasetName>,
-    /// Mount only this version, read-only; needs --dataset if there are several datasets
-    #[arg(long, value_name = "VERSION", value_parser = values::version)]
-    at: Option<VersionText>,
+    /// Mount only this version, read-only: by its name, for which --dataset is needed if there are several
+    /// datasets, or by the file of a pointer, whose name ends in .strata
+    #[arg(long, value_name = "VERSION|FILE", value_parser = at())]
+    at: Option<At>,
     /// Have the kernel read large files by itself: each file of 16 MiB and more that is opened is copied
     /// to disk in the background, and read from there when it is opened next. Takes their size of disk
     /// space until the unmount. Needs --at, root, and Linux 6.9 or later
@@ -60,6 +64,21 @@ pub struct Args {
     daemon: bool,
 }
 
+/// A version, or the file of a pointer to one.
+#[derive(Clone, Debug)]
+enum At {
+    Version(VersionText),
+    File(PathBuf),
+}
+
+fn at() -> ValueParser {
+    let parse = |text: OsString| match text.as_bytes().ends_with(EXTENSION.as_bytes()) {
+        true => Ok(At::File(text.into())),
+        false => values::version(&text.to_string_lossy()).map(At::Version),
+    };
+    OsStringValueParser::new().try_map(parse).into()
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Sync {
     /// Within a second.
@@ -77,6 +96,11 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let (store, mountpoint) = (context.store()?, absolute(&args.mountpoint)?);
     // Said here: without devices not even a daemon can be started.
     preflight::device()?;
+    let at = match &args.at {
+        Some(At::Version(version)) => Some(lifecycle::At::Version(version.clone())),
+        Some(At::File(file)) => Some(lifecycle::At::Pointer(pointer(file, args.dataset.is_some())?)),
+        None => None,
+    };
     if !args.foreground && !args.daemon {
         return spawn::start(&daemon_arguments(&args, store, mountpoint)).map(|()| 0);
     }
@@ -84,7 +108,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         store,
         mountpoint,
         dataset: args.dataset,
-        at: args.at,
+        at,
         passthrough: args.passthrough,
         allow_other: args.allow_other,
         read_only: args.read_only,
@@ -94,14 +118,35 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     lifecycle::run(&options, starter).map(|()| 0)
 }
 
+/// The pointer of a file, to be mounted.
+fn pointer(file: &Path, dataset_named: bool) -> Result<Pointer, Failure> {
+    let pointer = Pointer::read(file)?;
+    if dataset_named {
+        return Err(Failure::usage(format!(
+            "{} names its dataset itself: leave --dataset out",
+            file.display()
+        )));
+    }
+    match pointer.path.is_empty() {
+        true => Ok(pointer),
+        false => Err(Failure::new(format!(
+            "cannot mount {}: it points into a version, and versions are mounted as a whole",
+            file.display()
+        ))
+        .hint("`strata checkout` gives what it points to, as a copy or with --link")),
+    }
+}
+
 /// The same command for the daemon, with absolute paths.
 fn daemon_arguments(args: &Args, store: PathBuf, mountpoint: PathBuf) -> Vec<OsString> {
     let mut all: Vec<OsString> = vec!["mount".into(), "--daemon".into(), "--store".into(), store.into()];
     if let Some(dataset) = &args.dataset {
         all.extend(["--dataset".into(), dataset.as_str().into()]);
     }
-    if let Some(version) = &args.at {
-        all.extend(["--at".into(), version.as_str().into()]);
+    match &args.at {
+        Some(At::Version(version)) => all.extend(["--at".into(), version.as_str().into()]),
+        Some(At::File(file)) => all.extend(["--at".into(), file.into()]),
+        None => {}
     }
     let flags = [
         ("--passthrough", args.passthrough),

@@ -257,7 +257,10 @@ struct FrameSink<'a>(BufWriter<&'a UnixStream>);
 impl Sink for FrameSink<'_> {
     fn item(&mut self, item: Item) -> Result<(), Failure> {
         // Whoever waits sees how far it is, and one who waits no more is noticed.
-        let at_once = matches!(item, Item::Progress { .. } | Item::Importing { .. } | Item::Prefetching(_));
+        let at_once = matches!(
+            item,
+            Item::Progress { .. } | Item::Importing { .. } | Item::Prefetching(_) | Item::Pointing { .. }
+        );
         frame::write_json(&mut self.0, Kind::Item, &item).map_err(gone)?;
         if at_once { self.0.flush().map_err(|_| Failure::reader_gone()) } else { Ok(()) }
     }

@@ -22,6 +22,7 @@ use super::control::{self, Server};
 use super::failure::Failure;
 use super::memory::Memory;
 use super::object::VersionText;
+use super::pointer::Pointer;
 use super::service::{Host, Service, Sink};
 use super::spawn::Starter;
 use super::{Item, Request, logging, mounts, preflight};
@@ -45,7 +46,7 @@ pub struct Options {
     /// Only this dataset.
     pub dataset: Option<DatasetName>,
     /// Only this version of it.
-    pub at: Option<VersionText>,
+    pub at: Option<At>,
     /// Whether the kernel reads large files by itself, from plain copies.
     pub passthrough: bool,
     /// Whether other users may use the mount.
@@ -54,6 +55,15 @@ pub struct Options {
     pub read_only: bool,
     /// Whether every change is durable when its call returns.
     pub sync_always: bool,
+}
+
+/// What names the version that is mounted alone.
+#[derive(Clone, Debug)]
+pub enum At {
+    /// Its name.
+    Version(VersionText),
+    /// A pointer to it.
+    Pointer(Pointer),
 }
 
 /// Mounts and serves until the mount ends.
@@ -281,11 +291,18 @@ fn mountpoint_of(store: &Path) -> Option<String> {
 
 /// What is to be shown.
 fn scope(repo: &Repo, options: &Options) -> Result<Scope, Failure> {
-    let Some(version) = &options.at else {
-        return Ok(match &options.dataset {
-            Some(name) => Scope::Dataset(repo.dataset(name.as_str())?),
-            None => Scope::Store,
-        });
+    let version = match &options.at {
+        Some(At::Version(version)) => version,
+        Some(At::Pointer(pointer)) => {
+            let (dataset, pointed) = pointer.find(repo)?;
+            return Ok(Scope::Pinned(dataset, pointed.tree.version()));
+        }
+        None => {
+            return Ok(match &options.dataset {
+                Some(name) => Scope::Dataset(repo.dataset(name.as_str())?),
+                None => Scope::Store,
+            });
+        }
     };
     let dataset = match (&options.dataset, repo.datasets().as_slice()) {
         (Some(name), _) => repo.dataset(name.as_str())?,

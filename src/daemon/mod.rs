@@ -18,6 +18,7 @@ pub mod logging;
 pub mod memory;
 pub mod mounts;
 pub mod object;
+pub mod pointer;
 pub mod policy;
 pub mod preflight;
 pub mod protocol;

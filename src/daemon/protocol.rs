@@ -8,6 +8,7 @@ use crate::dataset::{Change, ChangeKind, LogEntry};
 use crate::model::{DatasetName, Kind, Name, Policy, TagName};
 
 use super::object::{ObjectSpec, VersionText, path_bytes};
+use super::pointer::Pointer;
 
 /// What a command asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +126,21 @@ pub enum Request {
     Cat(ObjectSpec),
     /// An [`Item::Entry`] for each entry of a directory, or for the file itself.
     List(ObjectSpec),
+    /// An [`Item::Pointer`] after [`Item::Pointing`] now and then.
+    Pointer {
+        /// What to point to: of the newest version where it names none.
+        object: ObjectSpec,
+        /// Whether DVC is to be pointed to it too.
+        dvc: bool,
+    },
+    /// An [`Item::Located`]; then, unless only that is wanted, an [`Item::Place`] for all that is pointed to,
+    /// each directory before what it holds, each file followed by its bytes, as data and [`Item::Hole`]s.
+    Checkout {
+        /// What to give.
+        pointer: Pointer,
+        /// Whether only the place is wanted.
+        locate: bool,
+    },
     /// An [`Item::Damage`] for each damage, at last an [`Item::Verified`]; now and then
     /// [`Item::Progress`].
     Verify,
@@ -199,6 +215,21 @@ pub enum Item {
     Entry(EntryInfo),
     /// A version made, or that there was none to make.
     Made(Made),
+    /// What was looked at so far to be pointed to.
+    Pointing {
+        /// Files.
+        files: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// What a pointer says.
+    Pointer(PointerInfo),
+    /// Where what is pointed to was found.
+    Located(Located),
+    /// A part of what is pointed to.
+    Place(PlaceInfo),
+    /// As many bytes of a file that are zero.
+    Hole(u64),
     /// Something damaged.
     Damage(DamageInfo),
     /// What was verified.
@@ -231,6 +262,54 @@ pub enum Item {
     },
     /// From here on versions are held back.
     BatchBegun,
+}
+
+/// What a pointer says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PointerInfo {
+    /// The pointer.
+    pub pointer: Pointer,
+    /// What DVC says, where that is wanted.
+    pub dvc: Option<DvcInfo>,
+}
+
+/// What DVC says of a file or directory, beside its size and number of files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DvcInfo {
+    /// Its MD5; of a directory with `.dir` at its end.
+    pub md5: String,
+    /// Whether it is a file that its owner may execute.
+    pub executable: bool,
+    /// Directories without files, which DVC does not know.
+    pub empty_dirs: u64,
+}
+
+/// Where what is pointed to was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Located {
+    /// The dataset.
+    pub dataset: String,
+    /// The version: `v3`.
+    pub version: String,
+    /// Where a mount shows that version.
+    pub mounted: Option<PathBuf>,
+}
+
+/// A part of what is pointed to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceInfo {
+    /// From where the pointer points; empty for that itself.
+    pub path: Vec<Name>,
+    /// What it is.
+    pub kind: Kind,
+    /// Permission, set-id and sticky bits.
+    pub mode: u32,
+    /// Size in bytes, of a file.
+    pub size: u64,
+    /// A symbolic link's target.
+    pub target: Option<Vec<u8>>,
+    /// A device's number.
+    pub device: u32,
 }
 
 /// What was read ahead.

@@ -7,6 +7,7 @@
 mod compact;
 mod history;
 mod import;
+mod pointer;
 mod prefetch;
 mod read;
 mod status;
@@ -68,12 +69,14 @@ pub struct Service {
     repo: Arc<Repo>,
     host: Option<Arc<dyn Host>>,
     sizes: Mutex<Sizes>,
+    /// Held by who tells `@dvc` of files.
+    telling_dvc: Mutex<()>,
 }
 
 impl Service {
     /// A service on `repo`, beside the mount `host` if there is one.
     pub fn new(repo: Arc<Repo>, host: Option<Arc<dyn Host>>) -> Service {
-        Service { repo, host, sizes: Mutex::default() }
+        Service { repo, host, sizes: Mutex::default(), telling_dvc: Mutex::default() }
     }
 
     /// The store's datasets.
@@ -140,6 +143,8 @@ impl Service {
             }
             Request::Cat(object) => self.cat(&object, sink)?,
             Request::List(object) => self.list(&object, sink)?,
+            Request::Pointer { object, dvc } => self.point(&object, dvc, sink)?,
+            Request::Checkout { pointer, locate } => self.checkout(&pointer, locate, sink)?,
             Request::Verify => return self.verify(sink),
             Request::Compact { best } => self.compact(best, sink)?,
             Request::Prefetch(object) => self.prefetch(&object, sink)?,

@@ -8,6 +8,9 @@ use crate::store::Store;
 use super::climb::Climb;
 use super::error::{Error, Result};
 
+/// Entries read at a time.
+const PAGE: usize = 1024;
+
 /// The tree of one version, read from the index.
 #[derive(Clone, Debug)]
 pub struct Frozen {
@@ -73,6 +76,17 @@ impl Frozen {
     /// Up to `limit` entries of a directory after `after`, in key order.
     pub fn entries(&self, dir: Ino, after: Option<NameKey>, limit: usize) -> Result<Vec<(NameKey, Dirent)>> {
         Ok(self.store.entries(self.dataset, dir, &self.view, after, limit)?)
+    }
+
+    /// All entries of a directory, in key order.
+    pub fn all_entries(&self, dir: Ino) -> Result<Vec<Dirent>> {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.entries(dir, after, PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(all) };
+            after = Some(*last);
+            all.extend(page.into_iter().map(|(_, entry)| entry));
+        }
     }
 
     /// An inode, with the version that recorded it.

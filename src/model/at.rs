@@ -7,8 +7,8 @@
 //! | `@latest`, `@prev` | the newest version, the one before |
 //! | `@2026-11-01` | the newest version made by the end of that day (UTC) |
 //! | `@2026-11-01T10-30-00Z` | the newest version made by the end of that second (UTC) |
-//! | `@history`, `@hash`, `@file`, `@tag`, `@diff` | special directories |
-//! | `@meta`, `@lineage`, `@gate`, `@dvc` | kept free |
+//! | `@history`, `@hash`, `@file`, `@tag`, `@diff`, `@dvc` | special directories |
+//! | `@meta`, `@lineage`, `@gate` | kept free |
 //!
 //! Every other name is an ordinary one. Where nothing real has it, it may name a tag (`@prod`, `@1.4.0`) or the
 //! highest tag of a range (`@1`, `@1.4`, `@1.x`, `@^1.2`, `@~1.2.3`).
@@ -42,6 +42,8 @@ pub enum AtName {
     Tag,
     /// `@diff`: what differs between two versions.
     Diff,
+    /// `@dvc`: content by MD5, as DVC fetches it.
+    Dvc,
     /// A name kept free for what it will mean.
     Reserved,
 }
@@ -82,7 +84,8 @@ impl AtName {
             "file" => AtName::File,
             "tag" => AtName::Tag,
             "diff" => AtName::Diff,
-            "meta" | "lineage" | "gate" | "dvc" => AtName::Reserved,
+            "dvc" => AtName::Dvc,
+            "meta" | "lineage" | "gate" => AtName::Reserved,
             other => AtName::Version(VersionSpec::parse_fixed(other)?),
         })
     }

@@ -88,6 +88,11 @@ impl Layout {
         self.root.join("damaged")
     }
 
+    /// Directory of what DVC is told of the store's content.
+    pub fn dvc(&self) -> PathBuf {
+        self.root.join("dvc")
+    }
+
     fn marker(&self) -> PathBuf {
         self.root.join("open")
     }
@@ -181,7 +186,7 @@ impl Layout {
 
     /// Checks that the directories of the store are such, and its own.
     pub fn check_dirs(&self) -> Result<()> {
-        for dir in [self.packs(), self.index(), self.scratch(), self.damaged()] {
+        for dir in [self.packs(), self.index(), self.scratch(), self.damaged(), self.dvc()] {
             plain::is_dir(&dir).map_err(|e| Error::io("use", &dir, e))?;
         }
         Ok(())

@@ -11,6 +11,7 @@ mod checks;
 pub mod chunker;
 mod compact;
 pub mod content;
+pub mod dvc;
 pub mod error;
 mod fsck;
 #[doc(hidden)]
@@ -61,7 +62,7 @@ use self::rebuild::Opening;
 use self::recovery::Recovered;
 
 pub use compact::Compacted;
-pub use content::{b3sum, for_each_block, next_data, next_hole, read_at, sha256, write_out};
+pub use content::{b3sum, for_each_block, md5, next_data, next_hole, read_at, sha256, write_out};
 pub use error::{Error, Result};
 pub use fsck::{FsckOptions, Outcome, Problem, fsck};
 pub use history::{HashKind, HashMatch};
@@ -242,6 +243,11 @@ impl Store {
     /// Directory for content being written; it is emptied when the store is opened.
     pub fn scratch_dir(&self) -> PathBuf {
         self.layout.scratch()
+    }
+
+    /// What DVC is told of a dataset's content.
+    pub fn dvc(&self, dataset: crate::model::DatasetId) -> dvc::Told {
+        dvc::Told::new(&self.layout.dvc().join(dataset.0.to_string()), self.layout.scratch())
     }
 
     /// Makes everything put and appended so far durable. Callers at the same time share the cost.

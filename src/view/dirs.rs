@@ -10,7 +10,7 @@ use crate::model::{DatasetId, Dirent, Ino, Kind, Name, NameKey, TagName, Version
 use super::diffs::{self, Differences, Pair, Part};
 use super::fs::{Entry, FileSystem, Lifetime, unknown};
 use super::handles::Handle;
-use super::nodes::{Node, NodeId};
+use super::nodes::{DvcDir, Node, NodeId};
 use super::special::LOG_NAME;
 
 /// Entries fetched at a time.
@@ -57,6 +57,7 @@ impl FileSystem {
             }
             Node::Diff(pair, dirs) => Handle::DiffRoot(self.diff_summary(by, pair, dirs)?.len() as u64),
             Node::DiffDir(pair, ..) => Handle::Diff(self.differences(pair)?),
+            Node::Dvc(id, dir) => Handle::Names(self.dvc_names(id, dir)?),
             _ => Handle::Dir,
         };
         let cacheable = matches!(handle, Handle::LiveDir(..))
@@ -112,6 +113,11 @@ impl FileSystem {
                 let handle = self.handles.get(fh).ok_or(Error::Stale)?;
                 let Handle::Diff(differences) = &*handle else { return Err(Error::Stale) };
                 list.diff_dir(*pair, *part, *dir, differences, position)
+            }
+            Node::Dvc(id, dir) => {
+                let handle = self.handles.get(fh).ok_or(Error::Stale)?;
+                let Handle::Names(names) = &*handle else { return Err(Error::Stale) };
+                list.dvc(*id, *dir, names, position)
             }
             _ => Err(Error::NotADirectory("this".into())),
         }
@@ -249,6 +255,20 @@ impl Lister<'_> {
             let Some(entry) = tree.entry(dir, *key)? else { continue };
             let node = self.fs.diff_node(pair, part, &tree, &entry)?;
             if !self.give(&entry.name, entry.kind, key.position(), node, true)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn dvc(&mut self, id: DatasetId, dir: DvcDir, names: &[Name], position: u64) -> Result<()> {
+        for (i, name) in names.iter().enumerate().skip(position.saturating_sub(FIRST - 1) as usize) {
+            let node = match self.fs.lookup_dvc(id, dir, name) {
+                Err(Error::NotFound(_)) => continue,
+                node => node?,
+            };
+            let kind = if matches!(node, Node::Dvc(..)) { Kind::Dir } else { Kind::File };
+            if !self.give(name, kind, FIRST + i as u64, node, false)? {
                 return Ok(());
             }
         }

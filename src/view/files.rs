@@ -69,6 +69,10 @@ impl FileSystem {
                 let fh = self.handles.insert(Handle::Text(self.log_text(id, dir)?));
                 Ok(Opened { fh, quiet_close: true, generated: true, source: Source::Requests })
             }
+            node @ (Node::DvcFile(..) | Node::DvcList(..)) => {
+                let fh = self.handles.insert(self.open_dvc(&node)?);
+                Ok(Opened { fh, quiet_close: true, generated: false, source: Source::Requests })
+            }
             _ => Err(Error::IsADirectory("this".into())),
         }
     }
@@ -179,6 +183,7 @@ impl FileSystem {
         match &*self.handle(fh)? {
             Handle::Live { dataset, file, .. } => Ok(file.read(dataset.objects(), offset, out)?),
             Handle::Frozen(content, _) => Ok(read_at(self.repo.objects(), content, offset, out)?),
+            Handle::List(list) => Ok(list.read_at(offset, out)?),
             Handle::Text(text) => {
                 let rest = usize::try_from(offset).ok().and_then(|offset| text.get(offset..)).unwrap_or(&[]);
                 let len = rest.len().min(out.len());

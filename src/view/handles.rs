@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 
 use crate::dataset::{Dataset, OpenFile, Tag};
-use crate::model::{Content, Ino, TagName, VersionNo};
+use crate::model::{Content, Ino, Name, TagName, VersionNo};
+use crate::store::dvc::DirList;
 
 use super::diffs::Differences;
 use super::nodes::NodeId;
@@ -34,6 +35,8 @@ pub enum Handle {
     },
     /// A file of a version, and its node where openings of it are counted.
     Frozen(Content, Option<NodeId>),
+    /// A list of files, for DVC.
+    List(DirList),
     /// A generated text.
     Text(Arc<Vec<u8>>),
     /// A live directory.
@@ -46,6 +49,8 @@ pub enum Handle {
     DiffRoot(u64),
     /// A directory of differences.
     Diff(Arc<Differences>),
+    /// A listing of names of `@dvc`, taken when it was opened.
+    Names(Vec<Name>),
     /// A listing of tags, taken when it was opened.
     Tags(Vec<(TagName, Tag)>),
 }

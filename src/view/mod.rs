@@ -11,6 +11,7 @@
 mod copies;
 mod diffs;
 mod dirs;
+mod dvc;
 mod files;
 mod fs;
 mod handles;

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use parking_lot::Mutex;
 
 use crate::model::{DatasetId, Ino, Kind, Name, VersionNo};
+use crate::store::dvc::Md5;
 
 use super::diffs::{Pair, Part};
 
@@ -109,6 +110,26 @@ pub enum Node {
     DiffDir(Pair, Part, Option<Ino>),
     /// `@file` or something below it, by the path from the dataset's root.
     File(DatasetId, Vec<Name>),
+    /// `@dvc` or a directory below it.
+    Dvc(DatasetId, DvcDir),
+    /// A file below `@dvc`, by the version that recorded it. It is a node of its own, as it is not what it is
+    /// in that version: it has no name there, and another mode.
+    DvcFile(DatasetId, VersionNo, Ino),
+    /// The list of a directory's files below `@dvc`, by its MD5.
+    DvcList(DatasetId, Md5),
+}
+
+/// A directory of `@dvc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DvcDir {
+    /// `@dvc`.
+    Root,
+    /// `@dvc/files`.
+    Files,
+    /// `@dvc/files/md5`.
+    Md5,
+    /// `@dvc/files/md5/XX`.
+    Below(u8),
 }
 
 impl Node {

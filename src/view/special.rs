@@ -6,7 +6,7 @@ use crate::dataset::{Attr, Caller, Dataset, Error, Frozen, Result, Tag};
 use crate::model::{AtName, DatasetId, Dirent, Ino, Kind, Name, TagName, Timestamp, VersionNo, VersionSpec};
 
 use super::fs::{FileSystem, not_found};
-use super::nodes::Node;
+use super::nodes::{DvcDir, Node};
 use super::way::{Sight, Way, ever_searchable, files_seen, look, way_to};
 
 /// Name of the log within `@history`.
@@ -56,6 +56,7 @@ impl FileSystem {
             AtName::File => Node::File(id, self.live_path(dataset, dir)?),
             AtName::Tag => Node::Tags(id, dir),
             AtName::Diff => Node::Diffs(id, dir),
+            AtName::Dvc => Node::Dvc(id, DvcDir::Root),
             AtName::Reserved => return Err(not_found(name)),
         };
         Ok((node, Way::Open))
@@ -113,6 +114,7 @@ impl FileSystem {
             }
             Node::Diffs(..) | Node::Diff(..) | Node::DiffDir(..) => self.lookup_diff(by, parent, name),
             Node::File(id, path) => self.lookup_file(by, *id, path, name, text),
+            Node::Dvc(id, dir) => self.lookup_dvc(*id, *dir, name),
             _ => Err(Error::NotADirectory(name.to_string())),
         }
     }
@@ -230,6 +232,7 @@ impl FileSystem {
             Node::DiffSummary(pair, _, size) => {
                 (Kind::File, *size, pair.dataset, Some(self.dataset(pair.dataset)?.version_time(pair.after)?))
             }
+            Node::Dvc(..) | Node::DvcFile(..) | Node::DvcList(..) => return self.dvc_attr(node),
             _ => return Err(Error::Stale),
         };
         let dataset = self.dataset(id)?;

@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::harness::*;
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 27] = [
     "init", "mount", "umount", "status", "datasets", "log", "show", "diff", "blame", "ls", "cat", "prefetch",
-    "import", "tag", "untag", "tags", "release", "set", "commit", "batch", "rollback", "verify", "compact",
-    "fsck", "hash",
+    "import", "tag", "untag", "tags", "release", "pointer", "checkout", "set", "commit", "batch", "rollback",
+    "verify", "compact", "fsck", "hash",
 ];
 
 /// Every command has a help text that shows how it is used.

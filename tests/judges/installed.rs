@@ -32,6 +32,12 @@ pub fn python(program: &str) -> Command {
     command
 }
 
+/// DVC, from `STRATA_DVC`, or else from where `scripts/test` puts it.
+#[track_caller]
+pub fn dvc() -> PathBuf {
+    find("STRATA_DVC", "dvc/bin", "dvc")
+}
+
 /// A number the environment sets, or else `default`.
 #[track_caller]
 pub fn number(variable: &str, default: u64) -> u64 {

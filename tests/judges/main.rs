@@ -9,6 +9,7 @@ mod harness;
 mod installed;
 
 mod builds;
+mod dvc;
 mod editors;
 mod fsx;
 mod git;

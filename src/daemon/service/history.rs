@@ -105,7 +105,7 @@ impl Service {
     }
 
     /// A dataset, and the version of it that an object names: the newest where it names none.
-    fn version_of(&self, object: &ObjectSpec) -> Result<(Arc<Dataset>, VersionNo), Failure> {
+    pub(super) fn version_of(&self, object: &ObjectSpec) -> Result<(Arc<Dataset>, VersionNo), Failure> {
         let dataset = self.sealed(&object.dataset)?;
         let version = match &object.version {
             Some(version) => self.resolve(&dataset, version)?,

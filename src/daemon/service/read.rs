@@ -192,7 +192,8 @@ impl<'a> Pages<'a> {
     }
 }
 
-fn show(object: &ObjectSpec) -> String {
+/// An object as it is written.
+pub(super) fn show(object: &ObjectSpec) -> String {
     let version = object.version.as_ref().map_or(String::new(), |v| format!("@{}", v.as_str()));
     let path = show_path(&object.path);
     let slash = if path.is_empty() { "" } else { "/" };

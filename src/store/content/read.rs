@@ -1,5 +1,7 @@
 //! Reading contents: bytes at an offset, data and holes, whole files in blocks.
 
+use md5::Md5;
+use sha2::digest::Output;
 use sha2::{Digest, Sha256};
 
 use super::BLOCK;
@@ -118,10 +120,19 @@ pub fn b3sum(objects: &Objects, content: &Content) -> Result<[u8; 32]> {
 
 /// SHA-256 of all bytes: what `sha256sum` prints.
 pub fn sha256(objects: &Objects, content: &Content) -> Result<[u8; 32]> {
-    let mut hasher = Sha256::new();
+    digest::<Sha256>(objects, content).map(Into::into)
+}
+
+/// MD5 of all bytes: what `md5sum` prints.
+pub fn md5(objects: &Objects, content: &Content) -> Result<[u8; 16]> {
+    digest::<Md5>(objects, content).map(Into::into)
+}
+
+fn digest<D: Digest>(objects: &Objects, content: &Content) -> Result<Output<D>> {
+    let mut hasher = D::new();
     for_each_block(objects, content, |block| {
         hasher.update(block);
         Ok(())
     })?;
-    Ok(hasher.finalize().into())
+    Ok(hasher.finalize())
 }

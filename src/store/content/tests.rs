@@ -133,6 +133,7 @@ fn sums_are_those_of_the_usual_tools() {
         let data = noise(1, len);
         let content = content_of(&objects, &data);
         assert_eq!(b3sum(&objects, &content).unwrap(), *blake3::hash(&data).as_bytes());
+        assert_eq!(md5(&objects, &content).unwrap(), <[u8; 16]>::from(md5::Md5::digest(&data)));
         assert_eq!(sha256(&objects, &content).unwrap(), <[u8; 32]>::from(sha2::Sha256::digest(&data)));
     }
 }

@@ -6,9 +6,10 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use stratafs::daemon::frame::{self, Kind};
 use stratafs::daemon::object::VersionText;
+use stratafs::daemon::pointer::Pointer;
 use stratafs::daemon::protocol::{ChangeInfo, EntryInfo, Made, NewTag, Status, Step, TagInfo, Verified};
 use stratafs::daemon::{Failure, Item, ObjectSpec, Request, Service, Sink, policy};
-use stratafs::model::{DatasetName, Kind as FileKind, Name, Policy, TagName};
+use stratafs::model::{DatasetName, Kind as FileKind, Name, Policy, TagName, TreeHash, VersionNo};
 use tempfile::TempDir;
 
 use super::input::{Input, Script};
@@ -31,6 +32,9 @@ pub fn frames(bytes: &[u8]) {
             Ok(None) => return assert!(before.is_empty()),
             Err(_) => break,
         }
+    }
+    if let Ok(pointer) = Pointer::parse(bytes) {
+        assert_eq!(Pointer::parse(pointer.to_text().expect("encode").as_bytes()), Ok(pointer));
     }
     // A fuzzer rarely keeps lengths right.
     for kind in [Kind::Request, Kind::Item, Kind::End, Kind::Failure] {
@@ -57,6 +61,20 @@ fn same<T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + Debug>(p
 
 fn dataset() -> DatasetName {
     DatasetName::new(b"d").expect("a name")
+}
+
+fn pointer() -> Pointer {
+    Pointer {
+        dataset: dataset(),
+        version: VersionNo(2),
+        snapshot: TreeHash([7; 32]),
+        path: vec![Name::new(b"sub\xff").expect("a name")],
+        is_dir: true,
+        content: TreeHash([8; 32]).to_hex(),
+        size: 9,
+        files: 1,
+        store: "any".into(),
+    }
 }
 
 fn all_requests() -> Vec<Request> {
@@ -107,6 +125,8 @@ fn all_requests() -> Vec<Request> {
         },
         Request::Cat(object("d@v3/sub/noise")),
         Request::List(object("d/sub")),
+        Request::Pointer { object: object("d@v1/sub"), dvc: true },
+        Request::Checkout { pointer: pointer(), locate: false },
         Request::Verify,
         Request::Batch { datasets: vec![dataset()], rollback_on_error: true, message: None },
         Request::EndBatch { success: true },
@@ -187,6 +207,7 @@ pub fn frame_seeds() -> Vec<Vec<u8>> {
     let failure = framed(Kind::Failure, json(serde_json::to_vec(&Failure::new("no").hint("do"))));
     let mut seeds: Vec<_> = requests.chain(items).chain([failure]).collect();
     seeds.push(seeds.concat());
+    seeds.push(pointer().to_text().expect("encode").into());
     seeds.push([framed(Kind::Data, b"raw".to_vec()), framed(Kind::End, b"0".to_vec())].concat());
     seeds
 }

@@ -72,6 +72,7 @@ fn show_at(at: &AtName) -> Option<String> {
         AtName::File => "@file".into(),
         AtName::Tag => "@tag".into(),
         AtName::Diff => "@diff".into(),
+        AtName::Dvc => "@dvc".into(),
         AtName::Reserved => return None,
     })
 }
