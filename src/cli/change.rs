@@ -4,26 +4,15 @@ use serde::Serialize;
 
 use crate::daemon::Failure;
 use crate::daemon::protocol::{ChangeInfo, kind_name};
-use crate::dataset::ChangeKind;
+use crate::dataset::{ChangeJson, ChangeKind};
 use crate::table::TableDiff;
 
-use super::out::{JsonName, Out, Paint};
+use super::out::{Out, Paint};
 
 #[derive(Serialize)]
-struct ChangeJson<'a> {
-    path: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_bytes: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    from_bytes: Option<&'a str>,
-    kind: &'static str,
-    change: ChangeKind,
-    size_before: Option<u64>,
-    size_after: Option<u64>,
-    mode_before: Option<String>,
-    mode_after: Option<String>,
+struct WithJson<'a> {
+    #[serde(flatten)]
+    change: ChangeJson<'a>,
     #[serde(flatten)]
     within: &'a Within,
 }
@@ -52,22 +41,13 @@ pub fn json(out: &mut Out, change: &ChangeInfo, first: bool) -> Result<(), Failu
 
 /// The same with what differs within.
 pub fn json_with(out: &mut Out, change: &ChangeInfo, within: &Within, first: bool) -> Result<(), Failure> {
-    let path = JsonName::of(&change.path);
-    let from = change.from.as_deref().map(JsonName::of);
-    let octal = |mode: Option<u32>| mode.map(|mode| format!("{mode:04o}"));
-    let value = ChangeJson {
-        path: &path.text,
-        path_bytes: path.bytes.as_deref(),
-        from: from.as_ref().map(|from| from.text.as_ref()),
-        from_bytes: from.as_ref().and_then(|from| from.bytes.as_deref()),
-        kind: kind_name(change.kind),
-        change: change.change,
-        size_before: change.size_before,
-        size_after: change.size_after,
-        mode_before: octal(change.mode_before),
-        mode_after: octal(change.mode_after),
-        within,
-    };
+    let value = ChangeJson::new(
+        (&change.path, change.from.as_deref()),
+        (change.kind, change.change),
+        (change.size_before, change.size_after),
+        (change.mode_before, change.mode_after),
+    );
+    let value = WithJson { change: value, within };
     let text = serde_json::to_string(&value).map_err(|e| Failure::because("cannot write JSON", &e))?;
     out.text(format_args!("{}{text}", if first { "" } else { "," }))
 }

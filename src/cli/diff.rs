@@ -9,8 +9,7 @@ mod text;
 pub mod within;
 
 use crate::daemon::Failure;
-use crate::daemon::protocol::ChangeInfo;
-use crate::dataset::ChangeKind;
+use crate::dataset::Stat;
 use crate::table;
 
 use super::out::{Out, human};
@@ -87,31 +86,7 @@ pub struct Args {
     path: Option<DatasetPath>,
 }
 
-/// How many paths differ, and the bytes of files among them.
-#[derive(Debug, Default, serde::Serialize)]
-struct Stat {
-    added: u64,
-    removed: u64,
-    modified: u64,
-    renamed: u64,
-    attributes: u64,
-    bytes_before: u64,
-    bytes_after: u64,
-}
-
 impl Stat {
-    fn count(&mut self, change: &ChangeInfo) {
-        *match change.change {
-            ChangeKind::Added => &mut self.added,
-            ChangeKind::Removed => &mut self.removed,
-            ChangeKind::Modified => &mut self.modified,
-            ChangeKind::Renamed => &mut self.renamed,
-            ChangeKind::Attributes => &mut self.attributes,
-        } += 1;
-        self.bytes_before += change.size_before.unwrap_or(0);
-        self.bytes_after += change.size_after.unwrap_or(0);
-    }
-
     fn paths(&self) -> u64 {
         self.added + self.removed + self.modified + self.renamed + self.attributes
     }
@@ -167,7 +142,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         out.text(format_args!("{{\"changes\":["))?;
     }
     for (at, change) in found.changes.iter().enumerate() {
-        stat.count(change);
+        stat.add(change.change, (change.size_before, change.size_after));
         if args.stat {
             continue;
         }

@@ -1,6 +1,5 @@
 //! Standard output: text for people, JSON for scripts, raw bytes.
 
-use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
 use std::sync::OnceLock;
@@ -10,6 +9,7 @@ use clap::builder::styling::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::daemon::{Failure, Item, Sink};
+pub use crate::model::JsonName;
 
 /// When output is coloured; not chosen, it is not.
 static COLOR: OnceLock<ColorChoice> = OnceLock::new();
@@ -145,24 +145,6 @@ pub fn ask(
     out.flush()?;
     client.close()?;
     Ok(code)
-}
-
-/// A name in JSON: lossy where it is not UTF-8, and then with its bytes beside it.
-#[derive(Debug, PartialEq, Eq)]
-pub struct JsonName<'a> {
-    /// As text.
-    pub text: Cow<'a, str>,
-    /// In hexadecimal, where the text is not all there is to it.
-    pub bytes: Option<String>,
-}
-
-impl<'a> JsonName<'a> {
-    /// Of a name or path.
-    pub fn of(name: &'a [u8]) -> JsonName<'a> {
-        let text = String::from_utf8_lossy(name);
-        let lossy = std::str::from_utf8(name).is_err();
-        JsonName { text, bytes: lossy.then(|| name.iter().map(|b| format!("{b:02x}")).collect()) }
-    }
 }
 
 /// Bytes as people read them: `1.5 MiB`.

@@ -645,13 +645,5 @@ pub struct Verified {
 
 /// A kind as text: `file`, `dir`, `symlink`, `fifo`, `socket`, `char` or `block`.
 pub fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::File => "file",
-        Kind::Dir => "dir",
-        Kind::Symlink => "symlink",
-        Kind::Fifo => "fifo",
-        Kind::Socket => "socket",
-        Kind::CharDevice => "char",
-        Kind::BlockDevice => "block",
-    }
+    kind.as_str()
 }

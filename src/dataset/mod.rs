@@ -38,7 +38,7 @@ pub use author::Caller;
 pub use blame::Touched;
 pub use climb::Climb;
 pub use dataset::Dataset;
-pub use diff::{Change, diff_trees};
+pub use diff::{Change, ChangeJson, Stat, diff_trees};
 pub use digests::{Algorithm, Digests};
 pub use error::{Error, Result};
 pub use follow::PathLog;

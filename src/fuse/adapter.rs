@@ -270,6 +270,10 @@ impl Filesystem for Adapter {
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let by = caller(request);
+        if self.fs.is_slow(node(parent)) {
+            let sought = name.to_owned();
+            return self.serve_slow("lookup", move |fs| look_up(fs, by, parent, &sought, reply));
+        }
         if !self.fs.may_take_long(node(parent), Some(name.as_bytes())) {
             return self.serve("lookup", |fs| look_up(fs, by, parent, name, reply));
         }
@@ -511,13 +515,15 @@ impl Filesystem for Adapter {
         if self.fs.is_pinned() {
             return reply.error(Errno::ENOSYS);
         }
-        self.serve("opendir", |fs| match fs.opendir(caller(request), node(ino)) {
+        let (by, dir) = (caller(request), node(ino));
+        let open = move |fs: &FileSystem| match fs.opendir(by, dir) {
             Ok((fh, cacheable)) => {
                 let cached = FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE;
                 reply.opened(FileHandle(fh), if cacheable { cached } else { FopenFlags::empty() });
             }
             Err(error) => reply.error(code("opendir", &error)),
-        });
+        };
+        if self.fs.is_slow(dir) { self.serve_slow("opendir", open) } else { self.serve("opendir", open) }
     }
 
     fn readdir(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {

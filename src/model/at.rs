@@ -7,9 +7,9 @@
 //! | `@latest`, `@prev` | the newest version, the one before |
 //! | `@2026-11-01` | the newest version made by the end of that day (UTC) |
 //! | `@2026-11-01T10-30-00Z` | the newest version made by the end of that second (UTC) |
-//! | `@history`, `@hash`, `@file`, `@tag`, `@dvc` | special directories |
 //! | `@meta` | texts about a version |
-//! | `@diff`, `@lineage`, `@gate` | kept free |
+//! | `@history`, `@hash`, `@file`, `@tag`, `@diff`, `@dvc` | special directories |
+//! | `@lineage`, `@gate` | kept free |
 //!
 //! Every other name is an ordinary one. Where nothing real has it, it may name a tag (`@prod`, `@1.4.0`) or the
 //! highest tag of a range (`@1`, `@1.4`, `@1.x`, `@^1.2`, `@~1.2.3`).
@@ -41,6 +41,8 @@ pub enum AtName {
     File,
     /// `@tag`: all tags as symbolic links.
     Tag,
+    /// `@diff`: what differs between two versions.
+    Diff,
     /// `@dvc`: content by MD5, as DVC fetches it.
     Dvc,
     /// `@meta`: texts about the newest version.
@@ -84,9 +86,10 @@ impl AtName {
             "hash" => AtName::Hash,
             "file" => AtName::File,
             "tag" => AtName::Tag,
+            "diff" => AtName::Diff,
             "dvc" => AtName::Dvc,
             "meta" => AtName::Meta,
-            "diff" | "lineage" | "gate" => AtName::Reserved,
+            "lineage" | "gate" => AtName::Reserved,
             other => AtName::Version(VersionSpec::parse_fixed(other)?),
         })
     }
@@ -108,6 +111,18 @@ impl VersionSpec {
                 .or_else(|| VersionSpec::parse_fixed(&path_time(other)?))
                 .or_else(|| VersionSpec::parse_tag(other)),
         }
+    }
+
+    /// Parses two versions as `@diff` takes them: `v3..v5`; without a second, that is the newest.
+    pub fn parse_two(text: &str) -> Option<(VersionSpec, VersionSpec)> {
+        // A tag may have dots, and the first split that gives two versions is the one meant.
+        text.match_indices("..").find_map(|(at, dots)| {
+            let after = match &text[at + dots.len()..] {
+                "" => VersionSpec::Latest,
+                after => VersionSpec::parse(after)?,
+            };
+            Some((VersionSpec::parse(&text[..at])?, after))
+        })
     }
 
     /// Parses the forms that nothing else can be named by.
@@ -236,13 +251,26 @@ mod tests {
     }
 
     #[test]
+    fn two_versions_are_told_apart() {
+        let two = |text| VersionSpec::parse_two(text);
+        let (v3, v5) = (VersionSpec::parse("v3").unwrap(), VersionSpec::parse("v5").unwrap());
+        assert_eq!(two("v3..v5"), Some((v3.clone(), v5)));
+        assert_eq!(two("v3.."), Some((v3, VersionSpec::Latest)));
+        assert!(two("paper..1.x").is_some() && two("2026-11-01..latest").is_some());
+        for bad in ["", "..", "..v3", "v3", "v3.v5", "v3..v5..v7", "v0..v1", "v3..a b"] {
+            assert_eq!(two(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
     fn scopes_and_other_names_are_ordinary() {
         for ordinary in [&b"@types"[..], b"@angular", b"@", b"v3", b"@v3x", b"@\xff", b"@latest2"] {
             assert_eq!(AtName::parse(ordinary), None);
         }
         assert_eq!(AtName::parse(b"@history"), Some(AtName::History));
         assert_eq!(AtName::parse(b"@tag"), Some(AtName::Tag));
-        assert_eq!(AtName::parse(b"@diff"), Some(AtName::Reserved));
+        assert_eq!(AtName::parse(b"@diff"), Some(AtName::Diff));
+        assert_eq!(AtName::parse(b"@gate"), Some(AtName::Reserved));
         assert!(matches!(AtName::parse_tag(b"@1.x"), Some(VersionSpec::Range(_))));
         assert!(matches!(AtName::parse_tag(b"@types"), Some(VersionSpec::Tag(_))));
         assert_eq!(AtName::parse_tag(b"@v3"), None);

@@ -26,6 +26,21 @@ pub enum Kind {
     BlockDevice,
 }
 
+impl Kind {
+    /// As text: `file`, `dir`, `symlink`, `fifo`, `socket`, `char` or `block`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::File => "file",
+            Kind::Dir => "dir",
+            Kind::Symlink => "symlink",
+            Kind::Fifo => "fifo",
+            Kind::Socket => "socket",
+            Kind::CharDevice => "char",
+            Kind::BlockDevice => "block",
+        }
+    }
+}
+
 /// What an inode holds, by its kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Body {

@@ -8,6 +8,7 @@ use crate::dataset::meta::About;
 use crate::dataset::{Attr, Caller, Error, Result, Tag};
 use crate::model::{DatasetId, Dirent, Ino, Kind, Name, NameKey, TagName, VersionNo};
 
+use super::diffs::{self, Differences, Pair, Part};
 use super::fs::{Entry, FileSystem, Lifetime, unknown};
 use super::handles::Handle;
 use super::nodes::{DvcDir, Node, NodeId};
@@ -55,11 +56,13 @@ impl FileSystem {
                 dataset.seal_to_look()?;
                 Handle::Tags(dataset.tags().into_iter().collect())
             }
+            Node::Diff(pair, dirs) => Handle::DiffRoot(self.diff_summary(by, pair, dirs)?.len() as u64),
+            Node::DiffDir(pair, ..) => Handle::Diff(self.differences(pair)?),
             Node::Dvc(id, dir) => Handle::Names(self.dvc_names(id, dir)?),
             _ => Handle::Dir,
         };
-        let cacheable =
-            matches!(handle, Handle::LiveDir(..)) || matches!(self.node(id)?, Node::FrozenDir(..));
+        let cacheable = matches!(handle, Handle::LiveDir(..))
+            || matches!(self.node(id)?, Node::FrozenDir(..) | Node::DiffDir(..));
         Ok((self.handles.insert(handle), cacheable))
     }
 
@@ -101,12 +104,22 @@ impl FileSystem {
                 let Handle::Tags(tags) = &*handle else { return Err(Error::Stale) };
                 list.tags(*id, *dir, tags, position)
             }
+            Node::Hash(..) | Node::Diffs(..) => Ok(()),
+            Node::Diff(pair, dirs) => {
+                let handle = self.handles.get(fh).ok_or(Error::Stale)?;
+                let Handle::DiffRoot(size) = *handle else { return Err(Error::Stale) };
+                list.diff_root(*pair, *dirs, size, position)
+            }
+            Node::DiffDir(pair, part, dir) => {
+                let handle = self.handles.get(fh).ok_or(Error::Stale)?;
+                let Handle::Diff(differences) = &*handle else { return Err(Error::Stale) };
+                list.diff_dir(*pair, *part, *dir, differences, position)
+            }
             Node::Dvc(id, dir) => {
                 let handle = self.handles.get(fh).ok_or(Error::Stale)?;
                 let Handle::Names(names) = &*handle else { return Err(Error::Stale) };
                 list.dvc(*id, *dir, names, position)
             }
-            Node::Hash(..) => Ok(()),
             Node::Meta(..) => list.meta(&node, position),
             _ => Err(Error::NotADirectory("this".into())),
         }
@@ -215,6 +228,35 @@ impl Lister<'_> {
                 node => node?,
             };
             if !self.give(&name, Kind::Dir, FIRST + i as u64, node, false)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn diff_root(&mut self, pair: Pair, dirs: [Option<Ino>; 2], size: u64, position: u64) -> Result<()> {
+        for (at, (name, kind, node)) in (FIRST..).zip(diffs::root_entries(pair, dirs, size)) {
+            if at > position && !self.give(&Name::new(name)?, kind, at, node, false)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn diff_dir(
+        &mut self,
+        pair: Pair,
+        part: Part,
+        dir: Option<Ino>,
+        differences: &Differences,
+        position: u64,
+    ) -> Result<()> {
+        let Some(dir) = dir else { return Ok(()) };
+        let tree = self.fs.dataset(pair.dataset)?.frozen(pair.version(part));
+        for key in differences.shown_after(part, dir, position) {
+            let Some(entry) = tree.entry(dir, *key)? else { continue };
+            let node = self.fs.diff_node(pair, part, &tree, &entry)?;
+            if !self.give(&entry.name, entry.kind, key.position(), node, true)? {
                 return Ok(());
             }
         }

@@ -63,6 +63,10 @@ impl FileSystem {
                 Ok(Opened { fh, quiet_close: true, generated: false, source })
             }
             Node::Lost(_, version, ..) => Err(lost(version)),
+            Node::DiffSummary(pair, dirs, _) => {
+                let fh = self.handles.insert(Handle::Text(self.diff_summary(by, pair, dirs)?));
+                Ok(Opened { fh, quiet_close: true, generated: true, source: Source::Requests })
+            }
             Node::HistoryLog(id, dir) => {
                 let fh = self.handles.insert(Handle::Text(self.log_text(id, dir)?));
                 Ok(Opened { fh, quiet_close: true, generated: true, source: Source::Requests })

@@ -15,6 +15,7 @@ use crate::model::{
 use crate::store::error::chain;
 
 use super::copies::{Copies, LARGE};
+use super::diffs::Diffs;
 use super::handles::Handles;
 use super::meta::META_NAME;
 use super::nodes::{Node, NodeId, NodeTable};
@@ -71,6 +72,7 @@ pub struct FileSystem {
     pub(super) handles: Handles,
     pub(super) inodes: Mutex<LruCache<(DatasetId, VersionNo, Ino), Arc<Inode>>>,
     pub(super) log_text: Mutex<Option<LogText>>,
+    pub(super) diffs: Diffs,
     /// Plain copies of large files, if wanted.
     pub(super) copies: Option<Copies>,
     /// When the list of datasets last changed.
@@ -90,6 +92,7 @@ impl FileSystem {
             handles: Handles::default(),
             inodes: Mutex::new(LruCache::new(capacity)),
             log_text: Mutex::new(None),
+            diffs: Diffs::default(),
             copies: None,
             top_changed: RwLock::new(Timestamp::now()),
         }
@@ -190,7 +193,7 @@ impl FileSystem {
             }
             special => {
                 let node = self.lookup_special(by, special, &name)?;
-                let fixed = matches!(node, Node::HistoryLink(..));
+                let fixed = matches!(node, Node::HistoryLink(..)) || matches!(parent, Node::DiffDir(..));
                 let entry = self.entry(node)?;
                 let name_lifetime = if fixed { entry.lifetime } else { Lifetime::Momentary };
                 return Ok(Entry { name_lifetime, ..entry });
@@ -283,6 +286,10 @@ impl FileSystem {
                 Ok((_, inode)) => Ok(Attr::new(self.repo.objects(), &inode)),
                 Err(_) => Ok(unknown(*kind)),
             },
+            Node::DiffDir(pair, part, Some(dir)) => {
+                let tree = self.dataset(pair.dataset)?.frozen(pair.version(*part));
+                Ok(Attr::new(self.repo.objects(), &tree.inode(*dir)?.1))
+            }
             special => self.special_attr(special),
         }
     }
@@ -365,10 +372,11 @@ fn lifetime(node: &Node) -> Lifetime {
         Node::Top | Node::Live(..) => Lifetime::UntilTold,
         Node::FrozenDir(..)
         | Node::Frozen(..)
+        | Node::Lost(..)
         | Node::HistoryLink(..)
         | Node::AtLink(..)
-        | Node::MetaLink(..) => Lifetime::Immutable,
-        Node::Lost(..) => Lifetime::Immutable,
+        | Node::MetaLink(..)
+        | Node::DiffDir(_, _, Some(_)) => Lifetime::Immutable,
         _ => Lifetime::Momentary,
     }
 }

@@ -11,6 +11,7 @@ use crate::dataset::{Dataset, OpenFile, Tag};
 use crate::model::{Content, Ino, Name, TagName, VersionNo};
 use crate::store::dvc::DirList;
 
+use super::diffs::Differences;
 use super::nodes::NodeId;
 
 /// What is open.
@@ -47,6 +48,10 @@ pub enum Handle {
     Dir,
     /// A listing of versions, taken when it was opened.
     Versions(Vec<VersionNo>),
+    /// What two versions differ in, with the size of the summary for who opened it.
+    DiffRoot(u64),
+    /// A directory of differences.
+    Diff(Arc<Differences>),
     /// A listing of names of `@dvc`, taken when it was opened.
     Names(Vec<Name>),
     /// A listing of tags, taken when it was opened.

@@ -1,12 +1,15 @@
 //! Node numbers, and what they stand for.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use parking_lot::Mutex;
 
 use crate::dataset::meta::About;
 use crate::model::{DatasetId, Ino, Kind, Name, VersionNo};
 use crate::store::dvc::Md5;
+
+use super::diffs::{Pair, Part};
 
 /// A node as the kernel numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,6 +107,14 @@ pub enum Node {
     Tagged(DatasetId, u64, VersionNo, Ino),
     /// `@hash` of a live directory.
     Hash(DatasetId, Ino),
+    /// `@diff` of a live directory.
+    Diffs(DatasetId, Ino),
+    /// `@diff/A..B`: two versions, and the directory in each, if it was there.
+    Diff(Pair, [Option<Ino>; 2]),
+    /// `summary.json` in that, by its size for who looked it up.
+    DiffSummary(Pair, [Option<Ino>; 2], u64),
+    /// A directory of one of the trees in that; `None` where the version has none.
+    DiffDir(Pair, Part, Option<Ino>),
     /// `@file` or something below it, by the path from the dataset's root.
     File(DatasetId, Vec<Name>),
     /// `@dvc` or a directory below it.
@@ -140,6 +151,19 @@ impl Node {
     }
 }
 
+/// Marks numbers that follow from what the node is.
+const LASTING: u64 = 1 << 60;
+
+/// The number of a node that is to have the same when it is looked up again, unless another has that.
+fn lasting(node: &Node) -> Option<u64> {
+    if !matches!(node, Node::Diff(..) | Node::DiffSummary(..) | Node::DiffDir(..)) {
+        return None;
+    }
+    let mut hasher = DefaultHasher::new();
+    node.hash(&mut hasher);
+    Some(hasher.finish() & (LASTING - 1) | LASTING)
+}
+
 /// The numbers given out to nodes that have none of their own.
 #[derive(Debug, Default)]
 pub struct NodeTable {
@@ -164,9 +188,20 @@ impl NodeTable {
                     return direct;
                 }
                 let mut inner = self.inner.lock();
-                let next = inner.last + 1;
-                let number = *inner.numbers.entry(special.clone()).or_insert(next);
-                inner.last = inner.last.max(number);
+                let number = match (inner.numbers.get(&special), lasting(&special)) {
+                    (Some(known), _) => *known,
+                    (None, Some(mut number)) => {
+                        while inner.nodes.contains_key(&number) {
+                            number = (number + 1) | LASTING;
+                        }
+                        number
+                    }
+                    (None, None) => {
+                        inner.last += 1;
+                        inner.last
+                    }
+                };
+                inner.numbers.insert(special.clone(), number);
                 inner.nodes.entry(number).or_insert((special, 0)).1 += 1;
                 NodeId(number | SPECIAL)
             }

@@ -57,6 +57,7 @@ impl FileSystem {
             AtName::Hash => Node::Hash(id, dir),
             AtName::File => Node::File(id, self.live_path(dataset, dir)?),
             AtName::Tag => Node::Tags(id, dir),
+            AtName::Diff => Node::Diffs(id, dir),
             AtName::Dvc => Node::Dvc(id, DvcDir::Root),
             AtName::Meta => Node::MetaLink(id, dataset.resolve(&VersionSpec::Latest)?),
             AtName::Reserved => return Err(not_found(name)),
@@ -70,7 +71,7 @@ impl FileSystem {
 
     /// A live directory as it was at a version: what its path named then or, where that was no
     /// directory, what the directory itself was under whatever name.
-    fn dir_at(&self, dataset: &Dataset, dir: Ino, tree: &Frozen) -> Result<Option<Ino>> {
+    pub(super) fn dir_at(&self, dataset: &Dataset, dir: Ino, tree: &Frozen) -> Result<Option<Ino>> {
         if dir == Ino::ROOT {
             return Ok(Some(dir));
         }
@@ -114,6 +115,7 @@ impl FileSystem {
                 let tag = tag.ok_or_else(|| not_found(name))?;
                 self.tagged(by, &dataset, *dir, &tag, name)
             }
+            Node::Diffs(..) | Node::Diff(..) | Node::DiffDir(..) => self.lookup_diff(by, parent, name),
             Node::File(id, path) => self.lookup_file(by, *id, path, name, text),
             Node::Dvc(id, dir) => self.lookup_dvc(*id, *dir, name),
             Node::Meta(..) => self.lookup_meta(parent, name),
@@ -231,7 +233,15 @@ impl FileSystem {
                 let mode = dataset.read(|live| live.attr(Ino::ROOT))?.mode & 0o777;
                 return Ok(Attr { mode, ..attr });
             }
-            Node::History(id, _) | Node::Hash(id, _) | Node::File(id, _) => (Kind::Dir, 0, *id, None),
+            Node::History(id, _) | Node::Hash(id, _) | Node::File(id, _) | Node::Diffs(id, _) => {
+                (Kind::Dir, 0, *id, None)
+            }
+            Node::Diff(pair, _) | Node::DiffDir(pair, ..) => {
+                (Kind::Dir, 0, pair.dataset, Some(self.dataset(pair.dataset)?.version_time(pair.after)?))
+            }
+            Node::DiffSummary(pair, _, size) => {
+                (Kind::File, *size, pair.dataset, Some(self.dataset(pair.dataset)?.version_time(pair.after)?))
+            }
             Node::Dvc(..) | Node::DvcFile(..) | Node::DvcList(..) => return self.dvc_attr(node),
             _ => return Err(Error::Stale),
         };

@@ -32,14 +32,28 @@ pub(super) enum Sight {
 
 /// The way through one directory.
 fn through(dir: &Inode, by: Caller) -> Way {
-    let class = match () {
-        () if dir.mode & 0o111 == 0o111 => return Way::Open,
-        () if by.uid == 0 => return Way::Granted,
-        () if by.uid == dir.uid => 0o100,
-        () if by.is_in_group(dir.gid) => 0o010,
-        () => 0o001,
+    match dir.mode & 0o111 {
+        0o111 => Way::Open,
+        _ if grants(dir, by, 0o1) => Way::Granted,
+        _ => Way::Barred,
+    }
+}
+
+/// Whether a directory grants somebody a permission: 1 to search it, 4 to read it.
+fn grants(dir: &Inode, by: Caller, permission: u32) -> bool {
+    let shift = match () {
+        () if by.uid == 0 => return true,
+        () if by.uid == dir.uid => 6,
+        () if by.is_in_group(dir.gid) => 3,
+        () => 0,
     };
-    if dir.mode & class != 0 { Way::Granted } else { Way::Barred }
+    dir.mode >> shift & permission != 0
+}
+
+/// Whether somebody can list a directory of a version, coming from its root.
+pub(super) fn can_list(tree: &Frozen, dir: Ino, by: Caller) -> Result<bool> {
+    let inode = tree.inode(dir)?.1;
+    Ok(grants(&inode, by, 0o4) && through(&inode, by) > Way::Barred && way_to(tree, dir, by)? > Way::Barred)
 }
 
 /// The way to `dir` from the root of a version.

@@ -45,6 +45,10 @@ impl FileSystem {
             Node::FrozenDir(id, version, ino) | Node::Tagged(id, _, version, ino) => {
                 decode_xattrs(store, self.dataset(*id)?.frozen(*version).inode(*ino)?.1.xattrs.as_deref())
             }
+            Node::DiffDir(pair, part, Some(dir)) => {
+                let tree = self.dataset(pair.dataset)?.frozen(pair.version(*part));
+                decode_xattrs(store, tree.inode(*dir)?.1.xattrs.as_deref())
+            }
             Node::Frozen(id, recorded, ino) => {
                 decode_xattrs(store, self.frozen_inode(*id, *recorded, *ino)?.xattrs.as_deref())
             }

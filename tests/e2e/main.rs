@@ -23,6 +23,7 @@ mod damage;
 mod deb;
 mod deep;
 mod diff;
+mod diff_trees;
 mod direct;
 mod doctor;
 mod dvc_remote;

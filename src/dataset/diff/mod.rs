@@ -5,6 +5,7 @@
 
 mod places;
 mod renames;
+mod summary;
 mod trees;
 
 use crate::model::{Dirent, Inode, Kind, Name, Place, VersionNo};
@@ -13,6 +14,8 @@ use super::dataset::Dataset;
 use super::error::{Error, Result};
 use super::frozen::Frozen;
 use super::history::ChangeKind;
+
+pub use summary::{ChangeJson, Stat};
 
 /// A path that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub struct Change {
     pub sizes: (Option<u64>, Option<u64>),
     /// Permission, set-id and sticky bits before and after.
     pub modes: (Option<u32>, Option<u32>),
+    /// Where it was named before and is after, if both trees are of one dataset.
+    pub places: (Option<Place>, Option<Place>),
 }
 
 impl Change {
@@ -58,15 +63,17 @@ struct Found {
 }
 
 impl Found {
-    /// As a change; `from` is where it was, if it was renamed.
-    fn into_change(self, from: Option<Vec<Name>>) -> Change {
+    /// As a change; `from` is the path and place where it was, if it was renamed.
+    fn into_change(self, from: Option<(Vec<Name>, Option<Place>)>) -> Change {
         let of = |named: &Option<Named>| named.as_ref().map(|(_, inode)| (inode.size(), inode.mode));
         let (old, new) = (of(&self.old), of(&self.new));
         let kind = self.new.as_ref().or(self.old.as_ref()).map_or(Kind::File, |(entry, _)| entry.kind);
         let change = if from.is_some() { ChangeKind::Renamed } else { self.change };
         let sizes = (old.map(|(size, _)| size), new.map(|(size, _)| size));
         let modes = (old.map(|(_, mode)| mode), new.map(|(_, mode)| mode));
-        Change { path: self.path, from, kind, change, sizes, modes }
+        let was_at = from.as_ref().map_or(self.place, |(_, place)| *place);
+        let places = (old.and(was_at), new.and(self.place));
+        Change { path: self.path, from: from.map(|(path, _)| path), kind, change, sizes, modes, places }
     }
 }
 
@@ -95,6 +102,18 @@ impl Dataset {
         let is_below = |at: &Vec<Name>| at.starts_with(path);
         changes.retain(|change| is_below(&change.path) || change.from.as_ref().is_some_and(is_below));
         Ok(changes)
+    }
+
+    /// All paths in which two versions differ, as [`Dataset::diff`] tells them; `None` where there are more than
+    /// `most`.
+    pub fn diff_up_to(
+        &self,
+        before: VersionNo,
+        after: VersionNo,
+        most: usize,
+    ) -> Result<Option<Vec<Change>>> {
+        let (found, more) = self.places_between(before, after, Some(most))?;
+        Ok((!more).then(|| renames::pair(found, renames::By::InodeOrContent)))
     }
 }
 

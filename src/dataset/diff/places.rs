@@ -11,6 +11,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use crate::model::{Dirent, Ino, Inode, Kind, Name, Op, Place, VersionNo};
 use crate::store::Error as StoreError;
 
+use super::super::climb::Climb;
 use super::super::dataset::Dataset;
 use super::super::error::Result;
 use super::super::frozen::Frozen;
@@ -54,6 +55,9 @@ impl Dataset {
                 }
             }
         }
+        if found.len() <= most {
+            comparison.with_directories(&mut found, most)?;
+        }
         let more = found.len() > most;
         found.truncate(most);
         Ok((found, more))
@@ -67,6 +71,9 @@ fn places_of(op: &Op) -> Vec<Place> {
         Op::Inode { inode, .. } => inode.places(),
     }
 }
+
+/// Entries of a directory read at a time.
+const PAGE: usize = 1024;
 
 /// Two trees that are compared, place by place.
 struct Comparison<'a> {
@@ -98,6 +105,81 @@ impl<'a> Comparison<'a> {
         let Some(path) = new_path.or_else(|| old_path.clone()) else { return Ok(None) };
         let old_path = old_path.filter(|old_path| *old_path != path);
         Ok(Some(Found { path, old_path, place: Some(place), change, old, new }))
+    }
+}
+
+impl Comparison<'_> {
+    /// Adds what is below directories that only one of the trees has, as far as no record tells it: of a directory
+    /// that goes with all that is in it, a record has the directory alone.
+    fn with_directories(&mut self, found: &mut Vec<Found>, most: usize) -> Result<()> {
+        let mut told: HashSet<Place> = found.iter().filter_map(|found| found.place).collect();
+        let mut at = 0;
+        while at < found.len() && found.len() <= most {
+            let dir = |named: &Option<Named>| {
+                named.as_ref().filter(|(entry, _)| entry.kind == Kind::Dir).map(|(entry, _)| entry.ino)
+            };
+            let (old, new) = (dir(&found[at].old), dir(&found[at].new));
+            at += 1;
+            if old == new {
+                continue;
+            }
+            if let Some(dir) = old
+                && !self.is_there(1, dir)?
+            {
+                self.below(0, dir, &mut told, found, most)?;
+            }
+            if let Some(dir) = new
+                && !self.is_there(0, dir)?
+            {
+                self.below(1, dir, &mut told, found, most)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the tree before (0) or after (1) has a directory. The entries of one that is gone say nothing: they
+    /// are not taken out one by one.
+    fn is_there(&self, side: usize, dir: Ino) -> Result<bool> {
+        let tree = [self.before, self.after][side];
+        let (mut at, mut climb) = (dir, Climb::default());
+        while at != Ino::ROOT {
+            climb.step(at)?;
+            let Some((above, _)) = tree.name_of(at)? else { return Ok(false) };
+            at = above;
+        }
+        Ok(true)
+    }
+
+    /// Adds the entries of a directory that only the tree before (0) or after (1) has.
+    fn below(
+        &mut self,
+        side: usize,
+        dir: Ino,
+        told: &mut HashSet<Place>,
+        found: &mut Vec<Found>,
+        most: usize,
+    ) -> Result<()> {
+        let tree = [self.before, self.after][side];
+        let mut last = None;
+        loop {
+            let entries = tree.entries(dir, last, PAGE)?;
+            let Some((key, _)) = entries.last() else { return Ok(()) };
+            last = Some(*key);
+            for (key, entry) in entries {
+                let place = Place { dir, key };
+                if found.len() > most || !told.insert(place) {
+                    continue;
+                }
+                let path = path(&mut self.paths[side], tree, dir, &entry.name)?;
+                let inode = tree.inode(entry.ino)?.1;
+                let named = Some((entry, inode));
+                let (change, old, new) = match side {
+                    0 => (ChangeKind::Removed, named, None),
+                    _ => (ChangeKind::Added, None, named),
+                };
+                found.push(Found { path, old_path: None, place: Some(place), change, old, new });
+            }
+        }
     }
 }
 

@@ -42,7 +42,7 @@ pub fn pair(found: Vec<Found>, by: By) -> Vec<Change> {
         Some(was) if was.place.is_some() && was.place == found.place => {
             Some(Found { change: replaced(&was, &found)?, old: was.old, ..found }.into_change(None))
         }
-        Some(was) => Some(Found { old: was.old, ..found }.into_change(Some(was.path))),
+        Some(was) => Some(Found { old: was.old, ..found }.into_change(Some((was.path, was.place)))),
         None => Some(found.into_change(None)),
     });
     let mut changes: Vec<Change> = changes.collect();

@@ -71,6 +71,7 @@ fn show_at(at: &AtName) -> Option<String> {
         AtName::Hash => "@hash".into(),
         AtName::File => "@file".into(),
         AtName::Tag => "@tag".into(),
+        AtName::Diff => "@diff".into(),
         AtName::Dvc => "@dvc".into(),
         AtName::Meta => "@meta".into(),
         AtName::Reserved => return None,
