@@ -77,7 +77,7 @@ fn options_of_fstab_mean_what_those_of_mount_do() {
 /// the fstab are ones that the helper takes.
 #[test]
 fn the_examples_are_valid() {
-    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
+    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/packaging");
     let m = Mount::unmounted();
     let root = m.outside().join("root");
     for dir in ["usr/bin", "etc/systemd/system", "srv/store", "mnt/data"] {
