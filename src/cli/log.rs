@@ -20,7 +20,7 @@ use super::{Context, values};
   strata log imagenet --json | jq -r 'select(.message) | .version + \" \" + .message'")]
 pub struct Args {
     /// Print JSON, a version a line: version, id, snapshot, time, uid, gid, pid, command, message,
-    /// restores, changes
+    /// restores, tags, changes, and where they apply pinned, pruned (time, uid, command, rules)
     #[arg(long)]
     json: bool,
     /// Show at most this many versions
@@ -65,6 +65,12 @@ pub fn print(out: &mut Out, entry: &LogEntry) -> Result<(), Failure> {
     }
     if entry.damaged {
         out.text(format_args!("(its record is damaged)"))?;
+    }
+    if entry.pinned {
+        out.text(format_args!("  pinned"))?;
+    }
+    if let Some(pruned) = &entry.pruned {
+        out.text(format_args!("  pruned {} by uid {}", short_time(&pruned.time), pruned.uid))?;
     }
     if let Some(restores) = &entry.restores {
         out.text(format_args!("  restores {restores}"))?;

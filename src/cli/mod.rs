@@ -11,6 +11,7 @@ mod compact;
 mod datasets;
 mod diff;
 mod fsck;
+mod gc;
 mod hash;
 mod import;
 mod init;
@@ -18,8 +19,11 @@ mod log;
 mod ls;
 mod mount;
 mod out;
+mod pin;
 mod prefetch;
 mod progress;
+mod prune;
+mod purge;
 mod release;
 mod rollback;
 mod set;
@@ -28,6 +32,7 @@ mod status;
 mod tag;
 mod tags;
 mod umount;
+mod unpin;
 mod untag;
 mod values;
 mod verify;
@@ -92,6 +97,11 @@ enum Command {
     Untag(untag::Args),
     Tags(tags::Args),
     Release(release::Args),
+    Pin(pin::Args),
+    Unpin(unpin::Args),
+    Prune(prune::Args),
+    Gc(gc::Args),
+    Purge(purge::Args),
     Set(set::Args),
     Commit(commit::Args),
     Batch(batch::Args),
@@ -157,6 +167,11 @@ pub fn main() -> ExitCode {
         Command::Untag(args) => untag::run(args, &context),
         Command::Tags(args) => tags::run(args, &context),
         Command::Release(args) => release::run(args, &context),
+        Command::Pin(args) => pin::run(args, &context),
+        Command::Unpin(args) => unpin::run(args, &context),
+        Command::Prune(args) => prune::run(args, &context),
+        Command::Gc(args) => gc::run(args, &context),
+        Command::Purge(args) => purge::run(args, &context),
         Command::Set(args) => set::run(args, &context),
         Command::Commit(args) => commit::run(args, &context),
         Command::Batch(args) => batch::run(args, &context),

@@ -18,6 +18,7 @@ use super::error::Result;
 use super::frozen::Frozen;
 use super::live::{Head, Live};
 use super::open_file::{Edit, OpenFile};
+use super::retention::Retention;
 use super::tags::Tags;
 
 /// A dataset. All methods may be called from any thread.
@@ -32,6 +33,7 @@ pub struct Dataset {
     /// Versions whose records are lost; those can only be fewer when the store is opened anew.
     lost: Arc<[Span]>,
     pub(super) tags: RwLock<Tags>,
+    pub(super) retention: RwLock<Retention>,
     /// Head and rollbacks, to be read without waiting for a change under way.
     history: RwLock<Published>,
 }
@@ -125,7 +127,8 @@ impl Dataset {
         };
         let (record, state) = (RwLock::new(record), Mutex::new(state));
         let tags = RwLock::new(Tags::load(&store, id)?);
-        Ok(Dataset { id, record, store, objects, sync_always, state, lost, tags, history })
+        let retention = RwLock::new(Retention::load(&store, id)?);
+        Ok(Dataset { id, record, store, objects, sync_always, state, lost, tags, retention, history })
     }
 
     /// Its number in the store.

@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 
-use crate::model::TagError;
 use crate::model::name::NameError;
+use crate::model::{TagError, VersionNo};
 use crate::store;
 
 /// Result of dataset operations.
@@ -81,6 +81,26 @@ pub enum Error {
         dataset: String,
         /// What was asked for.
         spec: String,
+    },
+    /// The version was given up.
+    #[error("{version} of {dataset} was pruned at {time} (`strata log {dataset}` tells by whom)")]
+    Pruned {
+        /// The dataset.
+        dataset: String,
+        /// The version.
+        version: VersionNo,
+        /// When, RFC 3339 in UTC.
+        time: String,
+    },
+    /// The dataset may hold no more.
+    #[error("{dataset} has a quota of {quota} bytes, and its files would have {size}")]
+    Quota {
+        /// The dataset.
+        dataset: String,
+        /// Its quota in bytes.
+        quota: u64,
+        /// What its files would have, in bytes.
+        size: u64,
     },
     /// A version, or what it changed in others, is lost.
     #[error("{0} is lost, or what it was cannot be known (`strata verify` lists what is damaged)")]

@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::harness::*;
 
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 29] = [
     "init", "mount", "umount", "status", "datasets", "log", "show", "diff", "ls", "cat", "prefetch",
-    "import", "tag", "untag", "tags", "release", "set", "commit", "batch", "rollback", "verify", "compact",
-    "fsck", "hash",
+    "import", "tag", "untag", "tags", "release", "pin", "unpin", "prune", "gc", "purge", "set", "commit",
+    "batch", "rollback", "verify", "compact", "fsck", "hash",
 ];
 
 /// Every command has a help text that shows how it is used.

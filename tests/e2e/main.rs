@@ -34,6 +34,8 @@ mod pinned;
 mod policies;
 mod prefetch;
 mod privileges;
+mod retention;
+mod retention_gc;
 mod rollback;
 mod rot;
 mod rot_rig;

@@ -8,7 +8,7 @@ use crate::store::index::change::LogRecord;
 use crate::store::pack::{CODEC_RAW, FooterEntry, Place, Pos, RECORD_HEADER, RecordHeader, RecordKind};
 
 /// Kinds a record can be of.
-const KINDS: [RecordKind; 9] = [
+const KINDS: [RecordKind; 11] = [
     RecordKind::Chunk,
     RecordKind::Node,
     RecordKind::Version,
@@ -18,6 +18,8 @@ const KINDS: [RecordKind; 9] = [
     RecordKind::Salvaged,
     RecordKind::Void,
     RecordKind::Tag,
+    RecordKind::Retention,
+    RecordKind::Reclaim,
 ];
 
 /// What the index knows of a record.

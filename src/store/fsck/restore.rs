@@ -282,6 +282,8 @@ pub fn name_kind(kind: RecordKind) -> &'static str {
         RecordKind::Dataset => "a dataset's settings",
         RecordKind::Pending => "a record of changes that no version held",
         RecordKind::Tag => "a record of a change of a tag",
+        RecordKind::Retention => "a record of what is kept",
+        RecordKind::Reclaim => "a list of what was reclaimed",
         RecordKind::Footer => "a footer",
         RecordKind::Void => "a record of bytes given up before",
         RecordKind::Other(_) => "a record of a kind that is not known",

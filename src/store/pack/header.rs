@@ -50,6 +50,10 @@ pub enum RecordKind {
     Void,
     /// A tag that was set, moved or removed.
     Tag,
+    /// A change in what is kept of a dataset's history.
+    Retention,
+    /// The list of chunks and manifest nodes that were forgotten.
+    Reclaim,
     /// A kind this release does not know.
     Other(u8),
 }
@@ -67,6 +71,8 @@ impl RecordKind {
             RecordKind::Salvaged => 7,
             RecordKind::Void => 8,
             RecordKind::Tag => 9,
+            RecordKind::Retention => 10,
+            RecordKind::Reclaim => 11,
             RecordKind::Other(n) => n,
         }
     }
@@ -83,6 +89,8 @@ impl RecordKind {
             7 => RecordKind::Salvaged,
             8 => RecordKind::Void,
             9 => RecordKind::Tag,
+            10 => RecordKind::Retention,
+            11 => RecordKind::Reclaim,
             n => RecordKind::Other(n),
         }
     }

@@ -111,6 +111,13 @@ impl WorkingFile {
         self.size
     }
 
+    /// The contents and pieces that the file is made of, as far as they are in the store.
+    pub fn references(&self) -> (Vec<Content>, Vec<Piece>) {
+        let copied = self.extents.contents().map(|content| (**content).clone());
+        let contents = copied.chain([self.base.clone()]).collect();
+        (contents, self.tail.as_ref().map_or_else(Vec::new, |tail| tail.pieces().to_vec()))
+    }
+
     /// Whether another thread is storing what was written: [`join`](WorkingFile::join) before reading.
     pub fn is_ahead(&self) -> bool {
         self.tail.as_ref().is_some_and(Tail::is_ahead)
