@@ -12,7 +12,7 @@ use super::{Context, values};
 ///
 /// For each: its number, time (UTC), author, number of changes and command, then its message and the
 /// earlier version it went back to, if any. With PATH, only the versions that changed the file or
-/// anything in the directory. Changes nothing, but cuts what waits to become a version.
+/// anything in the directory. What was pruned is told with when and by whom. Changes nothing, but cuts what waits to become a version.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata log imagenet -n 10

@@ -92,16 +92,6 @@ pub enum Error {
         /// When, RFC 3339 in UTC.
         time: String,
     },
-    /// The dataset may hold no more.
-    #[error("{dataset} has a quota of {quota} bytes, and its files would have {size}")]
-    Quota {
-        /// The dataset.
-        dataset: String,
-        /// Its quota in bytes.
-        quota: u64,
-        /// What its files would have, in bytes.
-        size: u64,
-    },
     /// A version, or what it changed in others, is lost.
     #[error("{0} is lost, or what it was cannot be known (`strata verify` lists what is damaged)")]
     Lost(String),

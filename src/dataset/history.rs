@@ -49,7 +49,7 @@ pub struct LogEntry {
     pub pinned: bool,
     /// When and by whom it was pruned, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pruned: Option<Pruned>,
+    pub pruned: Option<Box<Pruned>>,
 }
 
 /// What happened to a path.
@@ -172,7 +172,7 @@ impl Dataset {
                     changes: 0,
                     damaged: true,
                     pinned: self.is_pinned(number),
-                    pruned: self.pruned_by(number),
+                    pruned: self.pruned_by(number).map(Box::new),
                 });
             }
         };
@@ -192,7 +192,7 @@ impl Dataset {
             changes: usize::try_from(changes).unwrap_or(usize::MAX),
             damaged: false,
             pinned: self.is_pinned(number),
-            pruned: self.pruned_by(number),
+            pruned: self.pruned_by(number).map(Box::new),
         })
     }
 

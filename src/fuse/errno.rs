@@ -30,7 +30,6 @@ pub fn errno(error: &Error) -> i32 {
         Error::Stale => libc::ESTALE,
         Error::NoDataset(_) | Error::NoVersion { .. } | Error::Pruned { .. } => libc::ENOENT,
         Error::Lost(_) => libc::EIO,
-        Error::Quota { .. } => libc::EDQUOT,
         // "Name not unique": the one errno that says what is wrong.
         Error::Ambiguous { .. } => libc::ENOTUNIQ,
     }

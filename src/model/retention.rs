@@ -137,8 +137,6 @@ pub enum RetentionAction {
         /// Hashes of the chunks and manifest nodes removed.
         objects: Vec<[u8; 32]>,
     },
-    /// Most bytes that the files of the live tree may have; `None` for no limit.
-    Quota(Option<u64>),
 }
 
 /// A change in what is kept of a dataset.

@@ -49,7 +49,6 @@ pub(super) struct Retention {
     /// The prunes, oldest first: what each dropped, and what is told of it.
     prunes: Vec<(VersionSet, Pruned)>,
     rules: Option<Rules>,
-    quota: Option<u64>,
     /// When a prune, or the setting of rules, was last recorded.
     acted: Option<Timestamp>,
 }
@@ -88,7 +87,6 @@ impl Retention {
                 self.acted = None;
             }
             RetentionAction::Purge { objects, .. } => store.note_purged(&objects),
-            RetentionAction::Quota(quota) => self.quota = quota,
         }
     }
 }
@@ -118,11 +116,6 @@ impl Dataset {
     /// The rules that the daemon applies, if any.
     pub fn retention_rules(&self) -> Option<Rules> {
         self.retention.read().rules.clone()
-    }
-
-    /// Most bytes that the files of the live tree may have, if there is a limit.
-    pub fn quota(&self) -> Option<u64> {
-        self.retention.read().quota
     }
 
     /// Whether the rules are due to be applied.
@@ -163,11 +156,6 @@ impl Dataset {
     /// Sets the rules that the daemon applies, durably.
     pub fn set_retention_rules(&self, by: Caller, rules: Option<Rules>) -> Result<()> {
         self.note_retention(by, None, RetentionAction::Rules(rules))
-    }
-
-    /// Sets most bytes that the files of the live tree may have, durably.
-    pub fn set_quota(&self, by: Caller, quota: Option<u64>) -> Result<()> {
-        self.note_retention(by, None, RetentionAction::Quota(quota))
     }
 
     /// Refuses where a version was pruned.
