@@ -16,6 +16,7 @@ use super::{Context, values};
 /// earlier version it went back to, if any. With PATH, only the versions that changed the file or
 /// anything in the directory; before a rename, those of the path that it had then, which is told. A rename is
 /// known by the inode, or by a content that goes from one path and comes at another in the same version.
+/// What was pruned is told with when and by whom.
 /// Changes nothing, but cuts what waits to become a version.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -25,7 +26,7 @@ use super::{Context, values};
 pub struct Args {
     /// Print JSON, a version a line: version, id, snapshot, time, uid, gid, pid, command, message,
     /// restores, tags, changes, path where it had another one, and note and annotations (KEY: VALUE) where there
-    /// are any
+    /// are any, and where they apply pinned, pruned (time, uid, command, rules)
     #[arg(long)]
     json: bool,
     /// Show at most this many versions
@@ -89,6 +90,12 @@ pub fn print(out: &mut Out, entry: &LogEntry, path: Option<&[u8]>) -> Result<(),
     }
     if entry.damaged {
         out.paint(Paint::Removed, format_args!("(its record is damaged)"))?;
+    }
+    if entry.pinned {
+        out.text(format_args!("  pinned"))?;
+    }
+    if let Some(pruned) = &entry.pruned {
+        out.text(format_args!("  pruned {} by uid {}", short_time(&pruned.time), pruned.uid))?;
     }
     if let Some(restores) = &entry.restores {
         out.text(format_args!("  restores {restores}"))?;

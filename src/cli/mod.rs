@@ -20,6 +20,7 @@ mod diff;
 mod doctor;
 mod export;
 mod fsck;
+mod gc;
 mod hash;
 mod import;
 mod init;
@@ -29,9 +30,12 @@ mod meta;
 mod mount;
 mod mount_helper;
 mod out;
+mod pin;
 mod pointer;
 mod prefetch;
 mod progress;
+mod prune;
+mod purge;
 mod release;
 mod rollback;
 mod set;
@@ -40,6 +44,7 @@ mod status;
 mod tag;
 mod tags;
 mod umount;
+mod unpin;
 mod untag;
 mod values;
 mod verify;
@@ -116,6 +121,11 @@ enum Command {
     Checkout(checkout::Args),
     Annotate(annotate::Args),
     Meta(meta::Args),
+    Pin(pin::Args),
+    Unpin(unpin::Args),
+    Prune(prune::Args),
+    Gc(gc::Args),
+    Purge(purge::Args),
     Set(set::Args),
     Commit(commit::Args),
     Batch(batch::Args),
@@ -209,6 +219,11 @@ pub fn main() -> ExitCode {
         Command::Checkout(args) => checkout::run(args, &context),
         Command::Annotate(args) => annotate::run(args, &context),
         Command::Meta(args) => meta::run(args, &context),
+        Command::Pin(args) => pin::run(args, &context),
+        Command::Unpin(args) => unpin::run(args, &context),
+        Command::Prune(args) => prune::run(args, &context),
+        Command::Gc(args) => gc::run(args, &context),
+        Command::Purge(args) => purge::run(args, &context),
         Command::Set(args) => set::run(args, &context),
         Command::Commit(args) => commit::run(args, &context),
         Command::Batch(args) => batch::run(args, &context),

@@ -1,9 +1,10 @@
 //! `strata set`
 
 use crate::daemon::{Failure, Request};
-use crate::model::{DatasetName, Policy};
+use crate::model::DatasetName;
 
 use super::out::ask;
+use super::values::Setting;
 use super::{Context, values};
 
 /// Change a dataset's settings
@@ -12,20 +13,29 @@ use super::{Context, values};
 /// settle=TIME: once for each burst of changes that ends with this much quiet (ms, s, m, h); a file that
 /// changes twice ends the burst first, so that no state it had at a close is lost. manual: at `strata
 /// commit` only. What waits under the old policy is cut first. Kept across mounts.
+///
+/// The retention says what the daemon keeps, by the rules of `strata prune`, separated by commas: it prunes the
+/// others once an hour, or as often as every=TIME says, and gives their space back. none: nothing is pruned but
+/// by hand.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata set imagenet policy=settle=2s
-  strata set scratch policy=manual")]
+  strata set scratch policy=manual
+  strata set scratch retention=keep-last=20,keep-daily=14")]
 pub struct Args {
     /// The dataset
     #[arg(value_parser = values::dataset)]
     dataset: DatasetName,
-    /// policy=every-write, policy=settle=TIME or policy=manual
+    /// policy=every-write, policy=settle=TIME, policy=manual, retention=RULES or retention=none
     #[arg(value_name = "SETTING", value_parser = values::setting)]
-    policy: Policy,
+    setting: Setting,
 }
 
 pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
-    let request = Request::SetPolicy { dataset: args.dataset, policy: args.policy };
+    let dataset = args.dataset;
+    let request = match args.setting {
+        Setting::Policy(policy) => Request::SetPolicy { dataset, policy },
+        Setting::Retention(rules) => Request::SetRetention { dataset, rules },
+    };
     ask(context.client()?, request, |_, _| Ok(()))
 }

@@ -105,6 +105,8 @@ mod tests {
     fn the_number_of_changes_gives_way_to_the_changes() {
         let entry = LogEntry {
             damaged: false,
+            pinned: false,
+            pruned: None,
             version: "v1".into(),
             id: "ab".into(),
             snapshot: "cd".into(),

@@ -6,7 +6,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 
 use crate::daemon::object::{VersionText, parse_path};
 use crate::daemon::{ObjectSpec, policy};
-use crate::model::{AnnotationKey, DatasetName, Name, Policy, TagName};
+use crate::model::{AnnotationKey, DatasetName, Name, Policy, Rules, TagName};
 
 /// The name of a dataset.
 pub fn dataset(text: &str) -> Result<DatasetName, String> {
@@ -57,10 +57,23 @@ pub fn path() -> ValueParser {
     OsStringValueParser::new().try_map(|text: OsString| parse_path(&text).map(DatasetPath)).into()
 }
 
-/// A setting of a dataset: `policy=<policy>`.
-pub fn setting(text: &str) -> Result<Policy, String> {
-    match text.strip_prefix("policy=") {
-        Some(value) => policy::parse(value),
-        None => Err("policy=every-write, policy=settle=<time> or policy=manual wanted".into()),
+/// A setting of a dataset.
+#[derive(Clone, Debug)]
+pub enum Setting {
+    /// When versions are cut.
+    Policy(Policy),
+    /// What the daemon keeps; everything where there is nothing.
+    Retention(Option<Rules>),
+}
+
+/// A setting of a dataset: `policy=<policy>` or `retention=<rules>`.
+pub fn setting(text: &str) -> Result<Setting, String> {
+    match text.split_once('=') {
+        Some(("policy", value)) => policy::parse(value).map(Setting::Policy),
+        Some(("retention", "none")) => Ok(Setting::Retention(None)),
+        Some(("retention", value)) => value.parse().map(|rules| Setting::Retention(Some(rules))),
+        _ => {
+            Err("policy=every-write, policy=settle=<time>, policy=manual or retention=<rules> wanted".into())
+        }
     }
 }

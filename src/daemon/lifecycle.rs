@@ -14,7 +14,7 @@ use signal_hook::iterator::Signals;
 
 use crate::dataset::{self, Invalid, Repo};
 use crate::fuse::{self, Mount, MountOptions};
-use crate::model::{DatasetId, DatasetName};
+use crate::model::{Content, DatasetId, DatasetName, VersionSet};
 use crate::store;
 use crate::view::{Copies, FileSystem, Scope};
 
@@ -27,6 +27,8 @@ use super::service::{Host, Service, Sink};
 use super::spawn::Starter;
 use super::{Item, Request, logging, mounts, preflight};
 
+/// How often it is looked whether a dataset's rules are to be applied.
+const RETAIN_EVERY: Duration = Duration::from_secs(1);
 /// Time between two looks at what is due.
 const TICK: Duration = Duration::from_millis(100);
 /// Readahead of the mount, in KiB: without it the kernel asks for 128 KiB at a time.
@@ -126,6 +128,14 @@ impl Host for Mounted {
         self.mount.invalidate(dataset, invalid);
     }
 
+    fn open_contents(&self) -> Vec<Content> {
+        self.fs.open_contents()
+    }
+
+    fn forget_versions(&self, dataset: DatasetId, versions: &VersionSet) {
+        self.mount.invalidate(dataset, &self.fs.forget_versions(dataset, versions));
+    }
+
     fn dataset_made(&self, name: &DatasetName) {
         self.mount.dataset_made(name);
     }
@@ -172,9 +182,9 @@ impl Daemon {
         let host = Arc::new(Mounted { mount, fs, scope, read_only });
         let started = || {
             let service = Arc::new(Service::new(repo.clone(), Some(host.clone())));
-            let server = Server::start(service, &options.store)
+            let server = Server::start(service.clone(), &options.store)
                 .map_err(|e| Failure::because("cannot make the control socket", &e))?;
-            let ticker = Ticker::start(repo.clone()).map_err(|e| thread_failure(&e))?;
+            let ticker = Ticker::start(repo.clone(), service).map_err(|e| thread_failure(&e))?;
             watch_mount(host.clone(), sender).map_err(|e| thread_failure(&e))?;
             starter.ready()?;
             Ok((server, ticker))
@@ -367,10 +377,12 @@ fn watch_mount(host: Arc<Mounted>, events: Sender<Event>) -> io::Result<()> {
 struct Ticker {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
+    /// Prunes and gives space back, which may take long.
+    retention: JoinHandle<()>,
 }
 
 impl Ticker {
-    fn start(repo: Arc<Repo>) -> io::Result<Ticker> {
+    fn start(repo: Arc<Repo>, service: Arc<Service>) -> io::Result<Ticker> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let tick = move || {
@@ -386,13 +398,24 @@ impl Ticker {
             }
         };
         let thread = thread::Builder::new().name("ticker".into()).spawn(tick)?;
-        Ok(Ticker { stop, thread })
+        let stopped = stop.clone();
+        let retain = move || {
+            while !stopped.load(Ordering::Acquire) {
+                let apply = std::panic::AssertUnwindSafe(|| service.apply_retention(&stopped));
+                // The hook has logged a panic; the next time may fare better.
+                drop(std::panic::catch_unwind(apply));
+                thread::park_timeout(RETAIN_EVERY);
+            }
+        };
+        let retention = thread::Builder::new().name("retention".into()).spawn(retain)?;
+        Ok(Ticker { stop, thread, retention })
     }
 
     fn stop(self) {
         self.stop.store(true, Ordering::Release);
         self.thread.thread().unpark();
-        if self.thread.join().is_err() {
+        self.retention.thread().unpark();
+        if self.thread.join().and(self.retention.join()).is_err() {
             log::error!("the ticker's thread panicked");
         }
     }

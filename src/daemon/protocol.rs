@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::meta::About;
 use crate::dataset::{Change, ChangeKind, LogEntry};
-use crate::model::{AnnotationKey, DatasetName, Kind, Name, Policy, Remark, TagName};
+use crate::model::{AnnotationKey, DatasetName, Kind, Name, Policy, Remark, Rules, TagName};
 
 use super::object::{ObjectSpec, VersionText, path_bytes};
 use super::pointer::Pointer;
@@ -113,6 +113,53 @@ pub enum Request {
         dataset: DatasetName,
         /// When versions are cut from now on.
         policy: Policy,
+    },
+    /// Nothing but success.
+    SetRetention {
+        /// The dataset.
+        dataset: DatasetName,
+        /// What the daemon is to keep from now on; everything where there is nothing.
+        rules: Option<Rules>,
+    },
+    /// An [`Item::Pin`].
+    Pin {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The version; the newest where there is none.
+        version: Option<VersionText>,
+        /// Whether it is to be pinned, or no longer.
+        pin: bool,
+        /// What the author says of it.
+        message: Option<String>,
+    },
+    /// An [`Item::Planned`] for each version, newest first, then an [`Item::Pruned`].
+    Prune {
+        /// The dataset.
+        dataset: DatasetName,
+        /// What is kept.
+        rules: Rules,
+        /// Whether it is only told what would be dropped.
+        dry_run: bool,
+        /// Whether all but the newest version may go.
+        force: bool,
+        /// What the author says of it.
+        message: Option<String>,
+    },
+    /// An [`Item::Collected`] after [`Item::Progress`] now and then, of packs.
+    Gc {
+        /// Whether packs with few bytes to be given back are rewritten too.
+        all: bool,
+        /// Whether it is only told what there is.
+        dry_run: bool,
+    },
+    /// An [`Item::Purged`].
+    Purge {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The file whose contents are removed.
+        path: Vec<Name>,
+        /// Why.
+        reason: String,
     },
     /// An [`Item::Made`].
     Commit {
@@ -320,6 +367,16 @@ pub enum Item {
     Exported(Exported),
     /// What was bundled.
     Bundled(Bundled),
+    /// A version that is pinned now, or no longer.
+    Pin(PinInfo),
+    /// A version, and why it is kept.
+    Planned(PlannedInfo),
+    /// What was pruned, or would be.
+    Pruned(PrunedInfo),
+    /// What was given back, or could be.
+    Collected(Collected),
+    /// What was purged.
+    Purged(Purged),
 }
 
 /// What was bundled.
@@ -404,6 +461,79 @@ pub struct PlaceInfo {
     pub target: Option<Vec<u8>>,
     /// A device's number.
     pub device: u32,
+}
+
+/// A version that is pinned now, or no longer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinInfo {
+    /// The version: `v3`.
+    pub version: String,
+    /// Whether it is pinned.
+    pub pinned: bool,
+}
+
+/// A version, and why it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedInfo {
+    /// The version: `v3`.
+    pub version: String,
+    /// When it was made, RFC 3339 in UTC.
+    pub time: String,
+    /// Why it is kept; nothing where it is dropped.
+    pub keep: Vec<String>,
+}
+
+/// What was pruned, or would be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrunedInfo {
+    /// The dataset.
+    pub dataset: String,
+    /// Whether nothing was changed.
+    pub dry_run: bool,
+    /// Number of versions kept.
+    pub kept: u64,
+    /// Number of versions dropped.
+    pub dropped: u64,
+    /// Bytes of content that nothing needs any more.
+    pub bytes: u64,
+    /// The paths they belong to, those with most bytes first.
+    pub paths: Vec<(Vec<u8>, u64)>,
+    /// How many more paths there are.
+    pub more_paths: u64,
+}
+
+/// What was given back, or could be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collected {
+    /// Whether nothing was changed.
+    pub dry_run: bool,
+    /// Packs looked at.
+    pub packs: u64,
+    /// Packs rewritten.
+    pub rewritten: u64,
+    /// Chunks and manifest nodes that nothing needs.
+    pub objects: u64,
+    /// Their bytes.
+    pub dead: u64,
+    /// Bytes of them in packs with too few to be rewritten.
+    pub left: u64,
+    /// Bytes the packs take less on disk.
+    pub freed: u64,
+}
+
+/// What was purged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purged {
+    /// The dataset.
+    pub dataset: String,
+    /// The path.
+    pub path: Vec<u8>,
+    /// Chunks and manifest nodes removed.
+    pub objects: u64,
+    /// Bytes of the chunks.
+    pub bytes: u64,
+    /// Chunks and manifest nodes that stay, since other content needs them.
+    pub shared: u64,
 }
 
 /// What was read ahead.

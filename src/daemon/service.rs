@@ -14,6 +14,7 @@ mod meta;
 mod pointer;
 mod prefetch;
 mod read;
+mod retention;
 mod status;
 mod tags;
 mod verify;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::dataset::{Caller, Dataset, Invalid, Repo};
-use crate::model::{DatasetId, DatasetName};
+use crate::model::{Content, DatasetId, DatasetName, VersionSet};
 
 use super::batch::Batch;
 use super::failure::{FAILED, Failure};
@@ -66,6 +67,14 @@ pub trait Host: Send + Sync {
     /// Makes the kernel forget what was changed by other means than through the mount.
     fn invalidate(&self, dataset: DatasetId, invalid: &Invalid);
 
+    /// Contents of files that are open by way of a version.
+    fn open_contents(&self) -> Vec<Content> {
+        Vec::new()
+    }
+
+    /// Makes the kernel forget the names of versions that are there no more.
+    fn forget_versions(&self, _dataset: DatasetId, _versions: &VersionSet) {}
+
     /// Makes the kernel see a dataset that was made by other means than through the mount.
     fn dataset_made(&self, name: &DatasetName);
 }
@@ -77,12 +86,20 @@ pub struct Service {
     sizes: Mutex<Sizes>,
     /// Held by who tells `@dvc` of files.
     telling_dvc: Mutex<()>,
+    /// Held by who decides what is kept, or gives space back.
+    retaining: Mutex<()>,
 }
 
 impl Service {
     /// A service on `repo`, beside the mount `host` if there is one.
     pub fn new(repo: Arc<Repo>, host: Option<Arc<dyn Host>>) -> Service {
-        Service { repo, host, sizes: Mutex::default(), telling_dvc: Mutex::default() }
+        Service {
+            repo,
+            host,
+            sizes: Mutex::default(),
+            telling_dvc: Mutex::default(),
+            retaining: Mutex::default(),
+        }
     }
 
     /// The store's datasets.
@@ -134,6 +151,23 @@ impl Service {
                 policy::check(policy).map_err(Failure::usage)?;
                 self.writable(&dataset)?.set_policy(policy)?;
             }
+            Request::SetRetention { dataset, rules } => self.set_retention(by, &dataset, rules)?,
+            Request::Pin { dataset, version, pin, message } => {
+                self.pin(by, &*self.writable(&dataset)?, version, pin, message, sink)?;
+            }
+            Request::Prune { dataset, rules, dry_run, force, message } => {
+                let dataset = if dry_run { self.sealed(&dataset) } else { self.writable(&dataset) }?;
+                self.prune(by, &dataset, retention::Wanted { rules, dry_run, force, message }, sink)?;
+            }
+            Request::Gc { all, dry_run } => {
+                if !dry_run {
+                    self.check_writable()?;
+                }
+                self.gc(all, dry_run, sink)?;
+            }
+            Request::Purge { dataset, path, reason } => {
+                self.purge(by, &self.writable(&dataset)?, &path, reason, sink)?;
+            }
             Request::Commit { dataset, message } => {
                 let dataset = self.writable(&dataset)?;
                 let version = dataset.commit(by, message)?;
@@ -164,7 +198,7 @@ impl Service {
             Request::Read { object, offset, len } => self.read(&object, offset, len, sink)?,
             Request::Resolve(object) => self.resolve_object(object, sink)?,
             Request::List(object) => self.list(&object, sink)?,
-            Request::Pointer { object, dvc } => self.point(&object, dvc, sink)?,
+            Request::Pointer { object, dvc } => self.point(by, &object, dvc, sink)?,
             Request::Checkout { pointer, locate } => self.checkout(&pointer, locate, sink)?,
             Request::Verify => return self.verify(sink),
             Request::Compact { best } => self.compact(best, sink)?,
@@ -210,12 +244,17 @@ impl Service {
     /// A dataset that is to be changed.
     fn writable(&self, name: &DatasetName) -> Result<Arc<Dataset>, Failure> {
         let dataset = self.repo.dataset(name.as_str())?;
+        self.check_writable().map(|()| dataset)
+    }
+
+    /// Refuses where the mount takes no changes.
+    fn check_writable(&self) -> Result<(), Failure> {
         match &self.host {
             Some(host) if host.is_read_only() => {
                 Err(Failure::new(format!("{} is mounted read-only", host.mountpoint().display()))
                     .hint("mount the store without --read-only and --at to change it"))
             }
-            _ => Ok(dataset),
+            _ => Ok(()),
         }
     }
 }

@@ -19,6 +19,7 @@ use super::error::Result;
 use super::frozen::Frozen;
 use super::live::{Head, Live};
 use super::open_file::{Edit, OpenFile};
+use super::retention::Retention;
 use super::tags::Tags;
 
 /// A dataset. All methods may be called from any thread.
@@ -34,6 +35,7 @@ pub struct Dataset {
     lost: Arc<[Span]>,
     pub(super) tags: RwLock<Tags>,
     pub(super) annotations: RwLock<Annotations>,
+    pub(super) retention: RwLock<Retention>,
     /// Head and rollbacks, to be read without waiting for a change under way.
     history: RwLock<Published>,
 }
@@ -128,7 +130,20 @@ impl Dataset {
         let (record, state) = (RwLock::new(record), Mutex::new(state));
         let tags = RwLock::new(Tags::load(&store, id)?);
         let annotations = RwLock::new(Annotations::load(&store, id)?);
-        Ok(Dataset { id, record, store, objects, sync_always, state, lost, tags, annotations, history })
+        let retention = RwLock::new(Retention::load(&store, id)?);
+        Ok(Dataset {
+            id,
+            record,
+            store,
+            objects,
+            sync_always,
+            state,
+            lost,
+            tags,
+            annotations,
+            retention,
+            history,
+        })
     }
 
     /// Its number in the store.

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::model::name::NameError;
-use crate::model::{AnnotationError, TagError};
+use crate::model::{AnnotationError, TagError, VersionNo};
 use crate::store;
 
 /// Result of dataset operations.
@@ -84,6 +84,16 @@ pub enum Error {
         dataset: String,
         /// What was asked for.
         spec: String,
+    },
+    /// The version was given up.
+    #[error("{version} of {dataset} was pruned at {time} (`strata log {dataset}` tells by whom)")]
+    Pruned {
+        /// The dataset.
+        dataset: String,
+        /// The version.
+        version: VersionNo,
+        /// When, RFC 3339 in UTC.
+        time: String,
     },
     /// A version, or what it changed in others, is lost.
     #[error("{0} is lost, or what it was cannot be known (`strata verify` lists what is damaged)")]

@@ -9,12 +9,13 @@ use crate::model::{
     VersionSpec,
 };
 use crate::store::error::chain;
-use crate::store::{Error as StoreError, HashMatch, Summary, VersionMeta};
+use crate::store::{Error as StoreError, HashKind, HashMatch, Summary, VersionMeta};
 
 use super::annotations::Annotation;
 use super::dataset::Dataset;
 use super::error::{Error, Result};
 use super::frozen::Frozen;
+use super::retention::Pruned;
 
 /// A version as the log shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +54,12 @@ pub struct LogEntry {
     /// Whether the version's record is damaged, so that there is nothing to be said of its author.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub damaged: bool,
+    /// Whether it is kept whatever rules say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
+    /// When and by whom it was pruned, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<Box<Pruned>>,
 }
 
 /// What happened to a path.
@@ -92,7 +99,7 @@ impl Dataset {
             Some(version) if self.is_lost(version) => {
                 Err(Error::Lost(format!("{version} of {}", self.name())))
             }
-            Some(version) => Ok(version),
+            Some(version) => self.check_kept(version).map(|()| version),
             None => Err(Error::NoVersion { dataset: self.name().to_string(), spec: show_spec(spec) }),
         }
     }
@@ -107,7 +114,19 @@ impl Dataset {
                 candidates: found.iter().map(show).collect(),
             });
         }
-        Ok(found.first().map(|m| m.version))
+        let Some(found) = found.first() else { return Ok(None) };
+        if found.kind == HashKind::Version || !self.is_pruned(found.version) {
+            return Ok(Some(found.version));
+        }
+        // The same content may be that of a later version, which is kept.
+        let later =
+            self.versions_from(found.version)?.into_iter().filter(|version| !self.is_pruned(*version));
+        for version in later {
+            if self.snapshot(version)?.0 == found.hash {
+                return Ok(Some(version));
+            }
+        }
+        Ok(Some(found.version))
     }
 
     /// A version's id and record, to be read change by change.
@@ -165,6 +184,8 @@ impl Dataset {
                     annotations,
                     changes: 0,
                     damaged: true,
+                    pinned: self.is_pinned(number),
+                    pruned: self.pruned_by(number).map(Box::new),
                 });
             }
         };
@@ -185,6 +206,8 @@ impl Dataset {
             annotations,
             changes: usize::try_from(changes).unwrap_or(usize::MAX),
             damaged: false,
+            pinned: self.is_pinned(number),
+            pruned: self.pruned_by(number).map(Box::new),
         })
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::model::{Content, Timestamp};
+use crate::model::{Content, Piece, Timestamp};
 use crate::store::{Objects, Result, WorkingFile};
 
 use super::author::are_different_processes;
@@ -56,6 +56,13 @@ impl OpenFile {
     /// Bytes given to it that the tree does not have, those that were given again or taken away included.
     pub fn added(&self) -> u64 {
         self.added.load(Ordering::Acquire)
+    }
+
+    /// The contents and pieces it is made of, whether they are part of the tree or not.
+    pub fn references(&self) -> (Vec<Content>, Vec<Piece>) {
+        let mut working = self.working.write();
+        working.join();
+        working.references()
     }
 
     /// When it was last written to, if that is not yet part of the tree.

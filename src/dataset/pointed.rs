@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{DatasetId, DatasetName, Ino, Kind, Name, TreeHash, VersionNo};
+use crate::model::{DatasetId, DatasetName, Ino, Kind, Name, TreeHash, VersionNo, VersionSpec};
 use crate::store::{HashKind, content_id};
 
 use super::dataset::Dataset;
@@ -86,15 +86,15 @@ impl Repo {
         let named = self.get(name);
         if let Some(dataset) = &named {
             dataset.seal_to_look()?;
-            let exists = number > VersionNo::EMPTY && number <= dataset.newest() && !dataset.is_lost(number);
-            if exists && dataset.snapshot(number)? == snapshot {
+            let spec = VersionSpec::Number { number, back: 0 };
+            if there(dataset.resolve(&spec))?.is_some() && dataset.snapshot(number)? == snapshot {
                 return Ok(Some((dataset.clone(), number)));
             }
         }
         let others = self.datasets().into_iter().filter(|dataset| dataset.name().as_str() != name);
         for dataset in named.into_iter().chain(others) {
             dataset.seal_to_look()?;
-            if let Some(version) = self.first_with(dataset.id(), snapshot)?.filter(|v| !dataset.is_lost(*v)) {
+            if let Some(version) = there(dataset.resolve(&VersionSpec::Hash(snapshot.to_hex())))? {
                 return Ok(Some((dataset, version)));
             }
         }
@@ -115,5 +115,14 @@ impl Repo {
     fn first_with(&self, dataset: DatasetId, snapshot: TreeHash) -> Result<Option<VersionNo>> {
         let found = self.store().by_hash_prefix(dataset, &snapshot.to_hex())?;
         Ok(found.into_iter().find(|found| found.kind == HashKind::Snapshot).map(|found| found.version))
+    }
+}
+
+/// A version, if it is there to be looked at.
+fn there(resolved: Result<VersionNo>) -> Result<Option<VersionNo>> {
+    match resolved {
+        Ok(version) => Ok(Some(version)),
+        Err(Error::NoVersion { .. } | Error::Lost(_) | Error::Pruned { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }

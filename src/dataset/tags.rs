@@ -101,6 +101,8 @@ impl Dataset {
         if version == VersionNo::EMPTY || version > self.newest() {
             return Err(Error::NoVersion { dataset: self.name().to_string(), spec: version.to_string() });
         }
+        // Held until it is recorded: no prune may drop the version meanwhile.
+        self.check_kept(version)?;
         let is_so = self.tag(&name).is_some_and(|tag| tag.version == version);
         if is_so && message.is_none() { Ok(()) } else { self.note_tag(by, name, Some(version), message) }
     }

@@ -19,6 +19,7 @@ use crate::store::{Error as StoreError, error::chain};
 use super::dataset::Dataset;
 use super::error::{Error, Result};
 use super::frozen::Frozen;
+use super::retention::live::Keeping;
 
 use contents::Bad;
 pub use contents::{Damaged, Known};
@@ -64,6 +65,7 @@ pub fn verify_dataset<E: From<Error>>(
         previous: VersionId::ROOT,
         lost: false,
         newest: dataset.frozen(newest),
+        keeping: Keeping::new(dataset, dataset.pruned()),
         reported: 0,
     };
     let checked = verifier.versions(newest)?;
@@ -82,6 +84,7 @@ struct Verifier<'a, E> {
     /// Whether the replayed tree is not that of the version before, because that could not be read.
     lost: bool,
     newest: Frozen,
+    keeping: Keeping<'a>,
     reported: u64,
 }
 
@@ -225,6 +228,12 @@ impl<E: From<Error>> Verifier<'_, E> {
     fn contents(&mut self, version: Option<VersionNo>, ops: &[Op]) -> Result<(), E> {
         for op in ops {
             let Op::Inode { ino, inode } = op else { continue };
+            // What pruned versions alone had may be gone.
+            if let Some(version) = version
+                && !self.keeping.needs(*ino, version, inode)?
+            {
+                continue;
+            }
             let Body::File(content) = &inode.body else { continue };
             if let Some(bad) = self.known.check(*ino, content) {
                 self.bad_content(version, *ino, content, bad)?;

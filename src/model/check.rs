@@ -6,6 +6,7 @@ use super::content::{CHUNK_MAX, ChunkRef, Content, INLINE_PIECES, Piece};
 use super::ids::{DatasetId, Ino, VersionNo};
 use super::inode::{Body, Dirent, Inode, Kind, Place, Xattrs};
 use super::record::{DatasetRecord, Op, PendingRecord, SalvagedVersion, VersionRecord};
+use super::retention::{ReclaimRecord, RetentionAction, RetentionRecord};
 use super::tag::TagRecord;
 
 /// Longest target of a symbolic link, in bytes (PATH_MAX without the closing NUL).
@@ -189,6 +190,28 @@ impl Check for AnnotationRecord {
         self.dataset.check()?;
         holds("a sequence out of range", (1..=SEQUENCE_MAX).contains(&self.sequence))?;
         self.version.check()
+    }
+}
+
+impl Check for RetentionRecord {
+    fn check(&self) -> Result<(), &'static str> {
+        self.dataset.check()?;
+        holds("a sequence out of range", (1..=SEQUENCE_MAX).contains(&self.sequence))?;
+        match &self.action {
+            RetentionAction::Pin(version) | RetentionAction::Unpin(version) => version.check(),
+            RetentionAction::Prune { versions, .. } => versions.iter().try_for_each(|(first, last)| {
+                first.check()?;
+                last.check()?;
+                holds("a run of versions that ends before it begins", first <= last)
+            }),
+            RetentionAction::Rules(_) | RetentionAction::Purge { .. } => Ok(()),
+        }
+    }
+}
+
+impl Check for ReclaimRecord {
+    fn check(&self) -> Result<(), &'static str> {
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@
 //! written under another name, made durable, compared with what it was made from, and then renamed over it:
 //! at any time there is one whole pack, and what had the old one open reads on in it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
@@ -22,8 +23,8 @@ use super::error::{Error, Result, chain};
 use super::identity::{self, Identity, StoreId};
 use super::layout::Layout;
 use super::pack::{
-    Cursor, Effort, Log, LogPos, PackFile, Packs, PlaceNote, check_file, compress, is_compressible,
-    read_footer, seal_size,
+    Cursor, Effort, Hollow, Log, LogPos, PackFile, Packs, PlaceNote, ReadAt, check_file, compress,
+    is_compressible, read_footer, rewrite, seal_size,
 };
 use super::space::reserve;
 
@@ -147,6 +148,42 @@ impl Compactor {
         Ok(one)
     }
 
+    /// Leaves the bytes of the records at these offsets out of a pack, for good; what else is in it stays where
+    /// it is. Gives how many bytes it takes less; `None` where it is damaged, and left as it is.
+    pub fn reclaim(&self, number: u32, dead: &BTreeSet<u32>) -> Result<Option<u64>> {
+        let _alone = self.done.lock();
+        let path = self.packs.path(number);
+        let io = |e| Error::io("rewrite", &path, e);
+        let pack = self.packs.file(number)?.file().try_clone().and_then(PackFile::read_once).map_err(io)?;
+        let Some(records) = read_footer(&pack, self.id, number).map_err(io)? else { return Ok(None) };
+        let mut sound = true;
+        check_file(&pack, |_, _| sound = false).map_err(io)?;
+        if !sound {
+            log::error!("{}: damaged, and left as it is: see strata verify", path.display());
+            return Ok(None);
+        }
+        let before = pack.file().metadata().map_err(io)?.len();
+        let room = self.log.room()?;
+        // What is kept free on a disk is for this, too: it is what makes it less full.
+        if room.free < before {
+            return Err(Error::NoSpace(self.layout.root().to_owned()));
+        }
+        let (hollow, records) = Hollow::new(&pack, (self.id, number), records, dead).map_err(io)?;
+        let (new, after) = self.packs.write_new(number, |file| {
+            let after = rewrite(&hollow, (self.id, number), &records, file)?;
+            match holds_the_same(&PackFile::read_once(file.try_clone()?)?, &hollow)? {
+                true => Ok(after),
+                false => Err(io::Error::other("it does not hold what it was made from")),
+            }
+        })?;
+        Identity::require(identity::COMPRESSED, &self.layout)?;
+        self.packs.replace(number, &new)?;
+        self.packs.sync_names().inspect_err(|e| self.log.fail(&chain(e)))?;
+        let freed = before.saturating_sub(after);
+        self.saved.fetch_add(freed, Ordering::AcqRel);
+        Ok(Some(freed))
+    }
+
     fn compress(&self, number: u32, effort: Effort) -> Result<Compacted> {
         let path = self.packs.path(number);
         let io = |e| Error::io("compress", &path, e);
@@ -236,7 +273,7 @@ impl Compactor {
     }
 }
 
-fn holds_the_same(compressed: &PackFile, pack: &PackFile) -> io::Result<bool> {
+fn holds_the_same(compressed: &PackFile, pack: &impl ReadAt) -> io::Result<bool> {
     let [mut new, mut old] = [vec![0; 1 << 20], vec![0; 1 << 20]];
     let (mut a, mut b) = (Cursor::new(compressed)?, Cursor::new(pack)?);
     loop {

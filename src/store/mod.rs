@@ -9,6 +9,7 @@
 mod bell;
 mod checks;
 pub mod chunker;
+mod collect;
 mod compact;
 pub mod content;
 pub mod dvc;
@@ -50,7 +51,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use self::compact::{Background, Compactor};
 use self::identity::Identity;
@@ -61,6 +62,7 @@ use self::pack::{Log, Packs, PlaceNote};
 use self::rebuild::Opening;
 use self::recovery::Recovered;
 
+pub use collect::{Candidates, Collection};
 pub use compact::Compacted;
 pub use content::{b3sum, for_each_block, md5, next_data, next_hole, read_at, sha256, write_out};
 pub use error::{Error, Result};
@@ -92,6 +94,9 @@ pub struct Store {
     lost: Vec<u32>,
     /// Objects found damaged; put again, they are stored again.
     damaged: Mutex<HashSet<[u8; 32]>>,
+    /// Objects that were purged: that they are missing is no damage.
+    purged: RwLock<HashSet<[u8; 32]>>,
+    collecting: collect::Collecting,
     followers: Option<Followers>,
     compactor: Arc<Compactor>,
     background: Option<Background>,
@@ -228,6 +233,8 @@ impl Store {
             plenty: checks::Plenty::default(),
             lost: identity.lost,
             damaged: Mutex::new(damaged),
+            purged: RwLock::default(),
+            collecting: collect::Collecting::default(),
             followers,
             compactor,
             background,

@@ -7,8 +7,8 @@ use super::error::{Error, Result};
 use super::identity::{self, Identity};
 use super::index::AHEAD_FROM;
 use super::index::change::{
-    annotation_change, dataset_change, head_changes, object_change, pending_changes, tag_change,
-    tree_changes, version_changes,
+    annotation_change, dataset_change, head_changes, object_change, pending_changes, reclaim_change,
+    retention_change, tag_change, tree_changes, version_changes,
 };
 use super::objects::{ObjectStore, ReadPart};
 use super::pack::{NewRecord, Pos, RecordKind};
@@ -17,7 +17,7 @@ use super::space::Claim;
 use crate::model::content::CHUNK_MAX;
 use crate::model::{
     AnnotationRecord, ChunkHash, ChunkRef, DatasetId, DatasetRecord, NodeHash, Ops, PendingRecord,
-    SalvagedVersion, TagRecord, VersionHead, VersionId, VersionNo, codec,
+    ReclaimRecord, RetentionRecord, SalvagedVersion, TagRecord, VersionHead, VersionId, VersionNo, codec,
 };
 
 /// Bytes of chunks appended at once: others get their turn in between.
@@ -75,7 +75,8 @@ impl ObjectStore for Store {
 impl Store {
     /// Whether an object is in the store, and not known to be damaged.
     pub fn has_object(&self, hash: &[u8; 32]) -> Result<bool> {
-        Ok(self.object_pos(hash)?.is_some() && !self.damaged.lock().contains(hash))
+        let known = self.collecting.touch(hash, || Ok(self.object_pos(hash)?.is_some()))?;
+        Ok(known && !self.damaged.lock().contains(hash))
     }
 
     fn put_objects(&self, claim: Claim, records: &[NewRecord<'_>]) -> Result<()> {
@@ -197,6 +198,7 @@ impl Store {
         self.log.append(Claim::Record, &[new], |_, end| self.index.publish([tag_change(record)], end))?;
         Ok(())
     }
+
     /// Appends something said of a version. A release that knows no annotations opens the store no more.
     pub fn append_annotation(&self, record: &AnnotationRecord) -> Result<()> {
         Identity::require(identity::ANNOTATIONS, &self.layout)?;
@@ -206,6 +208,32 @@ impl Store {
         self.wait_for_index()?;
         self.log
             .append(Claim::Record, &[new], |_, end| self.index.publish([annotation_change(record)], end))?;
+        Ok(())
+    }
+
+    /// Appends a change in what is kept of a dataset. A release that knows none opens the store no more.
+    pub fn append_retention(&self, record: &RetentionRecord) -> Result<()> {
+        Identity::require(identity::RETENTION, &self.layout)?;
+        let payload = codec::encode(record);
+        let hash = RecordKind::Retention.hash(&payload);
+        let new = NewRecord { kind: RecordKind::Retention, hash, payload: &payload };
+        self.wait_for_index()?;
+        self.log.append(Claim::Record, &[new], |placed, end| {
+            self.index.publish(placed.iter().map(|pos| retention_change(record, *pos)), end);
+        })?;
+        Ok(())
+    }
+
+    /// Appends the list of objects that are forgotten.
+    pub(super) fn append_reclaim(&self, record: &ReclaimRecord) -> Result<()> {
+        Identity::require(identity::RETENTION, &self.layout)?;
+        let payload = codec::encode(record);
+        let hash = RecordKind::Reclaim.hash(&payload);
+        let new = NewRecord { kind: RecordKind::Reclaim, hash, payload: &payload };
+        self.wait_for_index()?;
+        self.log.append(Claim::Record, &[new], |_, end| {
+            self.index.publish(record.objects.iter().map(reclaim_change), end);
+        })?;
         Ok(())
     }
 }

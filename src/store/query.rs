@@ -9,8 +9,8 @@ use super::index::change::{StoredInode, decode_checked, decode_inode, decode_pos
 use super::index::keys::{self, Key};
 use super::pack::Pos;
 use crate::model::{
-    AnnotationRecord, DatasetId, DatasetRecord, Dirent, Ino, Inode, NameKey, Op, PendingRecord, TagRecord,
-    TreeHash, VersionNo, View, codec,
+    AnnotationRecord, DatasetId, DatasetRecord, Dirent, Ino, Inode, NameKey, Op, PendingRecord,
+    RetentionRecord, TagRecord, TreeHash, VersionNo, View, codec,
 };
 
 /// After as many versions of a name in a row the next name is sought rather than walked to.
@@ -201,6 +201,37 @@ impl Store {
             found.push(decode_checked("annotation record", &value)?);
         }
         Ok(found)
+    }
+
+    /// The dataset's retention records, in order; of each by itself, why it cannot be read.
+    pub fn retentions(&self, ds: DatasetId) -> Result<Vec<Result<RetentionRecord>>> {
+        let mut range = self.index.scan(&keys::retentions(ds));
+        let mut found = Vec::new();
+        while let Some((_, value)) = range.next_entry()? {
+            let what = || format!("retention record of dataset {}", ds.0);
+            let read = decode_pos(&value).and_then(|pos| self.read_at(pos, what)).and_then(|(_, payload)| {
+                codec::decode_checked("retention record", &payload)
+                    .map_err(|source| Error::Decode { what: what(), source })
+            });
+            found.push(read);
+        }
+        Ok(found)
+    }
+
+    /// Calls `f` with every value that an inode of the dataset ever had, and the version that wrote it, in the
+    /// order of inodes, newest first.
+    pub fn each_inode(
+        &self,
+        ds: DatasetId,
+        f: &mut dyn FnMut(Ino, VersionNo, Inode) -> Result<()>,
+    ) -> Result<()> {
+        let mut range = self.index.scan(&keys::inodes(ds));
+        while let Some((key, value)) = range.next_entry()? {
+            let ino = key.get(..13).and_then(keys::tail8);
+            let ino = ino.ok_or_else(|| Error::Index("a key has no known form".into()))?;
+            f(Ino(ino), version_of(&key)?, self.whole_inode(&value)?)?;
+        }
+        Ok(())
     }
 
     /// The highest inode number that any version or pending change ever used (0 where none did).

@@ -98,7 +98,8 @@ impl Store {
 
     fn segment<'b>(&self, part: &'b mut ReadPart<'_>) -> Result<Segment<'b>> {
         let hash = part.chunk.hash;
-        let chunk = self.object_pos(&hash.0)?.ok_or_else(|| Error::Missing(format!("chunk {hash}")))?;
+        let chunk =
+            self.object_pos(&hash.0)?.ok_or_else(|| self.missing(format!("chunk {hash}"), &hash.0))?;
         if chunk.codec != CODEC_RAW || chunk.raw != chunk.stored {
             return Err(Error::Corrupt(format!("chunk {hash} has the unknown codec {}", chunk.codec)));
         }
@@ -151,7 +152,9 @@ impl Store {
 
     /// An encoded manifest node.
     pub(super) fn read_node(&self, hash: &NodeHash) -> Result<Vec<u8>> {
-        let pos = self.object_pos(&hash.0)?.ok_or_else(|| Error::Missing(format!("manifest node {hash}")))?;
+        let pos = self
+            .object_pos(&hash.0)?
+            .ok_or_else(|| self.missing(format!("manifest node {hash}"), &hash.0))?;
         let (header, payload) = self.read_at(pos, || format!("manifest node {hash}"))?;
         if header.kind != RecordKind::Node || header.hash != hash.0 {
             self.damaged.lock().insert(hash.0);
@@ -191,7 +194,24 @@ impl Store {
 
     /// Where a chunk or manifest node lies.
     pub(super) fn object_pos(&self, hash: &[u8; 32]) -> Result<Option<Pos>> {
-        self.index.get(&keys::object(hash))?.map(|value| decode_pos(&value)).transpose()
+        let found = self.index.get(&keys::object(hash))?.filter(|value| !value.is_empty());
+        found.map(|value| decode_pos(&value)).transpose()
+    }
+
+    /// What a read of an object says that is not there.
+    fn missing(&self, what: String, hash: &[u8; 32]) -> Error {
+        Error::Missing(if self.is_purged(hash) { format!("{what}, which was purged,") } else { what })
+    }
+
+    /// Whether an object was purged, and not stored again since.
+    pub fn is_purged(&self, hash: &[u8; 32]) -> bool {
+        let purged = self.purged.read().contains(hash);
+        purged && self.object_pos(hash).is_ok_and(|pos| pos.is_none())
+    }
+
+    /// Notes that these objects were purged.
+    pub fn note_purged(&self, hashes: &[[u8; 32]]) {
+        self.purged.write().extend(hashes);
     }
 
     fn damaged_error(&self, what: &str, pos: Pos) -> Error {

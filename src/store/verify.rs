@@ -95,6 +95,9 @@ pub struct Totals {
 
 impl Totals {
     fn add(&mut self, header: &RecordHeader) {
+        if header.kind == RecordKind::Void {
+            return;
+        }
         let (count, bytes) = match header.kind {
             RecordKind::Chunk => (&mut self.chunks, &mut self.chunk_bytes),
             RecordKind::Node => (&mut self.nodes, &mut self.node_bytes),

@@ -60,6 +60,16 @@ impl FileSystem {
                     None => (Source::Requests, None),
                 };
                 let fh = self.handles.insert(Handle::Frozen(content.clone(), counted));
+                // Only once it is open: from then on, it is known that somebody needs the content.
+                match self.dataset(id)?.needs(ino, recorded, &inode) {
+                    Ok(true) => {}
+                    other => {
+                        self.release(by, fh);
+                        return Err(other
+                            .err()
+                            .unwrap_or_else(|| Error::NotFound(format!("a file of {recorded}"))));
+                    }
+                }
                 Ok(Opened { fh, quiet_close: true, generated: false, source })
             }
             Node::Lost(_, version, ..) => Err(lost(version)),

@@ -1,5 +1,6 @@
 //! The file system: looking up nodes and their attributes.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -7,9 +8,9 @@ use std::sync::Arc;
 use lru::LruCache;
 use parking_lot::{Mutex, RwLock};
 
-use crate::dataset::{Attr, Caller, Dataset, Error, Frozen, Repo, Result};
+use crate::dataset::{Attr, Caller, Dataset, Error, Frozen, Invalid, Repo, Result};
 use crate::model::{
-    AtName, Content, DatasetId, Dirent, Ino, Inode, Kind, Name, Timestamp, VersionNo, VersionSpec,
+    AtName, Content, DatasetId, Dirent, Ino, Inode, Kind, Name, Timestamp, VersionNo, VersionSet, VersionSpec,
 };
 
 use crate::store::error::chain;
@@ -60,6 +61,9 @@ pub struct Entry {
     pub name_lifetime: Lifetime,
 }
 
+/// Names of versions in directories of live trees.
+type Shown = BTreeSet<(DatasetId, VersionNo, Ino, Name)>;
+
 /// A mounted store, dataset or version.
 #[derive(Debug)]
 pub struct FileSystem {
@@ -73,6 +77,8 @@ pub struct FileSystem {
     pub(super) inodes: Mutex<LruCache<(DatasetId, VersionNo, Ino), Arc<Inode>>>,
     pub(super) log_text: Mutex<Option<LogText>>,
     pub(super) diffs: Diffs,
+    /// Names of versions that the kernel may have kept.
+    pub(super) shown: Mutex<Shown>,
     /// Plain copies of large files, if wanted.
     pub(super) copies: Option<Copies>,
     /// When the list of datasets last changed.
@@ -93,6 +99,7 @@ impl FileSystem {
             inodes: Mutex::new(LruCache::new(capacity)),
             log_text: Mutex::new(None),
             diffs: Diffs::default(),
+            shown: Mutex::default(),
             copies: None,
             top_changed: RwLock::new(Timestamp::now()),
         }
@@ -168,6 +175,39 @@ impl FileSystem {
         if self.read_only { Err(Error::Immutable("this read-only mount".into())) } else { Ok(()) }
     }
 
+    /// Notes that the kernel keeps a name of a version, so that it can be told when the version goes; false
+    /// where there are too many to be kept in mind.
+    fn note_shown(&self, id: DatasetId, version: VersionNo, dir: Ino, name: &Name) -> bool {
+        /// Names kept in mind: some 100 bytes each.
+        const SHOWN_MAX: usize = 50_000;
+        let mut shown = self.shown.lock();
+        let full = shown.len() >= SHOWN_MAX;
+        let known = shown.contains(&(id, version, dir, name.clone()));
+        if !full && !known {
+            shown.insert((id, version, dir, name.clone()));
+        }
+        known || !full
+    }
+
+    /// What the kernel is to forget when these versions are there no more.
+    pub fn forget_versions(&self, id: DatasetId, versions: &VersionSet) -> Invalid {
+        *self.log_text.lock() = None;
+        let mut invalid = Invalid::default();
+        self.shown.lock().retain(|(of, version, dir, name)| {
+            let goes = *of == id && versions.contains(*version);
+            if goes {
+                invalid.names.insert((*dir, name.clone()));
+            }
+            !goes
+        });
+        invalid
+    }
+
+    /// Contents of files that are open by way of a version: whoever has them open reads on.
+    pub fn open_contents(&self) -> Vec<Content> {
+        self.handles.contents()
+    }
+
     /// The kernel forgets `count` look-ups of a node.
     pub fn forget(&self, id: NodeId, count: u64) {
         self.nodes.forget(id, count);
@@ -184,7 +224,9 @@ impl FileSystem {
             }
             Node::Live(id, dir) => return self.lookup_live(by, *id, *dir, &name),
             Node::FrozenDir(id, version, dir) | Node::Tagged(id, _, version, dir) => {
-                let tree = self.dataset(*id)?.frozen(*version);
+                let dataset = self.dataset(*id)?;
+                dataset.check_kept(*version)?;
+                let tree = dataset.frozen(*version);
                 match tree.lookup(*dir, &name)? {
                     Some(entry) => self.frozen_node(*id, &tree, &entry)?,
                     None if name.as_bytes() == META_NAME => Node::Meta(*id, *version, *dir),
@@ -223,10 +265,15 @@ impl FileSystem {
             return Ok(Entry { name_lifetime: Lifetime::Momentary, ..entry });
         };
         let (node, way) = self.lookup_at(by, &dataset, dir, &at, name)?;
+        let version = node.frozen_dir().map(|(_, version, _)| version);
         let mut entry = self.entry(node)?;
         if way < Way::Open || !matches!(at, AtName::Version(VersionSpec::Number { .. })) {
             // What other names stand for may change: with the next version, by the passing of time, or
             // when a hash turns up that begins with the same digits. And not everybody may come this way.
+            entry.name_lifetime = Lifetime::Momentary;
+        } else if let Some(version) = version
+            && !self.note_shown(id, version, dir, name)
+        {
             entry.name_lifetime = Lifetime::Momentary;
         }
         Ok(entry)

@@ -78,6 +78,16 @@ impl Handles {
         self.open.read().get(&number).cloned()
     }
 
+    /// The contents of the open files of versions.
+    pub fn contents(&self) -> Vec<Content> {
+        let open = self.open.read();
+        let content = |handle: &Arc<Handle>| match &**handle {
+            Handle::Frozen(content, _) => Some(content.clone()),
+            _ => None,
+        };
+        open.values().filter_map(content).collect()
+    }
+
     /// Takes a handle out.
     pub fn remove(&self, number: u64) -> Option<Arc<Handle>> {
         self.open.write().remove(&number)

@@ -99,7 +99,11 @@ impl FileSystem {
                 let dataset = self.dataset(*id)?;
                 let version = plain_version(text).ok_or_else(|| not_found(name))?;
                 let listed = match *dir {
-                    Ino::ROOT => version <= dataset.newest() && !dataset.is_lost(version),
+                    Ino::ROOT => {
+                        version <= dataset.newest()
+                            && !dataset.is_lost(version)
+                            && !dataset.is_pruned(version)
+                    }
                     dir => self.history_versions(&dataset, dir)?.binary_search(&version).is_ok(),
                 };
                 if listed { Ok(Node::HistoryLink(*id, version)) } else { Err(not_found(name)) }
@@ -170,12 +174,16 @@ impl FileSystem {
         dataset: &Dataset,
         path: &[Name],
     ) -> Result<Vec<VersionNo>> {
-        files_seen(dataset, dataset.path_versions(path)?.unwrap_or_default(), path, by)
+        let mut versions = dataset.path_versions(path)?.unwrap_or_default();
+        versions.retain(|version| !dataset.is_pruned(*version));
+        files_seen(dataset, versions, path, by)
     }
 
     /// The versions that `@history` of a live directory lists: those of its path.
     pub(super) fn history_versions(&self, dataset: &Dataset, dir: Ino) -> Result<Vec<VersionNo>> {
-        Ok(dataset.path_versions(&self.live_path(dataset, dir)?)?.unwrap_or_default())
+        let mut versions = dataset.path_versions(&self.live_path(dataset, dir)?)?.unwrap_or_default();
+        versions.retain(|version| !dataset.is_pruned(*version));
+        Ok(versions)
     }
 
     /// The text of `@history/log.jsonl`: a line for each version listed beside it, oldest first.

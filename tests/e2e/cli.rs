@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::harness::*;
 
-const COMMANDS: [&str; 34] = [
+const COMMANDS: [&str; 39] = [
     "init",
     "mount",
     "umount",
@@ -41,6 +41,11 @@ const COMMANDS: [&str; 34] = [
     "bump",
     "export",
     "bundle",
+    "pin",
+    "unpin",
+    "prune",
+    "gc",
+    "purge",
 ];
 
 /// Every command has a help text that shows how it is used.

@@ -49,6 +49,8 @@ mod pointers;
 mod policies;
 mod prefetch;
 mod privileges;
+mod retention;
+mod retention_gc;
 mod rollback;
 mod rot;
 mod rot_rig;

@@ -27,6 +27,10 @@ impl Service {
         if last == VersionNo::EMPTY {
             return Err(Failure::new(format!("{name} has no version to bundle yet")));
         }
+        if let Some(pruned) = dataset.pruned().spans().first().filter(|span| span.first <= last) {
+            return Err(Failure::new(format!("{name} lacks {}, which was pruned", pruned.first))
+                .hint("a bundle holds all versions up to one; `strata export` writes a single one"));
+        }
         let (id, _) = dataset.version_reader(last)?;
         let mut gone = None;
         let mut out = |bytes: &[u8]| {

@@ -124,7 +124,8 @@ impl Service {
         if let Some(VersionSpec::Number { number, back: 0 }) = version.spec() {
             let dataset = self.repo.dataset(name.as_str())?;
             if number <= dataset.newest() {
-                return Ok((dataset, number));
+                let version = self.resolve(&dataset, version)?;
+                return Ok((dataset, version));
             }
         }
         let dataset = self.sealed(name)?;

@@ -32,6 +32,8 @@ impl Service {
     ) -> Result<Made, Failure> {
         let Wanted { source, message, delete, checksum } = wanted;
         self.repo.store().check_writable()?;
+        // What is read is part of no tree until all of it is.
+        let _held = self.repo.store().hold();
         self.apart(source)?;
         if bundle::is_one(source)? {
             if message.is_some() || delete {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::dataset::{Dataset, Error, Extent, Pointed, dvc};
+use crate::dataset::{Caller, Dataset, Error, Extent, Pointed, dvc};
 use crate::model::{Body, Content, Ino, Kind, Name, VersionNo};
 use crate::store::content::BLOCK;
 use crate::store::dvc::hex;
@@ -19,8 +19,15 @@ use super::verify::REPORT_EVERY;
 use super::{Service, Sink};
 
 impl Service {
-    /// Tells what a pointer to an object says; with `dvc`, also what DVC says, and has `@dvc` show that.
-    pub(super) fn point(&self, object: &ObjectSpec, dvc: bool, sink: &mut dyn Sink) -> Result<(), Failure> {
+    /// Tells what a pointer to an object says, and pins the version; with `dvc`, also tells what DVC says, and has
+    /// `@dvc` show that.
+    pub(super) fn point(
+        &self,
+        by: Caller,
+        object: &ObjectSpec,
+        dvc: bool,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Failure> {
         let (dataset, version) = self.version_of(object)?;
         if version == VersionNo::EMPTY {
             return Err(Failure::new(format!("{} has no version to point to yet", dataset.name())));
@@ -64,6 +71,10 @@ impl Service {
             files: extent.files,
             store: self.repo.store().id().to_string(),
         };
+        if self.writable(&object.dataset).is_ok() && !self.repo.store().is_read_only() {
+            // What is pointed to from elsewhere is not to go with a rule.
+            dataset.pin(by, version, true, Some("pointed to".into()))?;
+        }
         let dvc = described.map(|described| DvcInfo {
             md5: hex(&described.md5) + if described.is_dir { ".dir" } else { "" },
             executable: described.executable,

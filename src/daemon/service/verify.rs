@@ -75,7 +75,7 @@ impl Service {
     }
 
     /// The datasets in sight and the archived ones.
-    fn every_dataset(&self) -> Result<Vec<Arc<Dataset>>, Failure> {
+    pub(super) fn every_dataset(&self) -> Result<Vec<Arc<Dataset>>, Failure> {
         let mut all = self.repo.datasets();
         all.iter().try_for_each(|dataset| dataset.seal_to_look())?;
         for record in self.repo.archived() {

@@ -372,6 +372,16 @@ impl Live {
         Ok(file)
     }
 
+    /// What the handles of each open file share.
+    pub fn open_files(&self) -> Vec<Arc<OpenFile>> {
+        self.nodes.values().filter_map(|node| node.file.clone()).collect()
+    }
+
+    /// Calls `f` with every inode in memory: all that no version holds yet are among them.
+    pub fn each_inode(&self, f: &mut dyn FnMut(&Inode) -> Result<()>) -> Result<()> {
+        self.nodes.values().try_for_each(|node| f(&node.inode))
+    }
+
     /// Counts a handle of `ino` closed.
     pub fn close(&mut self, ino: Ino) {
         let Some(node) = self.nodes.get_mut(&ino) else { return };

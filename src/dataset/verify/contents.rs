@@ -96,6 +96,9 @@ impl<'a> Known<'a> {
             return Some(bad);
         }
         let what = || format!("manifest node {hash}");
+        if self.store.is_purged(&hash.0) {
+            return None;
+        }
         let node = match self.store.node(&hash) {
             Ok(bytes) => Node::decode(&bytes),
             Err(e) => return Some(Bad::of(what(), &e)),
@@ -122,6 +125,7 @@ impl<'a> Known<'a> {
                 let what = format!("{what} {} is damaged", hex());
                 Some(Bad { what, place: Some(damage), index_failed: false })
             }
+            Ok(None) if self.store.is_purged(hash) => None,
             Ok(None) => {
                 let what = format!("{what} {} is missing", hex());
                 Some(Bad { what, place: None, index_failed: false })

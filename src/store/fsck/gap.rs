@@ -8,7 +8,7 @@ use crate::store::index::change::LogRecord;
 use crate::store::pack::{CODEC_RAW, FooterEntry, Place, Pos, RECORD_HEADER, RecordHeader, RecordKind};
 
 /// Kinds a record can be of.
-const KINDS: [RecordKind; 10] = [
+const KINDS: [RecordKind; 12] = [
     RecordKind::Chunk,
     RecordKind::Node,
     RecordKind::Version,
@@ -19,6 +19,8 @@ const KINDS: [RecordKind; 10] = [
     RecordKind::Void,
     RecordKind::Tag,
     RecordKind::Annotation,
+    RecordKind::Retention,
+    RecordKind::Reclaim,
 ];
 
 /// What the index knows of a record.

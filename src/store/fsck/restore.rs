@@ -283,6 +283,8 @@ pub fn name_kind(kind: RecordKind) -> &'static str {
         RecordKind::Pending => "a record of changes that no version held",
         RecordKind::Tag => "a record of a change of a tag",
         RecordKind::Annotation => "a record of an annotation",
+        RecordKind::Retention => "a record of what is kept",
+        RecordKind::Reclaim => "a list of what was reclaimed",
         RecordKind::Footer => "a footer",
         RecordKind::Void => "a record of bytes given up before",
         RecordKind::Other(_) => "a record of a kind that is not known",

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::keys::{self, Key};
 use crate::model::check::Check;
 use crate::model::{
-    AnnotationRecord, Author, DatasetId, DatasetRecord, Dirent, Inode, Op, PendingRecord, SalvagedVersion,
-    TagRecord, Timestamp, TreeHash, VersionHead, VersionId, VersionNo, VersionRecord, codec,
+    AnnotationRecord, Author, DatasetId, DatasetRecord, Dirent, Inode, Op, PendingRecord, ReclaimRecord,
+    RetentionRecord, SalvagedVersion, TagRecord, Timestamp, TreeHash, VersionHead, VersionId, VersionNo,
+    VersionRecord, codec,
 };
 use crate::store::error::{Error, Result};
 use crate::store::pack::{Pos, RecordKind};
@@ -69,6 +70,10 @@ pub enum LogRecord {
     Tag(TagRecord),
     /// Something said of a version.
     Annotation(AnnotationRecord),
+    /// A change in what is kept of a dataset.
+    Retention(RetentionRecord),
+    /// Objects that were forgotten.
+    Reclaim(ReclaimRecord),
 }
 
 impl LogRecord {
@@ -106,6 +111,14 @@ impl LogRecord {
                 let record = codec::decode_checked("annotation record", payload);
                 Some(LogRecord::Annotation(record.map_err(|e| failed("annotation record", e))?))
             }
+            RecordKind::Retention => {
+                let record = codec::decode_checked("retention record", payload);
+                Some(LogRecord::Retention(record.map_err(|e| failed("retention record", e))?))
+            }
+            RecordKind::Reclaim => {
+                let record = codec::decode_checked("reclaim record", payload);
+                Some(LogRecord::Reclaim(record.map_err(|e| failed("reclaim record", e))?))
+            }
             RecordKind::Footer | RecordKind::Void | RecordKind::Other(_) => None,
         })
     }
@@ -120,6 +133,8 @@ impl LogRecord {
             LogRecord::Pending(record) => pending_changes(record, pos),
             LogRecord::Tag(record) => vec![tag_change(record)],
             LogRecord::Annotation(record) => vec![annotation_change(record)],
+            LogRecord::Retention(record) => vec![retention_change(record, pos)],
+            LogRecord::Reclaim(record) => record.objects.iter().map(reclaim_change).collect(),
         }
     }
 }
@@ -142,6 +157,16 @@ pub fn tag_change(record: &TagRecord) -> Change {
 /// The change an annotation record makes.
 pub fn annotation_change(record: &AnnotationRecord) -> Change {
     Change::Put(keys::annotation(record.dataset, record.sequence), codec::encode(record))
+}
+
+/// The change a retention record makes: where it is, as it may be long.
+pub fn retention_change(record: &RetentionRecord, pos: Pos) -> Change {
+    Change::Put(keys::retention(record.dataset, record.sequence), pos.to_bytes().to_vec())
+}
+
+/// The change of an object that is forgotten.
+pub fn reclaim_change(hash: &[u8; 32]) -> Change {
+    Change::Put(keys::object(hash), Vec::new())
 }
 
 /// The changes a pending record makes.

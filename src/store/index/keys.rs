@@ -11,10 +11,11 @@
 //! a ds4 v8                  -> Summary, of a version of very many changes
 //! r ds4 v8                  -> the version a rollback restores, 8 bytes
 //! h ds4 hash12 tag1 v8      -> empty; tag 0: snapshot id, 1: version id
-//! c hash32                  -> Pos of a chunk or manifest node
+//! c hash32                  -> Pos of a chunk or manifest node; empty: it was reclaimed
 //! w ds4 sequence8           -> Pos of a PendingRecord
 //! t ds4 sequence8           -> TagRecord
 //! n ds4 sequence8           -> AnnotationRecord
+//! k ds4 sequence8           -> Pos of a RetentionRecord
 //! g ds4 v8                  -> the last of the versions from v on whose records were missing, 8 bytes
 //! ```
 //! `ds` is the dataset's id, `name16` the name's [`NameKey`].
@@ -190,6 +191,16 @@ pub fn annotation(id: DatasetId, sequence: u64) -> Key {
     key(b'n', &[&ds(id), &sequence.to_be_bytes()])
 }
 
+/// Start of all retention records of a dataset.
+pub fn retentions(id: DatasetId) -> Key {
+    key(b'k', &[&ds(id)])
+}
+
+/// A retention record.
+pub fn retention(id: DatasetId, sequence: u64) -> Key {
+    key(b'k', &[&ds(id), &sequence.to_be_bytes()])
+}
+
 /// Start of all gaps in the versions of a dataset.
 pub fn gaps(id: DatasetId) -> Key {
     key(b'g', &[&ds(id)])
@@ -248,6 +259,7 @@ mod tests {
         assert_eq!(hex(&pending(id, 6)), "77000001020000000000000006");
         assert_eq!(hex(&tag(id, 6)), "74000001020000000000000006");
         assert_eq!(hex(&annotation(id, 6)), "6e000001020000000000000006");
+        assert_eq!(hex(&retention(id, 6)), "6b000001020000000000000006");
         assert_eq!(as_pending(&pending(id, 6)).map(Vec::from), Some(pending(id, 6)));
         assert_eq!(as_pending(&version(id, v)), None);
         assert_eq!(as_pending(&pendings(id)), None);

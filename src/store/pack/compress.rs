@@ -101,6 +101,22 @@ pub fn compress(
     effort: Effort,
     out: &mut File,
 ) -> io::Result<Option<u64>> {
+    let written = write_frames(pack, whose, records, effort, out)?;
+    Ok(is_worth(written, pack.size()?).then_some(written))
+}
+
+/// Writes `pack` to `out` in compressed form, whatever that saves. Gives the length of what was written.
+pub fn rewrite(pack: &impl ReadAt, whose: Whose, records: &[FooterEntry], out: &mut File) -> io::Result<u64> {
+    write_frames(pack, whose, records, Effort::Usual, out)
+}
+
+fn write_frames(
+    pack: &impl ReadAt,
+    whose: Whose,
+    records: &[FooterEntry],
+    effort: Effort,
+    out: &mut File,
+) -> io::Result<u64> {
     let len = pack.size()?;
     let measure = effort.measure();
     let mut compressor = zstd::bulk::Compressor::new(measure.level)?;
@@ -116,8 +132,7 @@ pub fn compress(
         let (codec, payload) = if worth { (Codec::Zstd, &packed) } else { (Codec::Raw, &raw) };
         writer.add(codec, from, raw.len() as u32, payload)?;
     }
-    let written = writer.end(len)?;
-    Ok(is_worth(written, len).then_some(written))
+    writer.end(len)
 }
 
 /// Whether compressing a pack, of which these are the records, seems to be worth it: by a part of it.

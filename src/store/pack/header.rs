@@ -52,6 +52,10 @@ pub enum RecordKind {
     Tag,
     /// Something said of a version after it was made.
     Annotation,
+    /// A change in what is kept of a dataset's history.
+    Retention,
+    /// The list of chunks and manifest nodes that were forgotten.
+    Reclaim,
     /// A kind this release does not know.
     Other(u8),
 }
@@ -70,6 +74,8 @@ impl RecordKind {
             RecordKind::Void => 8,
             RecordKind::Tag => 9,
             RecordKind::Annotation => 12,
+            RecordKind::Retention => 10,
+            RecordKind::Reclaim => 11,
             RecordKind::Other(n) => n,
         }
     }
@@ -87,6 +93,8 @@ impl RecordKind {
             8 => RecordKind::Void,
             9 => RecordKind::Tag,
             12 => RecordKind::Annotation,
+            10 => RecordKind::Retention,
+            11 => RecordKind::Reclaim,
             n => RecordKind::Other(n),
         }
     }

@@ -13,6 +13,7 @@ mod files;
 mod footer;
 mod frames;
 mod header;
+mod hollow;
 mod log;
 mod note;
 mod read_at;
@@ -23,7 +24,7 @@ mod tests;
 
 use std::sync::OnceLock;
 
-pub use compress::{Effort, FrameWriter, compress, is_compressible};
+pub use compress::{Effort, FrameWriter, compress, is_compressible, rewrite};
 pub use file::{PackFile, read_pack_header};
 pub use files::{Packs, pack_number};
 pub use footer::{FooterEntry, decode_footer, encode_footer, read_footer};
@@ -31,6 +32,7 @@ pub use frames::{Codec, FrameHeader};
 pub use header::{
     PACK_HEADER, Place, RECORD_HEADER, RecordHeader, RecordKind, decode_pack_header, encode_pack_header,
 };
+pub use hollow::Hollow;
 pub(super) use log::create_pack;
 pub use log::{Log, NewRecord, Tail};
 pub use note::PlaceNote;

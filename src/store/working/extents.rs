@@ -95,6 +95,14 @@ impl Extents {
         self.map.last_key_value().map_or(0, |(start, extent)| start + extent.len)
     }
 
+    /// The contents that some of them are copies of.
+    pub fn contents(&self) -> impl Iterator<Item = &Arc<Content>> {
+        self.map.values().filter_map(|extent| match &extent.kind {
+            Kind::Copy(content, _) => Some(content),
+            _ => None,
+        })
+    }
+
     /// The first that ends after `offset`, and where it starts.
     pub fn from(&self, offset: u64) -> Option<(u64, &Extent)> {
         let containing = self.map.range(..=offset).next_back();

@@ -116,6 +116,13 @@ impl WorkingFile {
         self.size
     }
 
+    /// The contents and pieces that the file is made of, as far as they are in the store.
+    pub fn references(&self) -> (Vec<Content>, Vec<Piece>) {
+        let copied = self.extents.contents().map(|content| (**content).clone());
+        let contents = copied.chain([self.base.clone()]).collect();
+        (contents, self.streams().flat_map(Tail::pieces).copied().collect())
+    }
+
     /// Whether another thread is storing what was written: [`join`](WorkingFile::join) before reading.
     pub fn is_ahead(&self) -> bool {
         self.streams().any(Tail::is_ahead)

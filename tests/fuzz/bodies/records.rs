@@ -47,6 +47,8 @@ pub fn records(bytes: &[u8]) {
         LogRecord::Pending(pending) => codec::encode(pending),
         LogRecord::Tag(tag) => codec::encode(tag),
         LogRecord::Annotation(annotation) => codec::encode(annotation),
+        LogRecord::Retention(retention) => codec::encode(retention),
+        LogRecord::Reclaim(reclaim) => codec::encode(reclaim),
     };
     let decoded = LogRecord::decode(kind, hash, &again, POS).expect("what was encoded decodes");
     assert_eq!(decoded.as_ref(), Some(&record));

@@ -1,0 +1,275 @@
+//! What is kept of history: pins, prunes, purges, and giving space back.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crate::dataset::retention::Plan;
+use crate::dataset::retention::live::{each_needed, freed_by};
+use crate::dataset::{Caller, Dataset};
+use crate::model::{Content, DatasetName, Name, Rules, Timestamp, VersionNo};
+use crate::store::Collection;
+
+use super::super::failure::Failure;
+use super::super::object::{VersionText, path_bytes, show_path};
+use super::super::protocol::{Collected, Item, PinInfo, PlannedInfo, PrunedInfo, Purged};
+use super::verify::REPORT_EVERY;
+use super::{Service, Sink};
+
+/// Most paths that a prune names, of those that free most.
+const PATHS_MAX: usize = 20;
+
+/// How a prune is to be done.
+pub(super) struct Wanted {
+    pub rules: Rules,
+    pub dry_run: bool,
+    pub force: bool,
+    pub message: Option<String>,
+}
+
+impl Service {
+    /// Pins a version, or no longer, durably.
+    pub(super) fn pin(
+        &self,
+        by: Caller,
+        dataset: &Dataset,
+        version: Option<VersionText>,
+        pin: bool,
+        message: Option<String>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Failure> {
+        dataset.seal()?;
+        let version = match version {
+            Some(version) => self.resolve(dataset, &version)?,
+            None if dataset.newest() == VersionNo::EMPTY => {
+                return Err(Failure::new(format!("{} has no version to pin yet", dataset.name())));
+            }
+            None => dataset.newest(),
+        };
+        if !dataset.pin(by, version, pin, message)? && !pin {
+            return Err(Failure::new(format!("{version} of {} is not pinned", dataset.name()))
+                .hint(format!("`strata log {}` shows what is", dataset.name())));
+        }
+        sink.item(Item::Pin(PinInfo { version: version.to_string(), pinned: pin }))
+    }
+
+    /// Prunes, or tells what would be pruned.
+    pub(super) fn prune(
+        &self,
+        by: Caller,
+        dataset: &Arc<Dataset>,
+        wanted: Wanted,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Failure> {
+        let _alone = self.retaining.lock();
+        let Wanted { rules, dry_run, force, message } = wanted;
+        if rules.is_empty() && !force {
+            return Err(Failure::usage("nothing is said of what is to be kept")
+                .hint("say what to keep, such as --keep-last 10 --keep-daily 30"));
+        }
+        dataset.seal()?;
+        let plan = dataset.plan_prune(&rules)?;
+        if plan.drops_everything() && !force {
+            return Err(Failure::new(format!(
+                "these rules would drop every version of {} but the newest",
+                dataset.name()
+            ))
+            .hint("--keep-last 1 says that this is meant, or --force"));
+        }
+        for planned in &plan.versions {
+            sink.item(Item::Planned(PlannedInfo {
+                version: planned.version.to_string(),
+                time: planned.time.to_string(),
+                keep: planned.keep.clone(),
+            }))?;
+        }
+        let all = self.every_dataset()?;
+        let dropped = plan.dropped();
+        let freed = freed_by(dataset, &dropped, &all, &self.open_contents())?;
+        let paths = freed.paths.iter().take(PATHS_MAX);
+        let paths = paths.map(|(path, bytes)| (path_bytes(path), *bytes)).collect();
+        if !dry_run && !dropped.is_empty() {
+            self.carry_out(by, dataset, &plan, message)?;
+        }
+        let number = |n: usize| n as u64;
+        sink.item(Item::Pruned(PrunedInfo {
+            dataset: dataset.name().to_string(),
+            dry_run,
+            kept: number(plan.kept()),
+            dropped: number(plan.versions.len() - plan.kept()),
+            bytes: freed.bytes,
+            paths,
+            more_paths: number(freed.paths.len().saturating_sub(PATHS_MAX)),
+        }))
+    }
+
+    fn carry_out(
+        &self,
+        by: Caller,
+        dataset: &Dataset,
+        plan: &Plan,
+        message: Option<String>,
+    ) -> Result<(), Failure> {
+        dataset.prune(by, plan, message)?;
+        if let Some(host) = &self.host {
+            host.forget_versions(dataset.id(), &plan.dropped());
+        }
+        Ok(())
+    }
+
+    fn open_contents(&self) -> Vec<Content> {
+        self.host.as_ref().map_or_else(Vec::new, |host| host.open_contents())
+    }
+
+    /// Gives the space of what nothing needs back.
+    pub(super) fn gc(&self, all: bool, dry_run: bool, sink: &mut dyn Sink) -> Result<(), Failure> {
+        let _alone = self.retaining.lock();
+        let mut reported = Instant::now();
+        let mut gone = None;
+        let collection = self.collect(all, dry_run, &mut |done| {
+            if reported.elapsed() < REPORT_EVERY {
+                return ControlFlow::Continue(());
+            }
+            reported = Instant::now();
+            match sink.item(Item::Progress { done, total: 0 }) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(failure) => {
+                    gone = Some(failure);
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        gone.map_or(Ok(()), Err)?;
+        let Collection { packs, rewritten, objects, dead, left, freed } = collection;
+        sink.item(Item::Collected(Collected { dry_run, packs, rewritten, objects, dead, left, freed }))
+    }
+
+    fn collect(
+        &self,
+        all: bool,
+        dry_run: bool,
+        step: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<Collection, Failure> {
+        let store = self.repo.store();
+        let underway = store.begin_collection()?;
+        let mut collection = Collection::default();
+        let mut after = 0;
+        while let Some(mut candidates) = store.candidates(after, all)? {
+            let datasets = self.every_dataset()?;
+            for dataset in &datasets {
+                if let Some(lost) = dataset.lost().first() {
+                    return Err(Failure::new(format!(
+                        "the record of {} of {} is lost: it is not known what it needs",
+                        lost.first,
+                        dataset.name()
+                    ))
+                    .hint("nothing is given back before `strata verify` finds nothing lost"));
+                }
+            }
+            each_needed(store, &datasets, None, &self.open_contents(), &mut |hash, _| {
+                candidates.mark(hash);
+                Ok(())
+            })?;
+            let mut packs = 0;
+            after = store.collect(&underway, &candidates, (all, dry_run), &mut collection, &mut || {
+                packs += 1;
+                step(packs)
+            })?;
+            if after == u32::MAX {
+                break;
+            }
+        }
+        Ok(collection)
+    }
+
+    /// Removes the content that a file ever had from all versions, for good.
+    pub(super) fn purge(
+        &self,
+        by: Caller,
+        dataset: &Arc<Dataset>,
+        path: &[Name],
+        reason: String,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Failure> {
+        if reason.trim().is_empty() {
+            return Err(Failure::usage("a purge needs a reason: --reason TEXT"));
+        }
+        let _alone = self.retaining.lock();
+        dataset.seal()?;
+        let store = self.repo.store();
+        let underway = store.begin_collection()?;
+        let datasets = self.every_dataset()?;
+        let purging = dataset.plan_purge(dataset.contents_at(path)?, &datasets)?;
+        let what = show_path(path);
+        let objects: HashSet<[u8; 32]> = purging.objects.keys().copied().collect();
+        let mut collection = Collection::default();
+        if !objects.is_empty() {
+            // First the tombstone: what is missing from here on is no damage.
+            dataset.note_purge(by, what, reason, &purging)?;
+            store.remove_objects(&underway, &objects, &mut collection)?;
+        }
+        let bytes = purging.objects.values().map(|len| u64::from(*len)).sum();
+        sink.item(Item::Purged(Purged {
+            dataset: dataset.name().to_string(),
+            path: path_bytes(path),
+            objects: objects.len() as u64,
+            bytes,
+            shared: purging.shared,
+        }))
+    }
+
+    /// Sets the rules that the daemon applies.
+    pub(super) fn set_retention(
+        &self,
+        by: Caller,
+        name: &DatasetName,
+        rules: Option<Rules>,
+    ) -> Result<(), Failure> {
+        Ok(self.writable(name)?.set_retention_rules(by, rules)?)
+    }
+
+    /// Applies the rules of datasets where that is due, and gives the space back, unless it is to stop.
+    pub fn apply_retention(&self, stop: &AtomicBool) {
+        if self.host.as_ref().is_some_and(|host| host.is_read_only()) || self.repo.store().is_read_only() {
+            return;
+        }
+        let now = Timestamp::now();
+        let mut dropped = 0;
+        for dataset in self.repo.datasets().into_iter().filter(|dataset| dataset.is_retention_due(now)) {
+            match self.apply_to(&dataset, now) {
+                Ok(count) => dropped += count,
+                Err(failure) => log::error!("pruning {}: {}", dataset.name(), failure.message),
+            }
+        }
+        if dropped > 0 {
+            let _alone = self.retaining.lock();
+            match self.collect(false, false, &mut |_| match stop.load(Ordering::Acquire) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }) {
+                Ok(collection) => log::info!("gave back {} bytes", collection.freed),
+                Err(failure) => log::warn!("no space was given back: {}", failure.message),
+            }
+        }
+    }
+
+    fn apply_to(&self, dataset: &Dataset, now: Timestamp) -> Result<usize, Failure> {
+        let _alone = self.retaining.lock();
+        // Whatever comes of it, it is tried again only when it is due again.
+        dataset.note_retention_applied(now);
+        let Some(rules) = dataset.retention_rules() else { return Ok(0) };
+        let plan = dataset.plan_prune(&rules)?;
+        if plan.drops_everything() {
+            let name = dataset.name();
+            return Err(Failure::new(format!("its rules would drop every version of {name} but the newest")));
+        }
+        let count = plan.versions.len() - plan.kept();
+        if count > 0 {
+            self.carry_out(Caller::default(), dataset, &plan, Some("retention".into()))?;
+            log::info!("{}: pruned {count} versions by {rules}", dataset.name());
+        }
+        Ok(count)
+    }
+}

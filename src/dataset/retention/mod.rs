@@ -1,0 +1,202 @@
+//! What is kept of a dataset's history: pins, prunes, and the rules that the daemon applies.
+//!
+//! A pruned version keeps its record: its number, ids and changes stay part of the log, so that the hash chain
+//! can be checked and the trees of later versions, which are sums of changes, stay what they are. What is given
+//! up is that it can be looked at, and with that the content that no version that is kept, no pending change
+//! and no open file needs ([`live`]); `strata gc` gives its space back.
+
+pub mod live;
+mod plan;
+mod purge;
+
+use std::collections::{BTreeSet, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    Author, DatasetId, RetentionAction, RetentionRecord, Rules, Span, Timestamp, VersionNo, VersionSet,
+};
+use crate::store::Store;
+use crate::store::error::chain;
+
+use super::author::Caller;
+use super::dataset::Dataset;
+use super::error::{Error, Result};
+
+pub use plan::{Plan, Planned};
+pub use purge::Purging;
+
+/// When a version was pruned, and by whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pruned {
+    /// When, RFC 3339 in UTC.
+    pub time: String,
+    /// User id of who did it.
+    pub uid: u32,
+    /// Their command.
+    pub command: String,
+    /// What was to be kept.
+    pub rules: String,
+}
+
+/// What the retention records of a dataset come to.
+#[derive(Debug, Default)]
+pub(super) struct Retention {
+    /// Sequence of the last record.
+    last: u64,
+    pins: BTreeSet<VersionNo>,
+    pruned: VersionSet,
+    /// The prunes, oldest first: what each dropped, and what is told of it.
+    prunes: Vec<(VersionSet, Pruned)>,
+    rules: Option<Rules>,
+    /// When a prune, or the setting of rules, was last recorded.
+    acted: Option<Timestamp>,
+}
+
+impl Retention {
+    /// What the records of a dataset come to; what was purged is made known to the store.
+    pub fn load(store: &Store, dataset: DatasetId) -> Result<Retention> {
+        let mut retention = Retention::default();
+        for record in store.retentions(dataset)? {
+            match record {
+                Ok(record) => retention.take(store, record),
+                // What it pruned shows again, as damaged: that is told of, nothing is made up.
+                Err(error) => log::error!("a record of what is kept cannot be read: {}", chain(&error)),
+            }
+        }
+        Ok(retention)
+    }
+
+    fn take(&mut self, store: &Store, record: RetentionRecord) {
+        self.last = record.sequence;
+        let RetentionRecord { time, author, action, .. } = record;
+        match action {
+            RetentionAction::Pin(version) => drop(self.pins.insert(version)),
+            RetentionAction::Unpin(version) => drop(self.pins.remove(&version)),
+            RetentionAction::Prune { versions, rules } => {
+                let spans = versions.into_iter().map(|(first, last)| Span { first, last });
+                let dropped = VersionSet::of(spans);
+                self.pruned = self.pruned.with(dropped.spans().iter().copied());
+                let Author { uid, command, .. } = author;
+                let told = Pruned { time: time.to_string(), uid, command, rules: rules.to_string() };
+                self.prunes.push((dropped, told));
+                self.acted = Some(time);
+            }
+            RetentionAction::Rules(rules) => {
+                self.rules = rules;
+                self.acted = None;
+            }
+            RetentionAction::Purge { objects, .. } => store.note_purged(&objects),
+        }
+    }
+}
+
+impl Dataset {
+    /// Whether a version was pruned: it is there no more, though its record is.
+    pub fn is_pruned(&self, version: VersionNo) -> bool {
+        self.retention.read().pruned.contains(version)
+    }
+
+    /// The versions that were pruned.
+    pub fn pruned(&self) -> VersionSet {
+        self.retention.read().pruned.clone()
+    }
+
+    /// Who pruned a version, if it was.
+    pub fn pruned_by(&self, version: VersionNo) -> Option<Pruned> {
+        let retention = self.retention.read();
+        retention.prunes.iter().find(|(set, _)| set.contains(version)).map(|(_, told)| told.clone())
+    }
+
+    /// Whether a version is pinned.
+    pub fn is_pinned(&self, version: VersionNo) -> bool {
+        self.retention.read().pins.contains(&version)
+    }
+
+    /// The rules that the daemon applies, if any.
+    pub fn retention_rules(&self) -> Option<Rules> {
+        self.retention.read().rules.clone()
+    }
+
+    /// Whether the rules are due to be applied.
+    pub fn is_retention_due(&self, now: Timestamp) -> bool {
+        /// How often, where the rules do not say.
+        const EVERY: u64 = 3600;
+        let retention = self.retention.read();
+        let Some(rules) = &retention.rules else { return false };
+        let every =
+            i64::try_from(rules.every.unwrap_or(EVERY)).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
+        retention.acted.is_none_or(|last| now.0.saturating_sub(last.0) >= every)
+    }
+
+    /// Notes that the rules were applied, and dropped nothing.
+    pub fn note_retention_applied(&self, now: Timestamp) {
+        self.retention.write().acted = Some(now);
+    }
+
+    /// Keeps a version whatever rules say, or no longer; durably. Gives whether that is new.
+    ///
+    /// # Errors
+    /// [`Error::Pruned`] where it is there no more.
+    pub fn pin(&self, by: Caller, version: VersionNo, pin: bool, message: Option<String>) -> Result<bool> {
+        self.check_kept(version)?;
+        if self.is_pinned(version) == pin {
+            return Ok(false);
+        }
+        let action = if pin { RetentionAction::Pin(version) } else { RetentionAction::Unpin(version) };
+        self.note_retention(by, message, action).map(|()| true)
+    }
+
+    /// Gives up the versions that a plan drops, durably.
+    pub fn prune(&self, by: Caller, plan: &Plan, message: Option<String>) -> Result<()> {
+        let versions = plan.dropped().spans().iter().map(|span| (span.first, span.last)).collect();
+        self.note_retention(by, message, RetentionAction::Prune { versions, rules: plan.rules.clone() })
+    }
+
+    /// Sets the rules that the daemon applies, durably.
+    pub fn set_retention_rules(&self, by: Caller, rules: Option<Rules>) -> Result<()> {
+        self.note_retention(by, None, RetentionAction::Rules(rules))
+    }
+
+    /// Refuses where a version was pruned.
+    ///
+    /// # Errors
+    /// [`Error::Pruned`].
+    pub fn check_kept(&self, version: VersionNo) -> Result<()> {
+        match self.pruned_by(version) {
+            Some(Pruned { time, .. }) => {
+                Err(Error::Pruned { dataset: self.name().to_string(), version, time })
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn note_retention(
+        &self,
+        by: Caller,
+        message: Option<String>,
+        action: RetentionAction,
+    ) -> Result<()> {
+        self.store.check_writable()?;
+        let author = self.lock().authors.author(by);
+        // No version may get a tag or a pin while it is decided that nothing names it: see `prune`.
+        let mut retention = self.retention.write();
+        let (dataset, sequence) = (self.id(), retention.last + 1);
+        let record = RetentionRecord { dataset, sequence, time: Timestamp::now(), author, message, action };
+        if let RetentionAction::Prune { versions, .. } = &record.action {
+            let dropped = VersionSet::of(versions.iter().map(|&(first, last)| Span { first, last }));
+            let tagged: HashSet<VersionNo> = self.tags().into_values().map(|tag| tag.version).collect();
+            let mut named = tagged.iter().chain(&retention.pins);
+            if let Some(version) = named.find(|version| dropped.contains(**version)) {
+                return Err(Error::Invalid(format!(
+                    "{version} of {} was tagged or pinned meanwhile: nothing was pruned, try again",
+                    self.name()
+                )));
+            }
+        }
+        self.store.append_retention(&record)?;
+        retention.take(&self.store, record);
+        drop(retention);
+        Ok(self.store.sync()?)
+    }
+}

@@ -1,0 +1,124 @@
+//! Removing content for good.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::model::{Content, ContentId, Inode, Kind, Name, RetentionAction};
+use crate::store::content_id;
+
+use super::super::author::Caller;
+use super::super::dataset::Dataset;
+use super::super::error::{Error, Result};
+use super::live::{Walker, each_needed};
+
+/// What is to be purged.
+#[derive(Debug, Default)]
+pub struct Purging {
+    contents: HashMap<ContentId, Content>,
+    /// The objects that nothing else needs: hash and length.
+    pub objects: HashMap<[u8; 32], u32>,
+    /// How many objects stay, since other content needs them.
+    pub shared: u64,
+}
+
+impl Dataset {
+    /// The contents that the file at `path` ever had, in any version that is kept or was pruned.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where no version ever had a file there.
+    pub fn contents_at(&self, path: &[Name]) -> Result<Vec<Content>> {
+        let never = || Error::NotFound(format!("a file of that path in any version of {}", self.name()));
+        let versions = self.path_versions(path)?.ok_or_else(never)?;
+        let mut found = Vec::new();
+        for version in versions {
+            let tree = self.frozen(version);
+            if let Some((ino, Kind::File)) = tree.walk(path)? {
+                found.extend(tree.inode(ino)?.1.content().cloned());
+            }
+        }
+        if found.is_empty() { Err(never()) } else { Ok(found) }
+    }
+
+    /// Finds out what has to go for these contents to be gone: their objects but for those that other content
+    /// of the store needs.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the live tree still has one of them.
+    pub fn plan_purge(&self, contents: Vec<Content>, datasets: &[Arc<Dataset>]) -> Result<Purging> {
+        let mut purging = Purging::default();
+        for content in contents.into_iter().filter(|content| *content != Content::Empty) {
+            purging.contents.insert(content_id(&content), content);
+        }
+        let is_purged = |inode: &Inode| {
+            inode.content().is_some_and(|content| purging.contents.contains_key(&content_id(content)))
+        };
+        // The newest version is what the live tree is a change of.
+        let mut live = BTreeSet::new();
+        let newest = self.frozen(self.newest());
+        self.each_value(&mut |ino, at, inode| {
+            if is_purged(inode) && newest.inode(ino).is_ok_and(|(recorded, _)| recorded == at) {
+                for place in inode.places() {
+                    let entry = newest.entry(place.dir, place.key)?;
+                    live.extend(entry.filter(|entry| entry.ino == ino).map(|entry| entry.name.to_string()));
+                }
+            }
+            Ok(())
+        })?;
+        if !live.is_empty() {
+            return Err(Error::Invalid(format!(
+                "{} still has this content as {}: remove it there first",
+                self.name(),
+                live.into_iter().take(3).collect::<Vec<_>>().join(", ")
+            )));
+        }
+        let mut objects = HashMap::new();
+        let mut walker = Walker::new(&self.store);
+        for content in purging.contents.values() {
+            walker.content(content, &mut |hash, len| {
+                objects.insert(*hash, len);
+                Ok(())
+            })?;
+        }
+        let all = objects.len();
+        self.without_shared(&mut objects, &purging.contents, datasets)?;
+        let shared = (all - objects.len()) as u64;
+        Ok(Purging { objects, shared, ..purging })
+    }
+
+    /// Leaves out the objects that other content of the store needs.
+    fn without_shared(
+        &self,
+        objects: &mut HashMap<[u8; 32], u32>,
+        contents: &HashMap<ContentId, Content>,
+        datasets: &[Arc<Dataset>],
+    ) -> Result<()> {
+        let others: Vec<Arc<Dataset>> =
+            datasets.iter().filter(|dataset| dataset.id() != self.id()).cloned().collect();
+        each_needed(&self.store, &others, None, &[], &mut |hash, _| {
+            objects.remove(hash);
+            Ok(())
+        })?;
+        let mut walker = Walker::new(&self.store);
+        self.each_held(&mut walker, &mut |hash, _| {
+            objects.remove(hash);
+            Ok(())
+        })?;
+        self.each_value(&mut |_, _, inode| {
+            let purged = inode.content().is_some_and(|c| contents.contains_key(&content_id(c)));
+            match purged {
+                true => Ok(()),
+                false => walker.inode(inode, &mut |hash, _| {
+                    objects.remove(hash);
+                    Ok(())
+                }),
+            }
+        })
+    }
+
+    /// Records, durably, that these objects are purged.
+    pub fn note_purge(&self, by: Caller, what: String, reason: String, purging: &Purging) -> Result<()> {
+        let objects: HashSet<[u8; 32]> = purging.objects.keys().copied().collect();
+        let action = RetentionAction::Purge { what, objects: objects.into_iter().collect() };
+        self.note_retention(by, Some(reason), action)
+    }
+}

@@ -1,0 +1,261 @@
+//! Giving back the space of objects that nothing needs any more.
+//!
+//! Which those are is found out by who knows the datasets, and given as [`Candidates`] that were not marked. To
+//! be forgotten, an object is first named in a record of the log ([`ReclaimRecord`]), with which it is gone from
+//! the index, now and in every replay: whoever puts it again stores it again. Only once that record is durable
+//! are the packs rewritten, one by one, with the bytes of what is dead left out ([`super::compact`]); what stays
+//! in a pack stays where it was. A process that dies in between leaves bytes that the next collection finds,
+//! since the index has nothing at their place.
+//!
+//! What is put while a collection is under way, or found to be there already by who puts it, is not forgotten by
+//! it. What was put before and is not part of a tree yet is for the caller to mark, or to exclude by
+//! [`Store::hold`].
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::ControlFlow;
+
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+
+use super::Store;
+use super::error::{Error, Result};
+use super::pack::{Pos, RECORD_HEADER, read_footer, seal_size};
+use crate::model::ReclaimRecord;
+
+/// Objects of which it is found out at once whether they are needed: 8 bytes each and a bit.
+const CANDIDATES_MAX: usize = 4 << 20;
+/// Objects named in one record.
+const FORGET_MAX: usize = 8192;
+/// Bytes that the last pack must have to be sealed for a collection.
+const SEAL_BYTES: u32 = 64 << 10;
+/// A pack of which one part in so many is dead is rewritten.
+const SHARE: u64 = 5;
+
+/// What is put while a collection is under way; and who holds objects that no tree has yet.
+#[derive(Debug, Default)]
+pub struct Collecting {
+    touched: RwLock<Option<Mutex<HashSet<[u8; 32]>>>>,
+    in_flight: RwLock<()>,
+}
+
+impl Collecting {
+    /// Asks `is_known` of an object that is put; one that is there stays there.
+    pub fn touch(&self, hash: &[u8; 32], is_known: impl FnOnce() -> Result<bool>) -> Result<bool> {
+        let touched = self.touched.read();
+        let known = is_known()?;
+        if let (true, Some(touched)) = (known, &*touched) {
+            touched.lock().insert(*hash);
+        }
+        Ok(known)
+    }
+}
+
+/// What a collection came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collection {
+    /// Packs looked at.
+    pub packs: u64,
+    /// Packs rewritten.
+    pub rewritten: u64,
+    /// Objects that nothing needs.
+    pub objects: u64,
+    /// Their bytes.
+    pub dead: u64,
+    /// Bytes of them in packs that have too few of them to be rewritten.
+    pub left: u64,
+    /// Bytes the packs take less on disk.
+    pub freed: u64,
+}
+
+/// Objects of some packs, to be marked where they are needed. They are told apart by 8 bytes of their hashes:
+/// should two be the same in these, both are kept.
+#[derive(Debug, Default)]
+pub struct Candidates {
+    packs: Vec<u32>,
+    hashes: Vec<u64>,
+    marked: Vec<bool>,
+}
+
+fn short(hash: &[u8; 32]) -> u64 {
+    u64::from_be_bytes(std::array::from_fn(|n| hash[n]))
+}
+
+impl Candidates {
+    /// Marks an object as needed.
+    pub fn mark(&mut self, hash: &[u8; 32]) {
+        if let Ok(n) = self.hashes.binary_search(&short(hash)) {
+            self.marked[n] = true;
+        }
+    }
+
+    /// Whether it is among them and was not marked.
+    fn is_dead(&self, hash: &[u8; 32]) -> bool {
+        self.hashes.binary_search(&short(hash)).is_ok_and(|n| !self.marked[n])
+    }
+}
+
+/// A collection under way; a drop ends it.
+pub struct Underway<'a>(&'a Store);
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        *self.0.collecting.touched.write() = None;
+    }
+}
+
+impl Store {
+    /// Keeps collections from beginning while objects are put that no tree has yet.
+    pub fn hold(&self) -> RwLockReadGuard<'_, ()> {
+        self.collecting.in_flight.read()
+    }
+
+    /// Begins a collection: what is put from here on is not forgotten by it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where one is under way, or something that holds objects.
+    pub fn begin_collection(&self) -> Result<Underway<'_>> {
+        self.log.check_writable()?;
+        let mut touched = self.collecting.touched.write();
+        if touched.is_some() {
+            return Err(Error::Refused("another collection is under way: try again when it is done".into()));
+        }
+        *touched = Some(Mutex::default());
+        drop(touched);
+        let underway = Underway(self);
+        match self.collecting.in_flight.try_write() {
+            Some(_) => Ok(underway),
+            None => Err(Error::Refused("an import is under way: try again when it is done".into())),
+        }
+    }
+
+    /// The objects of the packs after `after`, of as many packs as can be dealt with at once; `None` after the
+    /// last. The pack that is written to is sealed first, and taken in, if it has some bytes; if `all`, any.
+    pub fn candidates(&self, after: u32, all: bool) -> Result<Option<Candidates>> {
+        if after == 0 {
+            self.log.seal(if all { 1 } else { SEAL_BYTES.min(seal_size() / 2) })?;
+        }
+        let end = self.log.sync()?.pack();
+        let mut found = Candidates::default();
+        for pack in self.packs.numbers()?.into_iter().filter(|n| *n > after && *n < end) {
+            let file = self.packs.file(pack)?;
+            let footer = read_footer(&*file, self.id, pack);
+            // One without is damaged, and left as it is.
+            let entries =
+                footer.map_err(|e| Error::io("read", &self.packs.path(pack), e))?.unwrap_or_default();
+            let objects = entries.iter().filter(|entry| entry.header.kind.is_object());
+            found.hashes.extend(objects.map(|entry| short(&entry.header.hash)));
+            found.packs.push(pack);
+            if found.hashes.len() >= CANDIDATES_MAX {
+                break;
+            }
+        }
+        found.hashes.sort_unstable();
+        found.hashes.dedup();
+        found.marked = vec![false; found.hashes.len()];
+        Ok((!found.packs.is_empty()).then_some(found))
+    }
+
+    /// Forgets the candidates that were not marked, and rewrites the packs that have enough of them; all that
+    /// have any if `all`. Adds to `collection` what it came to, and gives the last pack looked at. With
+    /// `dry_run` nothing is changed.
+    pub fn collect(
+        &self,
+        _underway: &Underway<'_>,
+        candidates: &Candidates,
+        (all, dry_run): (bool, bool),
+        collection: &mut Collection,
+        step: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<u32> {
+        for &pack in &candidates.packs {
+            if step().is_break() {
+                return Ok(u32::MAX);
+            }
+            collection.packs += 1;
+            self.collect_pack(pack, &|hash| candidates.is_dead(hash), (all, dry_run), collection)?;
+        }
+        Ok(candidates.packs.last().copied().unwrap_or(u32::MAX))
+    }
+
+    /// Removes these objects from every pack that has them.
+    pub fn remove_objects(
+        &self,
+        _underway: &Underway<'_>,
+        objects: &HashSet<[u8; 32]>,
+        collection: &mut Collection,
+    ) -> Result<()> {
+        self.log.seal(1)?;
+        let end = self.log.sync()?.pack();
+        for pack in self.packs.numbers()?.into_iter().filter(|n| *n < end) {
+            collection.packs += 1;
+            self.collect_pack(pack, &|hash| objects.contains(hash), (true, false), collection)?;
+        }
+        Ok(())
+    }
+
+    fn collect_pack(
+        &self,
+        pack: u32,
+        is_dead: &dyn Fn(&[u8; 32]) -> bool,
+        (all, dry_run): (bool, bool),
+        collection: &mut Collection,
+    ) -> Result<()> {
+        let file = self.packs.file(pack)?;
+        let io = |e| Error::io("read", &self.packs.path(pack), e);
+        let Some(entries) = read_footer(&*file, self.id, pack).map_err(io)? else { return Ok(()) };
+        let mut dead = BTreeMap::new();
+        let (mut bytes, mut total) = (0, 0);
+        for entry in &entries {
+            let size = u64::from(RECORD_HEADER) + u64::from(entry.header.stored);
+            total += size;
+            if entry.header.kind.is_object() && is_dead(&entry.header.hash) {
+                bytes += size;
+                dead.insert(entry.offset, (entry.header.hash, entry.pos(pack)));
+            }
+        }
+        if dead.is_empty() {
+            return Ok(());
+        }
+        collection.objects += dead.len() as u64;
+        collection.dead += bytes;
+        if !all && bytes < total / SHARE {
+            collection.left += bytes;
+            return Ok(());
+        }
+        if dry_run {
+            return Ok(());
+        }
+        self.forget(&mut dead)?;
+        if let Some(freed) = self.compactor.reclaim(pack, &dead.into_keys().collect())? {
+            collection.rewritten += 1;
+            collection.freed += freed;
+        }
+        Ok(())
+    }
+
+    /// Takes objects out of the index, durably; those that were put meanwhile are left out of `dead`.
+    fn forget(&self, dead: &mut BTreeMap<u32, ([u8; 32], Pos)>) -> Result<()> {
+        let offsets: Vec<u32> = dead.keys().copied().collect();
+        for part in offsets.chunks(FORGET_MAX) {
+            // No one finds an object there while it is decided that it goes.
+            let touched = self.collecting.touched.write();
+            let mut objects = Vec::new();
+            for offset in part {
+                let Some((hash, pos)) = dead.get(offset).copied() else { continue };
+                match self.object_pos(&hash)? {
+                    Some(found) if found == pos => {
+                        if touched.as_ref().is_some_and(|touched| touched.lock().contains(&hash)) {
+                            dead.remove(offset);
+                        } else {
+                            objects.push(hash);
+                        }
+                    }
+                    // What is here is no longer what is read: it was forgotten before, or stored again.
+                    _ => {}
+                }
+            }
+            if !objects.is_empty() {
+                self.append_reclaim(&ReclaimRecord { objects })?;
+            }
+        }
+        self.log.sync().map(drop)
+    }
+}

@@ -1,0 +1,249 @@
+//! What is kept of history: pins and prunes.
+
+use std::fs;
+use std::io::Read;
+
+use rustix::io::Errno;
+use serde_json::{Value, json};
+
+use crate::harness::*;
+
+/// A dataset of `n` versions: `f` holds the number of each.
+fn versions(m: &Mount, n: u64) -> Dataset<'_> {
+    let d = m.dataset("d");
+    (1..=n).for_each(|n| d.write("f", format!("{n}")));
+    d
+}
+
+fn prune_json(m: &Mount, arguments: &[&str]) -> Value {
+    serde_json::from_str(&m.strata(&[&["prune", "d", "--json"], arguments].concat()).ok()).expect("JSON")
+}
+
+fn there(d: &Dataset<'_>, n: u64) -> Vec<u64> {
+    (1..=n).filter(|n| d.has(&format!("@v{n}"))).collect()
+}
+
+/// Pruned versions are gone from every view, the log says when and by whom, and all others stay as they were,
+/// with their numbers and ids; across a kill, a remount and a rebuilt index.
+#[test]
+fn pruned_versions_are_gone_and_the_log_says_so() {
+    let m = Mount::new();
+    let d = versions(&m, 9);
+    d.mkdir("sub");
+    let before = d.log();
+    // The kernel has these names in its cache.
+    assert_eq!((d.text("@v3/f"), d.text("@v8/f"), d.has("sub/@v9")), ("3".into(), "8".into(), false));
+    assert!(d.has("@history/v3") && d.text("@history/log.jsonl").lines().count() == 10);
+    let told = m.strata(&["prune", "d", "--keep-last", "3", "-m", "spring cleaning"]).ok();
+    assert!(told.contains("keep v10") && told.contains("drop v7 "), "{told}");
+    assert!(told.contains("d: 7 versions pruned, 3 kept"), "{told}");
+    let check = |when: &str| {
+        assert_eq!(there(&d, 10), [8, 9, 10], "{when}");
+        refused(fs::read(d.path("@v3/f")), Errno::NOENT);
+        refused(fs::read(d.path("@hash/nothing/f")), Errno::NOENT);
+        assert_eq!(d.list("@history"), ["log.jsonl", "v10", "v8", "v9"], "{when}");
+        assert_eq!((d.text("@v8/f"), d.text("@prev/f"), d.text("f")), ("8".into(), "9".into(), "9".into()));
+        assert_eq!(d.list("@file/f"), ["v8", "v9"], "{when}");
+        let log = d.log();
+        assert_eq!(log.len(), 10, "{when}");
+        for (was, is) in before.iter().zip(&log) {
+            assert_eq!(
+                (&was["version"], &was["id"], &was["snapshot"]),
+                (&is["version"], &is["id"], &is["snapshot"])
+            );
+            let number: u64 = is["version"].as_str().expect("v")[1..].parse().expect("a number");
+            assert_eq!(is["pruned"].is_object(), number < 8, "{when}: {is}");
+        }
+        let pruned = &log[9]["pruned"];
+        assert!(pruned["time"].is_string() && pruned["uid"].is_u64(), "{pruned}");
+        assert!(pruned["command"].as_str().expect("a command").contains("prune"), "{pruned}");
+        assert_eq!(pruned["rules"], "keep-last=3");
+        assert!(
+            d.text("@history/log.jsonl").lines().next().expect("a line").contains("\"pruned\""),
+            "{when}"
+        );
+        let failed = m.strata(&["cat", "d@v3/f"]).fails(1);
+        assert!(failed.contains("v3 of d was pruned at"), "{failed}");
+    };
+    check("at once");
+    assert!(m.strata(&["log", "d"]).ok().lines().last().expect("v1").contains("pruned 20"));
+    m.kill();
+    m.up(&[]);
+    check("after a kill");
+    m.down();
+    m.strata(&["fsck", "--rebuild-index"]).ok();
+    m.up(&[]);
+    check("with a new index");
+    m.strata(&["verify"]).ok();
+    d.write("f", "next");
+    assert_eq!(d.versions(), 11, "numbers go on");
+}
+
+/// A dry run tells everything and changes nothing.
+#[test]
+fn a_dry_run_tells_what_would_go_and_why_the_rest_stays() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.mkdir("dir");
+    d.write("dir/big", noise(1, 300_000));
+    d.write("small\nname", noise(2, 20_000));
+    d.write("kept", noise(3, 50_000));
+    d.write("dir/big", "no more");
+    fs::remove_file(d.path("small\nname")).expect("remove");
+    m.strata(&["tag", "d@v1", "first"]).ok();
+    m.strata(&["pin", "d@v6"]).ok();
+    for up in [true, false] {
+        let told = prune_json(&m, &["--keep-last=1", "--dry-run"]);
+        let keep: Vec<_> =
+            told["versions"].as_array().expect("versions").iter().map(|v| v["keep"].clone()).collect();
+        assert_eq!(
+            keep,
+            [
+                json!(["newest", "pinned", "last"]),
+                json!([]),
+                json!([]),
+                json!([]),
+                json!([]),
+                json!(["tag first"])
+            ]
+        );
+        assert_eq!((&told["dropped"], &told["kept"], &told["dry_run"]), (&json!(4), &json!(2), &json!(true)));
+        assert_eq!(told["bytes"], 320_000);
+        assert_eq!(
+            told["paths"],
+            json!([{"path": "dir/big", "bytes": 300_000}, {"path": "small\nname", "bytes": 20_000}])
+        );
+        assert_eq!(d.log().iter().filter(|v| v["pruned"].is_object()).count(), 0);
+        if up {
+            m.down();
+        }
+    }
+}
+
+/// Pins and tags keep versions whatever rules say.
+#[test]
+fn pins_and_tags_are_never_dropped() {
+    let m = Mount::new();
+    let d = versions(&m, 8);
+    assert_eq!(m.strata(&["pin", "d@v2", "-m", "run 17"]).ok(), "d: v2 is pinned\n");
+    assert_eq!(m.strata(&["pin", "d@v2", "--json"]).ok(), "{\"version\":\"v2\",\"pinned\":true}\n");
+    m.strata(&["tag", "d@v4", "paper"]).ok();
+    assert!(
+        m.strata(&["log", "d"])
+            .ok()
+            .lines()
+            .any(|line| line.starts_with("v2 ") && line.ends_with("  pinned"))
+    );
+    m.strata(&["prune", "d", "--keep-last", "1"]).ok();
+    assert_eq!(there(&d, 8), [2, 4, 8]);
+    m.strata(&["unpin", "d@v2"]).ok();
+    assert!(m.strata(&["unpin", "d@v2"]).fails(1).contains("v2 of d is not pinned"));
+    m.strata(&["untag", "d", "paper"]).ok();
+    m.strata(&["prune", "d", "--keep-last", "1"]).ok();
+    assert_eq!(there(&d, 8), [8]);
+    for command in [&["pin", "d@v2"][..], &["tag", "d@v2", "x"], &["rollback", "d", "v2"], &["show", "d@v2"]]
+    {
+        assert!(m.strata(command).fails(1).contains("v2 of d was pruned"), "{command:?}");
+    }
+    m.strata(&["prune", "d", "--keep-last", "1"]).ok();
+}
+
+/// Rules that leave nothing, or say nothing, are refused with a word on what to do; nonsense is a wrong call.
+#[test]
+fn a_prune_of_everything_is_refused() {
+    let m = Mount::new();
+    let d = versions(&m, 3);
+    assert!(m.strata(&["prune", "d"]).fails(2).contains("--keep-last"));
+    assert!(m.strata(&["prune", "d", "--keep-tagged"]).fails(1).contains("--force"));
+    assert!(m.strata(&["prune", "d", "--keep-daily", "1"]).fails(1).contains("but the newest"));
+    assert_eq!(there(&d, 3), [1, 2, 3]);
+    assert!(m.strata(&["prune", "none", "--keep-last", "1"]).fails(1).contains("none"));
+    for bad in
+        [&["--keep-last", "x"][..], &["--keep-last", "-1"], &["--keep-within", "3"], &["--keep-within", "0d"]]
+    {
+        m.strata(&[&["prune", "d"], bad].concat()).fails(2);
+    }
+    assert!(m.strata(&["pin", "d@v9"]).fails(1).contains("v9"));
+    m.dataset("empty");
+    assert!(m.strata(&["pin", "empty"]).fails(1).contains("no version"));
+    m.strata(&["prune", "empty", "--keep-last", "1"]).ok();
+    m.strata(&["prune", "d", "--keep-tagged", "--force"]).ok();
+    assert_eq!(there(&d, 3), [3]);
+    m.down();
+    m.up(&["--read-only"]);
+    assert!(m.strata(&["prune", "d", "--keep-last", "1"]).fails(1).contains("read-only"));
+}
+
+/// A content that a later version has as well is found by its hash there; who has a file of a pruned version
+/// open reads on, also after its space would have been given back.
+#[test]
+fn what_is_open_or_the_same_later_is_still_read() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    let bytes = noise(1, 400_000);
+    d.write("f", &bytes);
+    let same = d.snapshot();
+    d.write("f", "other");
+    d.write("f", &bytes);
+    d.write("g", noise(5, 200_000));
+    d.write("g", "gone");
+    assert_eq!(d.snapshot().len(), 64);
+    let mut open = fs::File::open(d.path("@v4/g")).expect("open");
+    m.strata(&["pin", "d@v3"]).ok();
+    m.strata(&["prune", "d", "--keep-last", "1"]).ok();
+    m.strata(&["gc", "--all"]).ok();
+    assert_eq!(d.bytes(&format!("@{same}/f")), bytes, "v3 has what v1 had");
+    let mut read = Vec::new();
+    open.read_to_end(&mut read).expect("an open file is read on");
+    assert_eq!(read, noise(5, 200_000));
+    drop(open);
+    poll("closing it lets its content go", || {
+        m.strata(&["gc", "--all"]).ok().contains("given back") || m.unique_bytes() < 450_000
+    });
+    assert_eq!(d.bytes("@v3/f"), bytes);
+    m.strata(&["verify"]).ok();
+}
+
+/// The daemon applies a dataset's rules by itself, and gives the space back.
+#[test]
+fn rules_of_a_dataset_are_applied_by_the_daemon() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    m.strata(&["set", "d", "retention=keep-last=2,every=1s"]).ok();
+    for n in 0..6 {
+        d.write("f", noise(n, 300_000));
+    }
+    poll("old versions are pruned", || there(&d, 6) == [5, 6]);
+    poll("their space is given back", || m.unique_bytes() < 700_000);
+    assert_eq!(d.bytes("@v5/f"), noise(4, 300_000));
+    m.kill();
+    m.up(&[]);
+    d.write("f", "seventh");
+    poll("rules outlive a kill", || there(&d, 7) == [6, 7]);
+    m.strata(&["set", "d", "retention=none"]).ok();
+    for bad in ["retention=", "retention=keep-all", "retention=every=1h", "retention=keep-last=0", "keep=3"] {
+        m.strata(&["set", "d", bad]).fails(2);
+    }
+    m.strata(&["verify"]).ok();
+}
+
+/// What a pointer names is pinned, and what was pruned is pointed to, checked out and bundled no more.
+#[test]
+fn pointers_keep_their_versions() {
+    let m = Mount::new();
+    let d = versions(&m, 6);
+    let out = tempfile::tempdir().expect("directory");
+    let file = |name: &str| out.path().join(name).to_str().expect("UTF-8").to_owned();
+    m.strata(&["pointer", "d@v3", "-o", &file("v3.strata")]).ok();
+    m.strata(&["pointer", "d@v2", "-o", &file("v2.strata")]).ok();
+    m.strata(&["unpin", "d@v2"]).ok();
+    m.strata(&["prune", "d", "--keep-last", "2"]).ok();
+    assert_eq!(d.text("@v3/f"), "3");
+    m.strata(&["checkout", &file("v3.strata"), &file("there")]).ok();
+    assert!(m.strata(&["checkout", &file("v2.strata"), &file("gone")]).fails(1).contains("v2"));
+    assert!(m.strata(&["pointer", "d@v2", "-o", &file("again.strata")]).fails(1).contains("pruned"));
+    assert!(m.strata(&["bundle", "d", "-o", &file("d.bundle")]).fails(1).contains("pruned"));
+    assert!(!d.has("@diff/v2..v3") && d.has("@diff/v3..v6/summary.json"));
+    assert!(!d.has("@v2/@meta") && d.has("@v3/@meta"));
+    assert!(m.strata(&["ls", "d@v2"]).fails(1).contains("pruned"));
+}
