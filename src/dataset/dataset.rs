@@ -167,7 +167,7 @@ impl Dataset {
     }
 
     /// The store's chunks and manifests.
-    pub fn objects(&self) -> &Objects {
+    pub fn objects(&self) -> &Arc<Objects> {
         &self.objects
     }
 

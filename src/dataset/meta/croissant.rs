@@ -5,6 +5,8 @@
 //! directory that the description is in, which is beside them. Files whose path is not UTF-8 are left out.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -12,7 +14,8 @@ use sha2::{Digest, Sha256};
 use crate::dataset::digests::Algorithm;
 use crate::dataset::error::Result;
 use crate::model::{Content, Timestamp};
-use crate::store::read_at;
+use crate::store::{Objects, read_at};
+use crate::table::Bytes;
 
 use super::Maker;
 use super::lists::sum_line;
@@ -103,6 +106,11 @@ impl<'a> Croissant<'a> {
     }
 
     fn columns(&self, format: Format, content: &Content) -> Result<Option<Vec<Column>>> {
+        if format == Format::Parquet {
+            let whole = Whole { objects: self.maker.objects().clone(), content: content.clone() };
+            let bytes: Arc<dyn Bytes> = Arc::new(whole);
+            return Ok(table::declared(&bytes));
+        }
         let len = content.size().min(table::SAMPLE as u64) as usize;
         let mut sample = vec![0; len];
         let mut at = 0;
@@ -212,6 +220,22 @@ impl<'a> Croissant<'a> {
             head["keywords"] = keywords.split(',').map(|word| word.trim().to_owned()).collect();
         }
         Ok(head)
+    }
+}
+
+/// A content as bytes of a table.
+struct Whole {
+    objects: Arc<Objects>,
+    content: Content,
+}
+
+impl Bytes for Whole {
+    fn size(&self) -> u64 {
+        self.content.size()
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        read_at(&self.objects, &self.content, offset, out).map_err(io::Error::other)
     }
 }
 

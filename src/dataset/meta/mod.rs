@@ -148,7 +148,7 @@ impl Maker<'_> {
         Ok(Told { text, open })
     }
 
-    fn objects(&self) -> &Objects {
+    fn objects(&self) -> &Arc<Objects> {
         self.dataset.objects()
     }
 

@@ -1,6 +1,10 @@
 //! What columns a table in a file has, told from its beginning.
 
+use std::sync::Arc;
+
 use serde_json::Value;
+
+use crate::table::Bytes;
 
 /// Bytes that are looked at, of a file of whatever length.
 pub const SAMPLE: usize = 1 << 20;
@@ -16,6 +20,8 @@ pub enum Format {
     Tsv,
     /// A JSON object a line.
     JsonLines,
+    /// Apache Parquet.
+    Parquet,
 }
 
 impl Format {
@@ -25,6 +31,7 @@ impl Format {
             "csv" => Some(Format::Csv),
             "tsv" => Some(Format::Tsv),
             "jsonl" | "ndjson" => Some(Format::JsonLines),
+            "parquet" => Some(Format::Parquet),
             _ => None,
         }
     }
@@ -41,6 +48,8 @@ pub enum Type {
     Boolean,
     /// Days: `2026-11-01`.
     Date,
+    /// Points in time.
+    DateTime,
     /// Anything else.
     Text,
 }
@@ -53,6 +62,7 @@ impl Type {
             Type::Float => "sc:Float",
             Type::Boolean => "sc:Boolean",
             Type::Date => "sc:Date",
+            Type::DateTime => "sc:DateTime",
             Type::Text => "sc:Text",
         }
     }
@@ -73,6 +83,20 @@ impl Type {
         } else {
             Type::Text
         }
+    }
+
+    /// That of a column that Parquet declares to be `kind`; `None` of what Croissant has no name for.
+    fn of_declared(kind: &str) -> Option<Type> {
+        let base = kind.split(['(', '[', '<']).next().unwrap_or(kind);
+        Some(match base {
+            "boolean" => Type::Boolean,
+            "float16" | "float" | "double" | "decimal" => Type::Float,
+            "date" => Type::Date,
+            "timestamp" | "int96" => Type::DateTime,
+            "string" | "enum" | "json" | "uuid" => Type::Text,
+            base if base.trim_start_matches('u').starts_with("int") => Type::Integer,
+            _ => return None,
+        })
     }
 
     /// What takes in both.
@@ -99,10 +123,22 @@ pub struct Column {
 pub fn columns(format: Format, sample: &[u8], whole: bool) -> Option<Vec<Column>> {
     let end = if whole { sample.len() } else { sample.iter().rposition(|b| *b == b'\n')? + 1 };
     let columns = match format {
+        Format::Parquet => None,
         Format::Csv => separated(&sample[..end], b',', whole),
         Format::Tsv => separated(&sample[..end], b'\t', whole),
         Format::JsonLines => json_lines(&sample[..end]),
     }?;
+    (!columns.is_empty() && columns.len() <= COLUMNS).then_some(columns)
+}
+
+/// The columns that a Parquet file declares, but for those of lists, structures and bytes; `None` where it is
+/// damaged, or no such file.
+pub fn declared(bytes: &Arc<dyn Bytes>) -> Option<Vec<Column>> {
+    let all = crate::table::columns(bytes, crate::table::Format::Parquet).ok()?;
+    let known = all
+        .into_iter()
+        .filter_map(|column| Type::of_declared(&column.kind).map(|kind| Column { name: column.name, kind }));
+    let columns: Vec<Column> = known.take(COLUMNS + 1).collect();
     (!columns.is_empty() && columns.len() <= COLUMNS).then_some(columns)
 }
 
@@ -204,6 +240,23 @@ mod tests {
         assert_eq!(columns(Format::Csv, b"a,\xff\n", true), None);
         for bad in ["[1]\n", "{\"a\":1", "x\n", ""] {
             assert_eq!(found(Format::JsonLines, bad, true), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn declared_types_are_those_of_croissant() {
+        for (declared, kind) in [
+            ("int64", Some(Type::Integer)),
+            ("uint8", Some(Type::Integer)),
+            ("int96", Some(Type::DateTime)),
+            ("decimal(10, 2)", Some(Type::Float)),
+            ("timestamp[us, utc]", Some(Type::DateTime)),
+            ("string", Some(Type::Text)),
+            ("list<int32>", None),
+            ("struct<a: double>", None),
+            ("binary[16]", None),
+        ] {
+            assert_eq!(Type::of_declared(declared), kind, "{declared}");
         }
     }
 

@@ -1,6 +1,16 @@
-"""Reads a description of a version with mlcroissant, and the records by it."""
+"""Reads a description of a version with mlcroissant, and the records by it; with --make, writes a table first."""
 
+import datetime
 import sys
+
+if sys.argv[1] == "--make":
+    import pyarrow
+    import pyarrow.parquet
+
+    when = datetime.datetime(2026, 11, 1, 12)
+    table = {"id": [1, 2], "price": [0.5, None], "when": [when, when], "tags": [["a"], []], "name": ["x", "y"]}
+    pyarrow.parquet.write_table(pyarrow.table(table), sys.argv[2])
+    sys.exit()
 
 import mlcroissant as mlc
 
@@ -10,7 +20,7 @@ assert not issues.errors, issues.errors
 assert not issues.warnings, issues.warnings
 assert dataset.metadata.name == "d" and str(dataset.metadata.version) == "0.0.1"
 sets = {record_set.name: record_set for record_set in dataset.metadata.record_sets}
-assert len(sets) == 3, sets
+assert len(sets) == 4, sets
 
 
 def records(name):
@@ -25,5 +35,9 @@ assert [row["name"] for row in labels] == [b"cat", b"dog"], labels
 assert labels[0]["count"] == 3 and str(labels[0]["day"]) == "2026-11-01 00:00:00", labels
 assert records("odd name #1 ü.tsv") == [{"a": 1, "b c": b"x"}, {"a": 2, "b c": b"y"}]
 assert records("events.jsonl") == [{"id": 1, "ok": True}, {"id": 2, "ok": False}]
+prices = records("prices.parquet")
+assert [set(row) for row in prices] == [{"id", "price", "when", "name"}] * 2, prices
+assert [row["id"] for row in prices] == [1, 2] and prices[0]["price"] == 0.5, prices
+assert str(prices[0]["when"]) == "2026-11-01 12:00:00" and prices[1]["name"] == b"y", prices
 images = [file for file in dataset.metadata.file_sets if file.encoding_formats == ["image/png"]]
 assert len(images) == 1 and "train/*.png" in images[0].includes, images
