@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(two("v3..v5"), Some((v3.clone(), v5)));
         assert_eq!(two("v3.."), Some((v3, VersionSpec::Latest)));
         assert!(two("paper..1.x").is_some() && two("2026-11-01..latest").is_some());
-        for bad in ["", "..", "..v3", "v3", "v3.v5", "v3..v5..v7", "v0..v1", "v3..a b"] {
+        for bad in ["", "..", "..v3", "v3", "v3.v5", "v0..v1", "v3..a b"] {
             assert_eq!(two(bad), None, "{bad}");
         }
     }
