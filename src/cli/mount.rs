@@ -75,8 +75,10 @@ pub struct Args {
 
 /// A version, or the file of a pointer to one.
 #[derive(Clone, Debug)]
-enum At {
+pub enum At {
+    /// The version.
     Version(VersionText),
+    /// The file.
     File(PathBuf),
 }
 

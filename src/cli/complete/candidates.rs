@@ -16,12 +16,14 @@ use parking_lot::Mutex;
 use crate::daemon::object::VersionText;
 use crate::daemon::protocol::Item;
 use crate::daemon::{Client, Failure, ObjectSpec, Request, Sink, mounts};
-use crate::model::{DatasetName, Kind, Policy, TagName};
+use crate::model::{DatasetName, Kind, TagName};
 use crate::store::Store;
 
+use super::super::diff::side::Side;
+use super::super::mount::At;
 use super::super::out::{one_line, short_time};
 use super::super::store_dir;
-use super::super::values::DatasetPath;
+use super::super::values::{DatasetPath, Setting};
 
 /// Stands for the names of files, which the shell completes better itself.
 pub const FILES: &str = "\0files";
@@ -59,12 +61,22 @@ fn completer(arg: &Arg, unmounts: bool) -> Option<Find> {
         Some(Names::objects)
     } else if takes(TypeId::of::<VersionText>()) {
         Some(|names, current| names.of_dataset(|dataset| names.versions(dataset, current)))
+    } else if takes(TypeId::of::<At>()) {
+        Some(|names, current| match current.contains(['/', '.']) {
+            true => vec![CompletionCandidate::new(FILES)],
+            false => names.of_dataset(|dataset| names.versions(dataset, current)),
+        })
     } else if takes(TypeId::of::<TagName>()) {
         Some(|names, current| names.of_dataset(|dataset| names.tags(dataset, current)))
     } else if takes(TypeId::of::<DatasetPath>()) {
         Some(|names, current| names.of_dataset(|dataset| names.paths(dataset, current)))
-    } else if takes(TypeId::of::<Policy>()) {
-        Some(|_, current| fixed(&["policy=every-write", "policy=settle=", "policy=manual"], current))
+    } else if takes(TypeId::of::<Side>()) {
+        Some(|names, current| match current.starts_with(['/', '.']) {
+            true => vec![CompletionCandidate::new(FILES)],
+            false => names.objects(current),
+        })
+    } else if takes(TypeId::of::<Setting>()) {
+        Some(|_, current| fixed(&SETTINGS, current))
     } else if takes(TypeId::of::<PathBuf>()) && unmounts && arg.get_id() == "mountpoint" {
         Some(|_, current| mountpoints(current))
     } else if takes(TypeId::of::<PathBuf>()) && ["store", "mountpoint"].contains(&arg.get_id().as_str()) {
@@ -75,6 +87,10 @@ fn completer(arg: &Arg, unmounts: bool) -> Option<Find> {
         None
     }
 }
+
+/// What settings begin with.
+const SETTINGS: [&str; 5] =
+    ["policy=every-write", "policy=settle=", "policy=manual", "retention=keep-last=", "retention=none"];
 
 /// The names in the store that the command line is about.
 pub struct Names {
