@@ -101,7 +101,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
             versions.push(planned);
             Ok(())
         }
-        Item::Planned(planned) => print_version(out, &planned),
+        Item::Planned(planned) if dry_run => print_version(out, &planned),
         Item::Pruned(pruned) if json => print_json(out, &pruned, &versions),
         Item::Pruned(pruned) => print(out, &pruned),
         _ => Ok(()),
