@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::daemon::{Failure, Item, Request};
 use crate::model::DatasetName;
 
-use super::out::{JsonName, ask, human};
+use super::out::{JsonName, ask, human, one_line, short_time};
 use super::values::DatasetPath;
 use super::{Context, values};
 
@@ -17,21 +17,26 @@ use super::{Context, values};
 /// Refused while the live tree still has the content: remove the file first. Pieces that other files have as
 /// well stay; how many is told. There is no way back.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  rm /data/faces/subject-7.jpg && strata purge faces subject-7.jpg --reason 'consent withdrawn'")]
+#[command(after_help = "Examples:
+  rm /data/faces/subject-7.jpg && strata purge faces subject-7.jpg --reason 'consent withdrawn'
+  strata purge faces --list")]
 pub struct Args {
     /// Why, for the log
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
-    /// Print a JSON object: dataset, path, objects, bytes, shared
+    #[arg(long, value_name = "TEXT", required_unless_present = "list")]
+    reason: Option<String>,
+    /// Tell what was purged so far, when, by whom and why
+    #[arg(long, conflicts_with_all = ["reason", "path"])]
+    list: bool,
+    /// Print a JSON object: dataset, path, objects, bytes, shared; with --list one a line: time, uid, command, path,
+    /// reason, objects
     #[arg(long)]
     json: bool,
     /// The dataset
     #[arg(value_parser = values::dataset)]
     dataset: DatasetName,
     /// The file's path in the dataset
-    #[arg(value_parser = values::path())]
-    path: DatasetPath,
+    #[arg(value_parser = values::path(), required_unless_present = "list")]
+    path: Option<DatasetPath>,
 }
 
 #[derive(Serialize)]
@@ -46,7 +51,11 @@ struct PurgedJson<'a> {
 }
 
 pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
-    let request = Request::Purge { dataset: args.dataset, path: args.path.0, reason: args.reason };
+    let dataset = args.dataset;
+    let request = match (args.path, args.reason) {
+        (Some(path), Some(reason)) => Request::Purge { dataset, path: path.0, reason },
+        _ => Request::Tombstones { dataset },
+    };
     ask(context.client()?, request, |out, item| match item {
         Item::Purged(purged) if args.json => {
             let name = JsonName::of(&purged.path);
@@ -67,6 +76,12 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
                 0 => Ok(()),
                 shared => out.text(format_args!("{shared} objects stay: other files have them too\n")),
             }
+        }
+        Item::Tombstone(tombstone) if args.json => out.json(&tombstone),
+        Item::Tombstone(tombstone) => {
+            out.text(format_args!("{}  uid {}  ", short_time(&tombstone.time), tombstone.uid))?;
+            out.name(tombstone.path.as_bytes())?;
+            out.text(format_args!("  \"{}\"\n", one_line(&tombstone.reason)))
         }
         _ => Ok(()),
     })

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::meta::About;
+use crate::dataset::retention::Tombstone;
 use crate::dataset::{Change, ChangeKind, LogEntry};
 use crate::model::{AnnotationKey, DatasetName, Kind, Name, Policy, Remark, Rules, TagName};
 
@@ -151,6 +152,11 @@ pub enum Request {
         all: bool,
         /// Whether it is only told what there is.
         dry_run: bool,
+    },
+    /// An [`Item::Tombstone`] for each purge, oldest first.
+    Tombstones {
+        /// The dataset.
+        dataset: DatasetName,
     },
     /// An [`Item::Purged`].
     Purge {
@@ -377,6 +383,8 @@ pub enum Item {
     Collected(Collected),
     /// What was purged.
     Purged(Purged),
+    /// What was purged before.
+    Tombstone(Tombstone),
 }
 
 /// What was bundled.

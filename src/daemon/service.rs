@@ -165,6 +165,10 @@ impl Service {
                 }
                 self.gc(all, dry_run, sink)?;
             }
+            Request::Tombstones { dataset } => {
+                let tombstones = self.repo.dataset(dataset.as_str())?.tombstones();
+                tombstones.into_iter().try_for_each(|tombstone| sink.item(Item::Tombstone(tombstone)))?;
+            }
             Request::Purge { dataset, path, reason } => {
                 self.purge(by, &self.writable(&dataset)?, &path, reason, sink)?;
             }

@@ -290,6 +290,7 @@ fn a_purge_removes_content_from_the_disk() {
     );
     fs::remove_file(d.path("keep")).expect("remove");
     m.dataset("other").write("copy", &shared);
+    assert_eq!(m.strata(&["purge", "d", "--list"]).ok(), "");
     m.strata(&["purge", "d", "dir/secret"]).fails(2);
     m.strata(&["purge", "d", "dir/secret", "--reason", " "]).fails(2);
     assert!(m.strata(&["purge", "d", "nothing", "--reason", "law"]).fails(1).contains("never").eq(&false));
@@ -302,6 +303,10 @@ fn a_purge_removes_content_from_the_disk() {
         refused(fs::read(d.path("@v2/dir/secret")), Errno::IO);
         assert_eq!(fs::metadata(d.path("@v2/dir/secret")).expect("stat").len(), 500_000, "{when}");
         assert_eq!(d.bytes("@v3/keep"), shared, "{when}");
+        let told = m.strata(&["purge", "d", "--list", "--json"]).ok();
+        let told: Value = serde_json::from_str(&told).expect("JSON");
+        assert_eq!((&told["path"], &told["reason"]), (&"dir/secret".into(), &"consent withdrawn".into()));
+        assert!(told["uid"].is_u64() && told["command"].as_str().expect("text").contains("purge"), "{told}");
         m.strata(&["verify"]).ok();
     };
     check("at once");

@@ -39,6 +39,23 @@ pub struct Pruned {
     pub rules: String,
 }
 
+/// What was removed for good, when, by whom and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tombstone {
+    /// When, RFC 3339 in UTC.
+    pub time: String,
+    /// User id of who did it.
+    pub uid: u32,
+    /// Their command.
+    pub command: String,
+    /// The path whose content it was.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+    /// Number of chunks and manifest nodes.
+    pub objects: u64,
+}
+
 /// What the retention records of a dataset come to.
 #[derive(Debug, Default)]
 pub(super) struct Retention {
@@ -48,6 +65,8 @@ pub(super) struct Retention {
     pruned: VersionSet,
     /// The prunes, oldest first: what each dropped, and what is told of it.
     prunes: Vec<(VersionSet, Pruned)>,
+    /// The purges, oldest first.
+    tombstones: Vec<Tombstone>,
     rules: Option<Rules>,
     /// When a prune, or the setting of rules, was last recorded.
     acted: Option<Timestamp>,
@@ -69,7 +88,7 @@ impl Retention {
 
     fn take(&mut self, store: &Store, record: RetentionRecord) {
         self.last = record.sequence;
-        let RetentionRecord { time, author, action, .. } = record;
+        let RetentionRecord { time, author, action, message, .. } = record;
         match action {
             RetentionAction::Pin(version) => drop(self.pins.insert(version)),
             RetentionAction::Unpin(version) => drop(self.pins.remove(&version)),
@@ -86,7 +105,18 @@ impl Retention {
                 self.rules = rules;
                 self.acted = None;
             }
-            RetentionAction::Purge { objects, .. } => store.note_purged(&objects),
+            RetentionAction::Purge { what, objects } => {
+                store.note_purged(&objects);
+                let Author { uid, command, .. } = author;
+                self.tombstones.push(Tombstone {
+                    time: time.to_string(),
+                    uid,
+                    command,
+                    path: what,
+                    reason: message.unwrap_or_default(),
+                    objects: objects.len() as u64,
+                });
+            }
         }
     }
 }
@@ -106,6 +136,11 @@ impl Dataset {
     pub fn pruned_by(&self, version: VersionNo) -> Option<Pruned> {
         let retention = self.retention.read();
         retention.prunes.iter().find(|(set, _)| set.contains(version)).map(|(_, told)| told.clone())
+    }
+
+    /// What was purged, oldest first.
+    pub fn tombstones(&self) -> Vec<Tombstone> {
+        self.retention.read().tombstones.clone()
     }
 
     /// Whether a version is pinned.
