@@ -5,8 +5,8 @@
 //!
 //! - [`model`]: plain types and their encoding
 //! - [`store`]: packs (the truth), the index (rebuilt from packs), chunks, manifests, recovery
-//! - [`dataset`]: live trees, when versions are cut of them, history, rollback, verification
 //! - [`table`]: rows of CSV, JSON Lines and Parquet, and how two tables differ
+//! - [`dataset`]: live trees, when versions are cut of them, history, rollback, verification
 //! - [`view`]: POSIX calls on live trees, versions and special directories
 //! - [`fuse`]: the kernel's requests, decoded and answered
 //! - [`daemon`]: life cycle of the mount, and the socket commands reach it by

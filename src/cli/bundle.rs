@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::daemon::protocol::Bundled;
-use crate::daemon::{Failure, Item, ObjectSpec, Request, Sink};
+use crate::daemon::{Failure, Item, ObjectSpec, Request};
 
 use super::export::target;
 use super::out::{Out, human};
-use super::progress::Progress;
 use super::{Context, values};
 
 /// Write a dataset's history into a file for another store
@@ -51,13 +50,13 @@ struct BundledJson<'a> {
 pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let Args { output, force, json, object } = args;
     let request = Request::Bundle { dataset: object.dataset, version: object.version };
-    let ask = |data: &mut dyn FnMut(&[u8]) -> Result<(), Failure>| {
-        let mut client = context.client()?;
-        let mut sink = Receive { data, progress: Progress::default(), bytes: 0, bundled: None };
-        client.run(request, &mut sink)?;
-        sink.progress.clear();
-        client.close()?;
-        sink.bundled.ok_or_else(|| Failure::new("the daemon did not say that the bundle is whole"))
+    let ask = |data: &mut dyn FnMut(&[u8]) -> Result<(), Failure>| match target::receive(
+        context.client()?,
+        request,
+        data,
+    )? {
+        Some(Item::Bundled(bundled)) => Ok(bundled),
+        _ => Err(Failure::new("the daemon did not say that the bundle is whole")),
     };
     let mut out = Out::new();
     if output == Path::new("-") {
@@ -73,27 +72,4 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         out.text(format_args!("{dataset}: v1 to {version}, {bytes} in {output}\n{id}\n"))?;
     }
     out.flush().map(|()| 0)
-}
-
-/// Hands a bundle on as it comes.
-struct Receive<'a> {
-    data: &'a mut dyn FnMut(&[u8]) -> Result<(), Failure>,
-    progress: Progress,
-    bytes: u64,
-    bundled: Option<Bundled>,
-}
-
-impl Sink for Receive<'_> {
-    fn item(&mut self, item: Item) -> Result<(), Failure> {
-        if let Item::Bundled(bundled) = item {
-            self.bundled = Some(bundled);
-        }
-        Ok(())
-    }
-
-    fn data(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.bytes += bytes.len() as u64;
-        self.progress.counting(&format!("{} written", human(self.bytes)));
-        (self.data)(bytes)
-    }
 }

@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::daemon::protocol::Exported;
-use crate::daemon::{Failure, Item, ObjectSpec, Request, Sink};
+use crate::daemon::{Failure, Item, ObjectSpec, Request};
 
 use super::out::{JsonName, Out, human};
-use super::progress::Progress;
 use super::{Context, values};
 
 /// Write a version as a tar archive or a directory
@@ -65,13 +64,13 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let Args { preserve, no_sums, force, json, object, target } = args;
     let (dataset, version) = (object.dataset, object.version);
     let request = Request::Export { dataset, version, preserve, sums: !no_sums };
-    let ask = |data: &mut dyn FnMut(&[u8]) -> Result<(), Failure>| {
-        let mut client = context.client()?;
-        let mut sink = Receive { data, progress: Progress::default(), bytes: 0, exported: None };
-        client.run(request, &mut sink)?;
-        sink.progress.clear();
-        client.close()?;
-        sink.exported.ok_or_else(|| Failure::new("the daemon did not say that the export is whole"))
+    let ask = |data: &mut dyn FnMut(&[u8]) -> Result<(), Failure>| match target::receive(
+        context.client()?,
+        request,
+        data,
+    )? {
+        Some(Item::Exported(exported)) => Ok(exported),
+        _ => Err(Failure::new("the daemon did not say that the export is whole")),
     };
     if target == Path::new("-") {
         let mut out = Out::new();
@@ -101,27 +100,4 @@ fn report(exported: &Exported, target: &Path, json: bool) -> Result<(), Failure>
         out.text(format_args!("{dataset}@{version}: {files}, {} in {target}\n", human(*bytes)))?;
     }
     out.flush()
-}
-
-/// Hands an archive on as it comes.
-struct Receive<'a> {
-    data: &'a mut dyn FnMut(&[u8]) -> Result<(), Failure>,
-    progress: Progress,
-    bytes: u64,
-    exported: Option<Exported>,
-}
-
-impl Sink for Receive<'_> {
-    fn item(&mut self, item: Item) -> Result<(), Failure> {
-        if let Item::Exported(exported) = item {
-            self.exported = Some(exported);
-        }
-        Ok(())
-    }
-
-    fn data(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.bytes += bytes.len() as u64;
-        self.progress.counting(&format!("{} written", human(self.bytes)));
-        (self.data)(bytes)
-    }
 }

@@ -8,10 +8,45 @@ use std::thread;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::daemon::Failure;
 use crate::daemon::protocol::Exported;
+use crate::daemon::{Client, Failure, Item, Request, Sink};
 
+use super::super::out::human;
+use super::super::progress::Progress;
 use super::unpack::unpack;
+
+/// Asks for what comes as bytes, hands them on, and gives what is said of it at the end.
+pub fn receive(
+    mut client: Client,
+    request: Request,
+    data: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<Option<Item>, Failure> {
+    let mut sink = Receive { data, progress: Progress::default(), bytes: 0, last: None };
+    client.run(request, &mut sink)?;
+    sink.progress.clear();
+    client.close()?;
+    Ok(sink.last)
+}
+
+struct Receive<'a> {
+    data: &'a mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+    progress: Progress,
+    bytes: u64,
+    last: Option<Item>,
+}
+
+impl Sink for Receive<'_> {
+    fn item(&mut self, item: Item) -> Result<(), Failure> {
+        self.last = Some(item);
+        Ok(())
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.bytes += bytes.len() as u64;
+        self.progress.counting(&format!("{} written", human(self.bytes)));
+        (self.data)(bytes)
+    }
+}
 
 /// What is made.
 pub enum Kind {

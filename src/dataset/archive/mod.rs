@@ -19,6 +19,7 @@ use crate::model::Timestamp;
 pub use export::{Exported, How, export};
 pub use open::{Owners, read_archive};
 pub use read_tar::TarReader;
+pub use sums::sum_line;
 
 /// Begins the comment by which a tar archive made by [`export`](export()) says so; the snapshot id follows.
 const COMMENT: &str = "strata export of snapshot ";

@@ -26,9 +26,9 @@ impl Sums {
 
     /// Adds a file.
     pub fn push(&mut self, sum: &[u8; 32], path: &[u8]) -> Result<()> {
-        let before = self.lines.len();
-        push_line(&mut self.lines, sum, path);
-        self.len += (self.lines.len() - before) as u64;
+        let line = sum_line(&hex(sum), path);
+        self.len += line.len() as u64;
+        self.lines.extend(line);
         if self.lines.len() > MEMORY {
             let file = match &mut self.spilled {
                 Some(file) => file,
@@ -63,27 +63,32 @@ impl Sums {
     }
 }
 
-/// A line as sha256sum(1) has it: of a name with a backslash or line break, with a backslash before it and
-/// those escaped.
-fn push_line(lines: &mut Vec<u8>, sum: &[u8; 32], path: &[u8]) {
-    if path.iter().any(|b| matches!(b, b'\\' | b'\n' | b'\r')) {
-        lines.push(b'\\');
+fn hex(sum: &[u8; 32]) -> String {
+    sum.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A line as sha256sum(1) writes it: with a backslash before it where the name has one, or an end of line, in it.
+pub fn sum_line(digest: &str, path: &[u8]) -> Vec<u8> {
+    let mut line = Vec::new();
+    if path.iter().any(|b| b"\\\n\r".contains(b)) {
+        line.push(b'\\');
     }
-    lines.extend(sum.iter().flat_map(|b| format!("{b:02x}").into_bytes()));
-    lines.extend(b"  ");
-    // By itself it would be taken for standard input.
+    line.extend_from_slice(digest.as_bytes());
+    line.extend_from_slice(b"  ");
     if path == b"-" {
-        lines.extend(b"./");
+        // That alone would mean standard input.
+        line.extend_from_slice(b"./");
     }
     for byte in path {
         match byte {
-            b'\\' => lines.extend(b"\\\\"),
-            b'\n' => lines.extend(b"\\n"),
-            b'\r' => lines.extend(b"\\r"),
-            other => lines.push(*other),
+            b'\\' => line.extend_from_slice(b"\\\\"),
+            b'\n' => line.extend_from_slice(b"\\n"),
+            b'\r' => line.extend_from_slice(b"\\r"),
+            byte => line.push(*byte),
         }
     }
-    lines.push(b'\n');
+    line.push(b'\n');
+    line
 }
 
 #[cfg(test)]
@@ -97,7 +102,7 @@ mod tests {
         for n in 0..30_000 {
             let path = format!("dir/{n}\n");
             sums.push(&[n as u8; 32], path.as_bytes()).unwrap();
-            push_line(&mut expected, &[n as u8; 32], path.as_bytes());
+            expected.extend(sum_line(&hex(&[n as u8; 32]), path.as_bytes()));
         }
         assert_eq!(sums.len(), expected.len() as u64);
         let mut given = Vec::<u8>::new();
@@ -107,5 +112,17 @@ mod tests {
         })
         .unwrap();
         assert!(given == expected);
+    }
+
+    #[test]
+    fn odd_names_are_escaped_as_sha256sum_does() {
+        for (path, line) in [
+            (&b"a b"[..], &b"d  a b\n"[..]),
+            (b"-", b"d  ./-\n"),
+            (b"a\nb\\", b"\\d  a\\nb\\\\\n"),
+            (b"\r\xff", b"\\d  \\r\xff\n"),
+        ] {
+            assert_eq!(sum_line("d", path), line);
+        }
     }
 }

@@ -17,8 +17,8 @@ use crate::model::{Content, Timestamp};
 use crate::store::{Objects, read_at};
 use crate::table::Bytes;
 
+use super::super::archive::sum_line;
 use super::Maker;
-use super::lists::sum_line;
 use super::stats::{extension_of, suffix_of};
 use super::table::{self, Column, Format};
 use super::walk::Found;

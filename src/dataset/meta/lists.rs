@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use crate::dataset::digests::Algorithm;
 use crate::dataset::error::Result;
-use crate::model::{Body, Kind};
+use crate::model::Body;
 use crate::store::content_id;
 
+use super::super::archive::sum_line;
 use super::walk::Found;
 use super::{Maker, text_of};
 
@@ -48,7 +49,7 @@ pub fn manifest(maker: &Maker<'_>, found: &Found<'_>, out: &mut dyn Write) -> Re
     let line = Line {
         path,
         path_bytes,
-        kind: kind_name(found.inode.kind()),
+        kind: found.inode.kind().as_str(),
         size: found.inode.size(),
         mode: format!("{:04o}", found.inode.mode & 0o7777),
         mtime: found.inode.mtime.to_string(),
@@ -67,57 +68,4 @@ pub fn sha256sums(maker: &Maker<'_>, found: &Found<'_>, out: &mut dyn Write) -> 
     let Some(content) = found.inode.content() else { return Ok(()) };
     let line = sum_line(&maker.digest(content, Algorithm::Sha256)?, found.path);
     maker.write(out, &line)
-}
-
-/// A line as sha256sum(1) writes it: with a backslash before it where the name has one, or an end of line, in it.
-pub fn sum_line(digest: &str, path: &[u8]) -> Vec<u8> {
-    let mut line = Vec::new();
-    if path.iter().any(|b| b"\\\n\r".contains(b)) {
-        line.push(b'\\');
-    }
-    line.extend_from_slice(digest.as_bytes());
-    line.extend_from_slice(b"  ");
-    if path == b"-" {
-        // That alone would mean standard input.
-        line.extend_from_slice(b"./");
-    }
-    for byte in path {
-        match byte {
-            b'\\' => line.extend_from_slice(b"\\\\"),
-            b'\n' => line.extend_from_slice(b"\\n"),
-            b'\r' => line.extend_from_slice(b"\\r"),
-            byte => line.push(*byte),
-        }
-    }
-    line.push(b'\n');
-    line
-}
-
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::File => "file",
-        Kind::Dir => "dir",
-        Kind::Symlink => "symlink",
-        Kind::Fifo => "fifo",
-        Kind::Socket => "socket",
-        Kind::CharDevice => "char",
-        Kind::BlockDevice => "block",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn odd_names_are_escaped_as_sha256sum_does() {
-        for (path, line) in [
-            (&b"a b"[..], &b"d  a b\n"[..]),
-            (b"-", b"d  ./-\n"),
-            (b"a\nb\\", b"\\d  a\\nb\\\\\n"),
-            (b"\r\xff", b"\\d  \\r\xff\n"),
-        ] {
-            assert_eq!(sum_line("d", path), line);
-        }
-    }
 }
