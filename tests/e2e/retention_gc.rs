@@ -323,3 +323,26 @@ fn a_purge_removes_content_from_the_disk() {
     assert_eq!(d.bytes("dir/secret"), secret, "it can be stored again");
     assert_eq!(d.bytes("@v2/dir/secret"), secret);
 }
+
+/// A purge works after collections too, which took the manifests of what only pruned versions had; what is left
+/// of the content as garbage goes with it.
+#[test]
+fn a_purge_after_a_collection_removes_what_is_left() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    let secret = noise(1, 3_000_000);
+    d.write("large", noise(2, 6_000_000));
+    d.write("secret", &secret);
+    d.write("large", noise(3, 6_000_000));
+    fs::remove_file(d.path("secret")).expect("remove");
+    d.write("short", "only here");
+    fs::remove_file(d.path("short")).expect("remove");
+    m.strata(&["prune", "d", "--keep-last", "2"]).ok();
+    m.strata(&["gc"]).ok();
+    m.strata(&["purge", "d", "short", "--reason", "law"]).ok();
+    m.strata(&["purge", "d", "secret", "--reason", "law"]).ok();
+    assert!(!holds(&m, b"only here"));
+    assert!((0..46).all(|n| !holds(&m, &secret[n * 64_000..][..64])));
+    m.strata(&["verify"]).ok();
+    assert_eq!(d.bytes("large"), noise(3, 6_000_000));
+}

@@ -210,6 +210,10 @@ impl Service {
             dataset.note_purge(by, what, reason, &purging)?;
             store.remove_objects(&underway, &objects, &mut collection)?;
         }
+        if purging.is_garbage {
+            drop(underway);
+            self.collect(true, false, &mut |_| ControlFlow::Continue(()))?;
+        }
         let bytes = purging.objects.values().map(|len| u64::from(*len)).sum();
         sink.item(Item::Purged(Purged {
             dataset: dataset.name().to_string(),

@@ -4,12 +4,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::model::{Content, ContentId, Inode, Kind, Name, RetentionAction};
-use crate::store::content_id;
+use crate::store::{Error as StoreError, content_id};
 
 use super::super::author::Caller;
 use super::super::dataset::Dataset;
 use super::super::error::{Error, Result};
-use super::live::{Walker, each_needed};
+use super::live::{Keeping, Walker, each_needed};
 
 /// What is to be purged.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ pub struct Purging {
     pub objects: HashMap<[u8; 32], u32>,
     /// How many objects stay, since other content needs them.
     pub shared: u64,
+    /// Whether some of it is garbage already, and lost its manifest: what is left of that goes with the garbage.
+    pub is_garbage: bool,
 }
 
 impl Dataset {
@@ -73,16 +75,21 @@ impl Dataset {
         }
         let mut objects = HashMap::new();
         let mut walker = Walker::new(&self.store);
+        let mut is_garbage = false;
         for content in purging.contents.values() {
-            walker.content(content, &mut |hash, len| {
+            let walked = walker.content(content, &mut |hash, len| {
                 objects.insert(*hash, len);
                 Ok(())
-            })?;
+            });
+            match walked {
+                Err(Error::Store(StoreError::Missing(_))) => is_garbage = true,
+                walked => walked?,
+            }
         }
         let all = objects.len();
         self.without_shared(&mut objects, &purging.contents, datasets)?;
         let shared = (all - objects.len()) as u64;
-        Ok(Purging { objects, shared, ..purging })
+        Ok(Purging { objects, shared, is_garbage, ..purging })
     }
 
     /// Leaves out the objects that other content of the store needs.
@@ -103,9 +110,11 @@ impl Dataset {
             objects.remove(hash);
             Ok(())
         })?;
-        self.each_value(&mut |_, _, inode| {
+        let mut keeping = Keeping::new(self, self.pruned());
+        self.each_value(&mut |ino, at, inode| {
             let purged = inode.content().is_some_and(|c| contents.contains_key(&content_id(c)));
-            match purged {
+            // What only pruned versions had may be gone, and needs nothing.
+            match purged || !keeping.needs(ino, at, inode)? {
                 true => Ok(()),
                 false => walker.inode(inode, &mut |hash, _| {
                     objects.remove(hash);
