@@ -197,6 +197,8 @@ impl Round {
         self.out.counts = Class::ALL.iter().map(|class| (*class, (self.rig.shim.count(*class), 0))).collect();
         if end == End::Kill {
             self.rig.shim.disarm();
+            // An index that could not be had at all is tried again after 200 ms.
+            std::thread::sleep(std::time::Duration::from_millis(400));
             self.check_tree("while mounted");
             self.check_state();
         }
