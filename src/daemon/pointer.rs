@@ -14,10 +14,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Dataset, Pointed, Repo};
-use crate::model::{ContentId, DatasetName, Kind, Name, TreeHash, VersionNo, VersionSpec};
+use crate::model::{ContentId, DatasetName, Kind, Name, TreeHash, VersionNo, VersionSpec, show_path};
 
 use super::failure::Failure;
-use super::object::{parse_path, path_bytes, show_path};
+use super::object::{parse_path, path_bytes};
 
 /// The format of pointers that this release writes, and the newest it reads.
 const FORMAT: u64 = 1;

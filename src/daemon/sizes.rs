@@ -75,12 +75,7 @@ fn size_in(tree: &Frozen, ino: Ino) -> Result<u64> {
         Ok(_) | Err(Error::Stale) => return Ok(0),
         Err(error) => return Err(error),
     };
-    for place in inode.places() {
-        if tree.entry(place.dir, place.key)?.is_some_and(|entry| entry.ino == ino) {
-            return Ok(inode.size());
-        }
-    }
-    Ok(0)
+    Ok(tree.path_of(ino, &inode)?.map_or(0, |_| inode.size()))
 }
 
 fn count(tree: &Frozen, deadline: Option<Instant>) -> Result<Option<u64>> {

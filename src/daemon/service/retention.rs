@@ -9,11 +9,11 @@ use std::time::Instant;
 use crate::dataset::retention::Plan;
 use crate::dataset::retention::live::{each_needed, freed_by};
 use crate::dataset::{Caller, Dataset};
-use crate::model::{Content, DatasetName, Name, Rules, Timestamp, VersionNo};
+use crate::model::{Content, DatasetName, Name, Rules, Timestamp, VersionNo, show_path};
 use crate::store::Collection;
 
 use super::super::failure::Failure;
-use super::super::object::{VersionText, path_bytes, show_path};
+use super::super::object::{VersionText, path_bytes};
 use super::super::protocol::{Collected, Item, PinInfo, PlannedInfo, PrunedInfo, Purged};
 use super::verify::REPORT_EVERY;
 use super::{Service, Sink};

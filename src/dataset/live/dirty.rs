@@ -16,6 +16,8 @@ use super::Live;
 pub struct Dirty {
     /// Places of changed names, with the name and what it named at that moment, if it named anything.
     slots: BTreeMap<Place, Option<Box<(Name, Ino)>>>,
+    /// Names of that moment in directories that are gone, and never come back.
+    buried: BTreeMap<Place, Name>,
     inodes: BTreeSet<Ino>,
     /// Files whose content changed.
     contents: BTreeSet<Ino>,
@@ -51,13 +53,17 @@ impl Dirty {
         self.inodes.contains(&ino)
     }
 
-    /// Forgets an inode, and if it is a directory, the names in it: nothing below it can be seen.
+    /// Forgets an inode that is gone, and if it is a directory, the names in it but for those that there were.
     fn forget_inode(&mut self, ino: Ino) {
         self.inodes.remove(&ino);
         self.contents.remove(&ino);
         self.timed.remove(&ino);
         let gone: Vec<Place> = self.slots.range(names_in(ino)).map(|(place, _)| *place).collect();
-        gone.iter().for_each(|place| drop(self.slots.remove(place)));
+        for place in gone {
+            if let Some((name, _)) = self.slots.remove(&place).flatten().map(|was| *was) {
+                self.buried.insert(place, name);
+            }
+        }
     }
 }
 
@@ -226,6 +232,9 @@ impl Live {
         net: bool,
         each: &mut dyn FnMut(&mut Live, Op) -> Result<()>,
     ) -> Result<()> {
+        for (place, name) in &dirty.buried {
+            each(self, Op::Unlink { dir: place.dir, name: name.clone() })?;
+        }
         for (place, was) in &dirty.slots {
             let dir = place.dir;
             let now = self.entries(dir)?.trie.get(&place.key).cloned();

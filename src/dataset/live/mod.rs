@@ -20,7 +20,7 @@ mod rename;
 mod reset;
 mod take_in;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::model::{
@@ -440,14 +440,16 @@ impl Live {
                 }
             }
         }
+        let mut gone = HashSet::new();
         for slot in unnamed {
             let places = self.node(slot.ino).map(|node| node.inode.places()).unwrap_or_default();
             let mut named = false;
-            for place in places {
+            for place in places.into_iter().filter(|place| !gone.contains(&place.dir)) {
                 let entries = self.entries(place.dir);
                 named |= entries.is_ok_and(|e| e.trie.get(&place.key).is_some_and(|s| s.ino == slot.ino));
             }
             if !named {
+                gone.insert(slot.ino);
                 self.forget_changes(slot.ino);
                 self.nodes.remove(&slot.ino);
             }

@@ -4,8 +4,7 @@
 //! A value that an inode got at version `a` is seen, in a history without rollbacks, by the versions from `a` up
 //! to where it is superseded or loses its last name, and by no later one. So it is enough to look at the first
 //! version from `a` on that is kept; with rollbacks, at the first one in each stretch between two of them from
-//! which `a` is seen. A value that a kept version itself recorded is needed without a look. What is named in a
-//! directory that itself has no name any more counts as needed: that errs on the side of keeping.
+//! which `a` is seen. A value that a kept version itself recorded is needed without a look.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -79,13 +78,7 @@ impl<'a> Keeping<'a> {
             Ok(_) | Err(Error::Stale) => return Ok(false),
             Err(error) => return Err(error),
         }
-        let places = inode.places();
-        for place in &places {
-            if tree.entry(place.dir, place.key)?.is_some_and(|entry| entry.ino == ino) {
-                return Ok(true);
-            }
-        }
-        Ok(places.is_empty())
+        Ok(inode.place.is_none() || tree.path_of(ino, inode)?.is_some())
     }
 }
 
@@ -246,7 +239,7 @@ pub fn freed_by(
         if after.needs(ino, at, inode)? || !before.needs(ino, at, inode)? {
             return Ok(());
         }
-        let path = dataset.path_of(at, inode)?;
+        let path = dataset.frozen(at).path_of(ino, inode)?.unwrap_or_default();
         let number = *numbers.entry(path).or_insert_with_key(|path| {
             paths.push(path.clone());
             paths.len() - 1
@@ -275,19 +268,5 @@ impl Dataset {
             true => Keeping::new(self, self.pruned()).needs(ino, at, inode),
             false => Ok(true),
         }
-    }
-
-    /// A path that an inode had at a version; empty where it cannot be told.
-    fn path_of(&self, version: VersionNo, inode: &Inode) -> Result<Vec<Name>> {
-        let tree = self.frozen(version);
-        let Some(place) = inode.place else { return Ok(Vec::new()) };
-        let Some(entry) = tree.entry(place.dir, place.key)? else { return Ok(Vec::new()) };
-        let mut path = match tree.dir_path(place.dir) {
-            Ok(path) => path,
-            Err(Error::Stale) => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        path.push(entry.name);
-        Ok(path)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::model::{Content, ContentId, Inode, Kind, Name, RetentionAction};
+use crate::model::{Content, ContentId, Inode, Kind, Name, RetentionAction, show_path};
 use crate::store::{Error as StoreError, content_id};
 
 use super::super::author::Caller;
@@ -59,10 +59,7 @@ impl Dataset {
         let newest = self.frozen(self.newest());
         self.each_value(&mut |ino, at, inode| {
             if is_purged(inode) && newest.inode(ino).is_ok_and(|(recorded, _)| recorded == at) {
-                for place in inode.places() {
-                    let entry = newest.entry(place.dir, place.key)?;
-                    live.extend(entry.filter(|entry| entry.ino == ino).map(|entry| entry.name.to_string()));
-                }
+                live.extend(newest.path_of(ino, inode)?.map(|path| show_path(&path)));
             }
             Ok(())
         })?;
