@@ -39,6 +39,8 @@ impl Dataset {
         if target == state.live.head.number {
             return Ok(None);
         }
+        // Whoever gives back what pruned versions had waits for this lock, to find out what the live tree has.
+        self.check_kept(target)?;
         let invalid = self.changed_since(&state, target)?;
         state.note_author(by);
         let (version, files) = self.take_up(&mut state, target, message)?;

@@ -347,6 +347,7 @@ impl FileSystem {
             return Ok(0);
         }
         check_end(to, len)?;
+        self.repo.store().note_copied(&source);
         self.edit(to_fh, |dataset, ino, file, _| {
             self.drop_privileges(by, dataset, ino)?;
             let mut edit = file.edit();

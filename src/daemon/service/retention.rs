@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::dataset::retention::Plan;
 use crate::dataset::retention::live::{each_needed, freed_by};
 use crate::dataset::{Caller, Dataset};
-use crate::model::{Content, DatasetName, Name, Rules, Timestamp, VersionNo, show_path};
+use crate::model::{Content, DatasetName, Name, Rules, Span, Timestamp, VersionNo, VersionSet, show_path};
 use crate::store::Collection;
 
 use super::super::failure::Failure;
@@ -20,6 +20,24 @@ use super::{Service, Sink};
 
 /// Most paths that a prune names, of those that free most.
 const PATHS_MAX: usize = 20;
+
+/// Refuses to say that something was removed that may be there still.
+fn check_removed(dataset: &Dataset, path: &str, collection: &Collection) -> Result<(), Failure> {
+    let name = dataset.name();
+    if collection.put_again > 0 {
+        return Err(Failure::new(format!(
+            "content of {path} in {name} was written again while it was purged"
+        ))
+        .hint("remove it where it is now, and purge it again"));
+    }
+    match collection.damaged {
+        0 => Ok(()),
+        packs => Err(Failure::new(format!(
+            "content of {path} in {name} can be seen no more, but {packs} damaged packs may hold its bytes"
+        ))
+        .hint("repair them with `strata fsck`, and purge it again")),
+    }
+}
 
 /// How a prune is to be done.
 pub(super) struct Wanted {
@@ -142,7 +160,7 @@ impl Service {
             }
         })?;
         gone.map_or(Ok(()), Err)?;
-        let Collection { packs, rewritten, objects, dead, left, freed } = collection;
+        let Collection { packs, rewritten, objects, dead, left, freed, .. } = collection;
         sink.item(Item::Collected(Collected { dry_run, packs, rewritten, objects, dead, left, freed }))
     }
 
@@ -153,10 +171,10 @@ impl Service {
         step: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Collection, Failure> {
         let store = self.repo.store();
-        let underway = store.begin_collection()?;
+        let underway = store.begin_collection(all)?;
         let mut collection = Collection::default();
         let mut after = 0;
-        while let Some(mut candidates) = store.candidates(after, all)? {
+        while let Some(mut candidates) = store.candidates(&underway, after)? {
             let datasets = self.every_dataset()?;
             for dataset in &datasets {
                 if let Some(lost) = dataset.lost().first() {
@@ -199,7 +217,7 @@ impl Service {
         let _alone = self.retaining.lock();
         dataset.seal()?;
         let store = self.repo.store();
-        let underway = store.begin_collection()?;
+        let underway = store.begin_collection(true)?;
         let datasets = self.every_dataset()?;
         let purging = dataset.plan_purge(dataset.contents_at(path)?, &datasets)?;
         let what = show_path(path);
@@ -210,10 +228,17 @@ impl Service {
             dataset.note_purge(by, what, reason, &purging)?;
             store.remove_objects(&underway, &objects, &mut collection)?;
         }
+        drop(underway);
         if purging.is_garbage {
-            drop(underway);
-            self.collect(true, false, &mut |_| ControlFlow::Continue(()))?;
+            let rest = self.collect(true, false, &mut |_| ControlFlow::Continue(()))?;
+            collection.damaged += rest.damaged;
         }
+        if let Some(host) = &self.host {
+            // What the kernel has read of it is gone with the names that it was read by.
+            let all = Span { first: VersionNo(1), last: dataset.newest() };
+            host.forget_versions(dataset.id(), &VersionSet::of([all]));
+        }
+        check_removed(dataset, &show_path(path), &collection)?;
         let bytes = purging.objects.values().map(|len| u64::from(*len)).sum();
         sink.item(Item::Purged(Purged {
             dataset: dataset.name().to_string(),

@@ -86,12 +86,14 @@ impl<'a> Keeping<'a> {
 pub struct Walker<'a> {
     store: &'a Store,
     seen: HashSet<NodeHash>,
+    /// Whether it met a node that was purged, so that it is not known what was below.
+    pub met_purged: bool,
 }
 
 impl<'a> Walker<'a> {
     /// One that has seen nothing.
     pub fn new(store: &'a Store) -> Walker<'a> {
-        Walker { store, seen: HashSet::new() }
+        Walker { store, seen: HashSet::new(), met_purged: false }
     }
 
     /// What an inode holds.
@@ -121,7 +123,11 @@ impl<'a> Walker<'a> {
     }
 
     fn node(&mut self, hash: NodeHash, each: Each<'_>) -> Result<()> {
-        if !self.seen.insert(hash) || self.store.is_purged(&hash.0) {
+        if !self.seen.insert(hash) {
+            return Ok(());
+        }
+        if self.store.is_purged(&hash.0) {
+            self.met_purged = true;
             return Ok(());
         }
         each(&hash.0, 0)?;
@@ -154,6 +160,7 @@ pub fn each_needed(
     for dataset in datasets {
         dataset.each_held(&mut walker, each)?;
     }
+    each_copied(store, &mut walker, each)?;
     for dataset in datasets {
         for pending in store.pending(dataset.id()) {
             for op in pending?.1? {
@@ -175,6 +182,12 @@ pub fn each_needed(
         })?;
     }
     Ok(())
+}
+
+/// Calls `each` with what was copied between files while it was found out what these hold: the one it was copied
+/// to may have been looked at before, and the one it was copied from be another since.
+pub(super) fn each_copied(store: &Store, walker: &mut Walker<'_>, each: Each<'_>) -> Result<()> {
+    store.copied().iter().try_for_each(|content| walker.content(content, each))
 }
 
 impl Dataset {

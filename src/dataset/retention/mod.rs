@@ -8,13 +8,17 @@
 pub mod live;
 mod plan;
 mod purge;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashSet};
 
+use parking_lot::RwLockReadGuard;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Author, DatasetId, RetentionAction, RetentionRecord, Rules, Span, Timestamp, VersionNo, VersionSet,
+    Author, DatasetId, DatasetName, RetentionAction, RetentionRecord, Rules, Span, Timestamp, VersionNo,
+    VersionSet,
 };
 use crate::store::Store;
 use crate::store::error::chain;
@@ -121,6 +125,21 @@ impl Retention {
     }
 }
 
+impl Retention {
+    fn pruned_by(&self, version: VersionNo) -> Option<&Pruned> {
+        self.prunes.iter().find(|(set, _)| set.contains(version)).map(|(_, told)| told)
+    }
+
+    fn check_kept(&self, dataset: &DatasetName, version: VersionNo) -> Result<()> {
+        match self.pruned_by(version) {
+            Some(Pruned { time, .. }) => {
+                Err(Error::Pruned { dataset: dataset.to_string(), version, time: time.clone() })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 impl Dataset {
     /// Whether a version was pruned: it is there no more, though its record is.
     pub fn is_pruned(&self, version: VersionNo) -> bool {
@@ -134,8 +153,7 @@ impl Dataset {
 
     /// Who pruned a version, if it was.
     pub fn pruned_by(&self, version: VersionNo) -> Option<Pruned> {
-        let retention = self.retention.read();
-        retention.prunes.iter().find(|(set, _)| set.contains(version)).map(|(_, told)| told.clone())
+        self.retention.read().pruned_by(version).cloned()
     }
 
     /// What was purged, oldest first.
@@ -198,12 +216,15 @@ impl Dataset {
     /// # Errors
     /// [`Error::Pruned`].
     pub fn check_kept(&self, version: VersionNo) -> Result<()> {
-        match self.pruned_by(version) {
-            Some(Pruned { time, .. }) => {
-                Err(Error::Pruned { dataset: self.name().to_string(), version, time })
-            }
-            None => Ok(()),
-        }
+        self.keeping(version).map(drop)
+    }
+
+    /// The same, and lets no version be pruned before what it gives is dropped. The dataset's lock must not be
+    /// asked for meanwhile.
+    pub(super) fn keeping(&self, version: VersionNo) -> Result<RwLockReadGuard<'_, Retention>> {
+        let retention = self.retention.read();
+        retention.check_kept(&self.name(), version)?;
+        Ok(retention)
     }
 
     pub(super) fn note_retention(
@@ -214,8 +235,12 @@ impl Dataset {
     ) -> Result<()> {
         self.store.check_writable()?;
         let author = self.lock().authors.author(by);
-        // No version may get a tag or a pin while it is decided that nothing names it: see `prune`.
+        // No version may get a tag or a pin while it is decided that nothing names it, or lose its content while
+        // it is given one: see `keeping`.
         let mut retention = self.retention.write();
+        if let RetentionAction::Pin(version) = action {
+            retention.check_kept(&self.name(), version)?;
+        }
         let (dataset, sequence) = (self.id(), retention.last + 1);
         let record = RetentionRecord { dataset, sequence, time: Timestamp::now(), author, message, action };
         if let RetentionAction::Prune { versions, .. } = &record.action {

@@ -9,7 +9,7 @@ use crate::store::{Error as StoreError, content_id};
 use super::super::author::Caller;
 use super::super::dataset::Dataset;
 use super::super::error::{Error, Result};
-use super::live::{Keeping, Walker, each_needed};
+use super::live::{Keeping, Walker, each_copied, each_needed};
 
 /// What is to be purged.
 #[derive(Debug, Default)]
@@ -19,7 +19,8 @@ pub struct Purging {
     pub objects: HashMap<[u8; 32], u32>,
     /// How many objects stay, since other content needs them.
     pub shared: u64,
-    /// Whether some of it is garbage already, and lost its manifest: what is left of that goes with the garbage.
+    /// Whether some of it lost its manifest already, as garbage or by a purge before: what is left of that goes with
+    /// the garbage.
     pub is_garbage: bool,
 }
 
@@ -83,6 +84,8 @@ impl Dataset {
                 walked => walked?,
             }
         }
+        // One that failed half-way may have left what the manifest told of.
+        let is_garbage = is_garbage || walker.met_purged;
         let all = objects.len();
         self.without_shared(&mut objects, &purging.contents, datasets)?;
         let shared = (all - objects.len()) as u64;
@@ -103,10 +106,12 @@ impl Dataset {
             Ok(())
         })?;
         let mut walker = Walker::new(&self.store);
-        self.each_held(&mut walker, &mut |hash, _| {
+        let mut keep = |hash: &[u8; 32], _| {
             objects.remove(hash);
             Ok(())
-        })?;
+        };
+        self.each_held(&mut walker, &mut keep)?;
+        each_copied(&self.store, &mut walker, &mut keep)?;
         let mut keeping = Keeping::new(self, self.pruned());
         self.each_value(&mut |ino, at, inode| {
             let purged = inode.content().is_some_and(|c| contents.contains_key(&content_id(c)));

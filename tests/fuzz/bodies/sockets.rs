@@ -248,7 +248,7 @@ impl Served {
 
 /// Counts an answer.
 #[derive(Default)]
-struct Counting {
+pub struct Counting {
     items: usize,
     bytes: usize,
 }
