@@ -428,6 +428,8 @@ pub struct Exported {
 pub struct PointerInfo {
     /// The pointer.
     pub pointer: Pointer,
+    /// Whether the version is pinned by it; it cannot be where it is not to be written to.
+    pub pinned: bool,
     /// What DVC says, where that is wanted.
     pub dvc: Option<DvcInfo>,
 }

@@ -196,14 +196,11 @@ impl Store {
         collection: &mut Collection,
         step: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<u32> {
-        for &pack in &candidates.packs {
-            if step().is_break() {
-                return Ok(u32::MAX);
-            }
-            collection.packs += 1;
-            self.collect_pack(pack, &|hash| candidates.is_dead(hash), (all, dry_run), collection)?;
-        }
-        Ok(candidates.packs.last().copied().unwrap_or(u32::MAX))
+        let is_dead = |hash: &[u8; 32]| candidates.is_dead(hash);
+        let done =
+            self.collect_packs(candidates.packs.clone(), &is_dead, (all, dry_run), collection, step)?;
+        let last = candidates.packs.last().filter(|_| done.is_continue());
+        Ok(last.copied().unwrap_or(u32::MAX))
     }
 
     /// Removes these objects from every pack that has them, of a collection of `all`.
@@ -213,11 +210,48 @@ impl Store {
         objects: &HashSet<[u8; 32]>,
         collection: &mut Collection,
     ) -> Result<()> {
-        for pack in self.packs.numbers()?.into_iter().filter(|n| *n < underway.end) {
-            collection.packs += 1;
-            self.collect_pack(pack, &|hash| objects.contains(hash), (true, false), collection)?;
+        let packs = self.packs.numbers()?.into_iter().filter(|n| *n < underway.end).collect();
+        let mut step = || ControlFlow::Continue(());
+        self.collect_packs(packs, &|hash| objects.contains(hash), (true, false), collection, &mut step)
+            .map(drop)
+    }
+
+    /// Collects packs one by one. One that there is no room to rewrite may find it when others are done.
+    fn collect_packs(
+        &self,
+        mut packs: Vec<u32>,
+        is_dead: &dyn Fn(&[u8; 32]) -> bool,
+        how: (bool, bool),
+        collection: &mut Collection,
+        step: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        while !packs.is_empty() {
+            let mut full = Vec::new();
+            for &pack in &packs {
+                if step().is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+                let before = *collection;
+                match self.collect_pack(pack, is_dead, how, collection) {
+                    Err(Error::NoSpace(_)) => {
+                        *collection = before;
+                        full.push(pack);
+                    }
+                    done => done?,
+                }
+            }
+            if full.len() == packs.len() {
+                return Err(Error::Refused(format!(
+                    "{} bytes were given back, but the disk has no room to rewrite {} further pack{}, which takes \
+                     what is kept of one and 1 MiB: free some space on it, and try again",
+                    collection.freed,
+                    full.len(),
+                    if full.len() == 1 { "" } else { "s" },
+                )));
+            }
+            packs = full;
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
     fn collect_pack(
@@ -227,6 +261,7 @@ impl Store {
         (all, dry_run): (bool, bool),
         collection: &mut Collection,
     ) -> Result<()> {
+        collection.packs += 1;
         let file = self.packs.file(pack)?;
         let io = |e| Error::io("read", &self.packs.path(pack), e);
         let Some(entries) = read_footer(&*file, self.id, pack).map_err(io)? else {

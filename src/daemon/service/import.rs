@@ -101,7 +101,11 @@ impl Service {
 
     fn make(&self, name: &DatasetName, tree: &Tree) -> Result<Arc<Dataset>, Failure> {
         let root = &tree.root;
-        let dataset = self.repo.create(name.clone(), root.mode, root.uid, root.gid)?;
+        let dataset = match self.repo.create(name.clone(), root.mode, root.uid, root.gid) {
+            // Somebody else made it meanwhile.
+            Err(Error::Exists(_)) => return self.writable(name),
+            made => made?,
+        };
         if let Some(host) = &self.host {
             host.dataset_made(name);
         }
