@@ -16,8 +16,8 @@ use super::Live;
 pub struct Dirty {
     /// Places of changed names, with the name and what it named at that moment, if it named anything.
     slots: BTreeMap<Place, Option<Box<(Name, Ino)>>>,
-    /// Names of that moment in directories that are gone, and never come back.
-    buried: BTreeMap<Place, Name>,
+    /// Names of that moment in directories that are gone, and never come back, and what they named.
+    buried: BTreeMap<Place, Box<(Name, Ino)>>,
     inodes: BTreeSet<Ino>,
     /// Files whose content changed.
     contents: BTreeSet<Ino>,
@@ -53,6 +53,12 @@ impl Dirty {
         self.inodes.contains(&ino)
     }
 
+    /// The inodes that changed, those that had a changed name at that moment included.
+    pub fn inodes(&self) -> impl Iterator<Item = Ino> {
+        let named = self.slots.values().flatten().map(|was| was.1);
+        self.inodes.iter().copied().chain(named).chain(self.buried.values().map(|was| was.1))
+    }
+
     /// Forgets an inode that is gone, and if it is a directory, the names in it but for those that there were.
     fn forget_inode(&mut self, ino: Ino) {
         self.inodes.remove(&ino);
@@ -60,8 +66,8 @@ impl Dirty {
         self.timed.remove(&ino);
         let gone: Vec<Place> = self.slots.range(names_in(ino)).map(|(place, _)| *place).collect();
         for place in gone {
-            if let Some((name, _)) = self.slots.remove(&place).flatten().map(|was| *was) {
-                self.buried.insert(place, name);
+            if let Some(was) = self.slots.remove(&place).flatten() {
+                self.buried.insert(place, was);
             }
         }
     }
@@ -232,8 +238,8 @@ impl Live {
         net: bool,
         each: &mut dyn FnMut(&mut Live, Op) -> Result<()>,
     ) -> Result<()> {
-        for (place, name) in &dirty.buried {
-            each(self, Op::Unlink { dir: place.dir, name: name.clone() })?;
+        for (place, was) in &dirty.buried {
+            each(self, Op::Unlink { dir: place.dir, name: was.0.clone() })?;
         }
         for (place, was) in &dirty.slots {
             let dir = place.dir;
