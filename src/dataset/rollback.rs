@@ -39,7 +39,8 @@ impl Dataset {
         if target == state.live.head.number {
             return Ok(None);
         }
-        let invalid = self.changed_since(&state, target)?;
+        let trees = [self.frozen(state.live.head.number), self.frozen(target)];
+        let invalid = self.changed_between(&state, trees)?;
         state.note_author(by);
         let (version, files) = self.take_up(&mut state, target, message)?;
         drop(state);
@@ -90,10 +91,9 @@ impl Dataset {
         Ok((number, files))
     }
 
-    /// What may differ between the live tree and `target`: what was changed since their common past. Where
-    /// that is very much, everything in memory, if that is all the kernel can have heard of.
-    fn changed_since(&self, state: &State, target: VersionNo) -> Result<Invalid> {
-        let trees = [self.frozen(state.live.head.number), self.frozen(target)];
+    /// What may differ between the live tree, which is the first of two, and the other: what was changed since
+    /// their common past. Where that is very much, everything in memory, if that is all the kernel can have heard of.
+    pub(super) fn changed_between(&self, state: &State, trees: [Frozen; 2]) -> Result<Invalid> {
         let common = common_past(&trees[0], &trees[1]);
         let many = trees.iter().any(|tree| tree.versions_after(common).nth(RECORDS_MAX).is_some());
         if many && !state.live.was_trimmed() {
