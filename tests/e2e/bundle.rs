@@ -290,13 +290,22 @@ fn an_increment_that_does_not_follow_is_refused() {
     e.write("own", "x");
     let said = third.strata(&["import", text(&after4), "e"]).fails(1);
     assert!(said.contains("strata commit"), "{said}");
-    fs::remove_file(e.path("own")).expect("remove");
-    third.strata(&["commit", "e"]);
-    third.strata(&["set", "e", "policy=every-write"]).ok();
-    let made = fs::File::create(e.path("made")).expect("create");
-    let said = third.strata(&["import", text(&after4), "e"]).fails(1);
+    // A file of a batch that was taken back is open: its inode number may be another's in the bundle.
+    third.strata(&["import", text(&to5), "f"]).ok();
+    let f = third.existing("f");
+    let log = f.log();
+    let batch = "exec 3> \"$0\"; echo x >&3; sleep 1000 > /dev/null 2>&1 & echo $!; exit 1";
+    let made = f.path("made");
+    let mut command =
+        third.command(&["batch", "--rollback-on-error", "f", "--", "sh", "-c", batch, text(&made)]);
+    let output = command.output().expect("run");
+    let sleeper = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    assert!(!sleeper.is_empty(), "{output:?}");
+    assert_eq!(f.log(), log);
+    let said = third.strata(&["import", text(&after4), "f"]).fails(1);
+    tool("kill", &[&sleeper]);
     assert!(said.contains("being made"), "{said}");
-    drop(made);
+    assert_eq!(f.log(), log);
 }
 
 /// An import into a dataset that is killed leaves all of its versions or none.
@@ -313,7 +322,7 @@ fn an_increment_is_imported_as_a_whole() {
     }
     m.strata(&["bundle", "--since", "v1", "d", "-o", text(&more)]).ok();
     let mut begun = 0;
-    for round in 0..12 {
+    for round in 0..6 {
         let other = Mount::unmounted();
         other.strata(&["init"]).ok();
         other.strata(&["import", text(&part), "e"]).ok();
@@ -322,7 +331,7 @@ fn an_increment_is_imported_as_a_whole() {
         while !note.exists() && import.try_wait().expect("wait").is_none() {
             thread::sleep(Duration::from_micros(200));
         }
-        thread::sleep(Duration::from_millis(2 * round));
+        thread::sleep(Duration::from_millis(4 * round));
         // It may be done already.
         let _ = import.kill();
         import.wait().expect("wait");

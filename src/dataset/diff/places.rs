@@ -5,7 +5,6 @@
 //! there after is taken from the record itself: looked up in the order of names, inodes lie all over the
 //! index, and a million of them take minutes.
 
-use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::model::{Dirent, Ino, Inode, Kind, Name, Op, Place, VersionNo};
@@ -81,8 +80,8 @@ struct Comparison<'a> {
     after: &'a Frozen,
     /// What is known of `after` without looking it up.
     known: Known,
-    /// The paths of directories, of each tree.
-    paths: [HashMap<Ino, Vec<Name>>; 2],
+    /// The paths of directories, of each tree; none of those that it does not have.
+    paths: [HashMap<Ino, Option<Vec<Name>>>; 2],
 }
 
 impl<'a> Comparison<'a> {
@@ -91,20 +90,39 @@ impl<'a> Comparison<'a> {
     }
 
     fn at(&mut self, place: Place) -> Result<Option<Found>> {
-        let old = named(self.before, &Known::default(), place)?;
-        let new = named(self.after, &self.known, place)?;
+        let mut old = named(self.before, &Known::default(), place)?;
+        let mut new = named(self.after, &self.known, place)?;
+        if compare(old.as_ref(), new.as_ref()).is_none() {
+            return Ok(None);
+        }
+        let (old_path, new_path) = (self.path(0, place, &mut old)?, self.path(1, place, &mut new)?);
         let Some(change) = compare(old.as_ref(), new.as_ref()) else { return Ok(None) };
-        let [old_path, new_path] =
-            [(0, self.before, &old), (1, self.after, &new)].map(|(side, tree, named)| {
-                let path = named
-                    .as_ref()
-                    .map(|(entry, _)| path(&mut self.paths[side], tree, place.dir, &entry.name));
-                path.transpose()
-            });
-        let (old_path, new_path) = (old_path?, new_path?);
         let Some(path) = new_path.or_else(|| old_path.clone()) else { return Ok(None) };
         let old_path = old_path.filter(|old_path| *old_path != path);
         Ok(Some(Found { path, old_path, place: Some(place), change, old, new }))
+    }
+
+    /// The path of what is at a place before (0) or after (1). There is nothing where its directory is gone.
+    fn path(&mut self, side: usize, place: Place, named: &mut Option<Named>) -> Result<Option<Vec<Name>>> {
+        let Some((entry, _)) = named else { return Ok(None) };
+        let name = entry.name.clone();
+        let path = self.dir_path(side, place.dir)?.map(|mut path| {
+            path.push(name);
+            path
+        });
+        *named = named.take().filter(|_| path.is_some());
+        Ok(path)
+    }
+
+    /// The path of a directory of the tree before (0) or after (1), if it is there.
+    fn dir_path(&mut self, side: usize, dir: Ino) -> Result<Option<Vec<Name>>> {
+        if let Some(known) = self.paths[side].get(&dir) {
+            return Ok(known.clone());
+        }
+        let tree = [self.before, self.after][side];
+        let path = if self.is_there(side, dir)? { Some(tree.dir_path(dir)?) } else { None };
+        self.paths[side].insert(dir, path.clone());
+        Ok(path)
     }
 }
 
@@ -160,6 +178,7 @@ impl Comparison<'_> {
         most: usize,
     ) -> Result<()> {
         let tree = [self.before, self.after][side];
+        let Some(above) = self.dir_path(side, dir)? else { return Ok(()) };
         let mut last = None;
         loop {
             let entries = tree.entries(dir, last, PAGE)?;
@@ -170,7 +189,7 @@ impl Comparison<'_> {
                 if found.len() > most || !told.insert(place) {
                     continue;
                 }
-                let path = path(&mut self.paths[side], tree, dir, &entry.name)?;
+                let path = above.iter().chain([&entry.name]).cloned().collect();
                 let inode = tree.inode(entry.ino)?.1;
                 let named = Some((entry, inode));
                 let (change, old, new) = match side {
@@ -181,16 +200,6 @@ impl Comparison<'_> {
             }
         }
     }
-}
-
-/// The path of a name in a directory of `tree`.
-fn path(known: &mut HashMap<Ino, Vec<Name>>, tree: &Frozen, dir: Ino, name: &Name) -> Result<Vec<Name>> {
-    let mut path = match known.entry(dir) {
-        Occupied(known) => known.get().clone(),
-        Vacant(unknown) => unknown.insert(tree.dir_path(dir)?).clone(),
-    };
-    path.push(name.clone());
-    Ok(path)
 }
 
 fn named(tree: &Frozen, known: &Known, place: Place) -> Result<Option<Named>> {
