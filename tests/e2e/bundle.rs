@@ -296,15 +296,24 @@ fn an_increment_that_does_not_follow_is_refused() {
     let log = f.log();
     let batch = "exec 3> \"$0\"; echo x >&3; sleep 1000 > /dev/null 2>&1 & echo $!; exit 1";
     let made = f.path("made");
-    let mut command =
-        third.command(&["batch", "--rollback-on-error", "f", "--", "sh", "-c", batch, text(&made)]);
+    let mut command = third.command(&[
+        "batch",
+        "--dataset",
+        "f",
+        "--rollback-on-error",
+        "--",
+        "sh",
+        "-c",
+        batch,
+        text(&made),
+    ]);
     let output = command.output().expect("run");
     let sleeper = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     assert!(!sleeper.is_empty(), "{output:?}");
     assert_eq!(f.log(), log);
     let said = third.strata(&["import", text(&after4), "f"]).fails(1);
     tool("kill", &[&sleeper]);
-    assert!(said.contains("being made"), "{said}");
+    assert!(said.contains("import again"), "{said}");
     assert_eq!(f.log(), log);
 }
 

@@ -99,7 +99,7 @@ impl Dataset {
         }
         if state.live.has_unrecorded_file()? {
             return Err(Error::Invalid(format!(
-                "a file is being made in {}: import again when it is closed",
+                "a file is open in {} that no version has: import again when it is closed",
                 self.name()
             )));
         }
