@@ -29,24 +29,3 @@ fn mlcroissant_reads_the_records_of_a_version() {
     let description = d.path("@v1/@meta/croissant.json");
     run(python("croissant.py").arg(&description).current_dir(m.outside())).ok();
 }
-
-/// Of more tables than are described each, mlcroissant reads the records of all that have the same columns as one
-/// set; where some have others, there is a set of files alone.
-#[test]
-fn mlcroissant_reads_many_tables_as_one_set() {
-    let m = Mount::new();
-    let from = m.outside().join("from");
-    fs::create_dir_all(from.join("same/deep")).expect("mkdir");
-    fs::create_dir_all(from.join("mixed")).expect("mkdir");
-    for n in 0..230 {
-        let dir = if n % 2 == 0 { "same" } else { "same/deep" };
-        let price = if n == 7 { "0.5".to_owned() } else { n.to_string() };
-        fs::write(from.join(format!("{dir}/{n}.csv")), format!("id,price\n{n},{price}\n")).expect("write");
-        let columns = if n == 229 { "other" } else { "id" };
-        fs::write(from.join(format!("mixed/{n}.csv")), format!("{columns}\n{n}\n")).expect("write");
-    }
-    m.dataset("d");
-    m.strata(&["import", from.to_str().expect("a path"), "d"]).ok();
-    let description = m.existing("d").path("@v1/@meta/croissant.json");
-    run(python("croissant.py").arg("--many").arg(&description).current_dir(m.outside())).ok();
-}

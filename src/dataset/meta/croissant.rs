@@ -1,7 +1,6 @@
 //! `croissant.json`: a description of a version in Croissant 1.0, a form of JSON-LD.
 //!
-//! Tables are described each, with their columns; of more, those of a sort by a pattern, with their columns where all
-//! have the same. Of what else there is, a few files of a sort (an extension in a
+//! Tables are described each, with their columns. Of what else there is, a few files of a sort (an extension in a
 //! directory at the top) are described each, many together, by a pattern. Files are named as seen from the
 //! directory that the description is in, which is beside them. Files whose path is not UTF-8 are left out.
 
@@ -50,37 +49,6 @@ pub struct Croissant<'a> {
 struct Sort {
     count: u64,
     first: Vec<File>,
-    /// How many more are described each, and fit the pattern too.
-    each: u64,
-    columns: Common,
-}
-
-/// Columns of all tables of a sort.
-#[derive(Default)]
-enum Common {
-    /// There was no table yet.
-    #[default]
-    Unknown,
-    /// All have these.
-    Same(Vec<Column>),
-    /// Some have others, or none.
-    Mixed,
-}
-
-impl Common {
-    /// Takes in those of another table or sort. Where the names are the same, and not what the values are, they are
-    /// numbers or text.
-    fn with(self, other: Common) -> Common {
-        let fits = |a: &[Column], b: &[Column]| a.iter().map(|c| &c.name).eq(b.iter().map(|c| &c.name));
-        match (self, other) {
-            (Common::Unknown, known) | (known, Common::Unknown) => known,
-            (Common::Same(a), Common::Same(b)) if fits(&a, &b) => {
-                let both = a.into_iter().zip(b);
-                Common::Same(both.map(|(a, b)| Column { kind: a.kind.with(b.kind), ..a }).collect())
-            }
-            _ => Common::Mixed,
-        }
-    }
 }
 
 struct File {
@@ -114,26 +82,19 @@ impl<'a> Croissant<'a> {
         let Ok(path) = std::str::from_utf8(found.path) else { return Ok(()) };
         let file = File { path: path.to_owned(), size: content.size(), sha256 };
         let extension = extension_of(found.path);
+        if let Some(format) = Format::of(&extension).filter(|_| self.tables.len() < TABLES) {
+            let columns = self.columns(format, content)?;
+            let id = self.id(path);
+            self.tables.push(object(&id, &file, &extension));
+            if let Some(columns) = columns {
+                let set = self.record_set(&id, path, &columns);
+                self.records.push(set);
+            }
+            return Ok(());
+        }
         let top = path.split_once('/').map_or("", |(top, _)| top);
         let suffix = String::from_utf8_lossy(suffix_of(found.path)).into_owned();
-        let key = (top.to_owned(), suffix);
-        if let Some(format) = Format::of(&extension) {
-            let columns = self.columns(format, content)?;
-            let sort = self.sorts.entry(key.clone()).or_default();
-            let own = columns.clone().map_or(Common::Mixed, Common::Same);
-            sort.columns = std::mem::take(&mut sort.columns).with(own);
-            if self.tables.len() < TABLES {
-                sort.each += 1;
-                let id = self.id(path);
-                self.tables.push(object(&id, &file, &extension));
-                if let Some(columns) = columns {
-                    let set = self.record_set(("fileObject", &id), path, &columns);
-                    self.records.push(set);
-                }
-                return Ok(());
-            }
-        }
-        let sort = self.sorts.entry(key).or_default();
+        let sort = self.sorts.entry((top.to_owned(), suffix)).or_default();
         sort.count += 1;
         if sort.first.len() < FEW {
             sort.first.push(file);
@@ -175,8 +136,8 @@ impl<'a> Croissant<'a> {
         id
     }
 
-    fn record_set(&mut self, (sort, from): (&str, &str), name: &str, columns: &[Column]) -> Value {
-        let id = self.id(&format!("records/{name}"));
+    fn record_set(&mut self, file: &str, path: &str, columns: &[Column]) -> Value {
+        let id = self.id(&format!("records/{path}"));
         let fields: Vec<Value> = columns
             .iter()
             .map(|column| {
@@ -185,11 +146,11 @@ impl<'a> Croissant<'a> {
                     "@id": self.id(&format!("{id}/{}", column.name)),
                     "name": column.name,
                     "dataType": column.kind.name(),
-                    "source": {sort: {"@id": from}, "extract": {"column": column.name}},
+                    "source": {"fileObject": {"@id": file}, "extract": {"column": column.name}},
                 })
             })
             .collect();
-        json!({"@type": "cr:RecordSet", "@id": id, "name": name, "field": fields})
+        json!({"@type": "cr:RecordSet", "@id": id, "name": path, "field": fields})
     }
 
     /// The description.
@@ -217,11 +178,7 @@ impl<'a> Croissant<'a> {
                 }
             } else {
                 let id = self.id(&format!("{top}/files-{extension}"));
-                distribution.push(set(&id, &top, &extension, sort.count + sort.each));
-                if let Common::Same(columns) = sort.columns {
-                    let set = self.record_set(("fileSet", &id), &id, &columns);
-                    self.records.push(set);
-                }
+                distribution.push(set(&id, &top, &extension, sort.count));
             }
         }
         self.head(distribution)
@@ -290,8 +247,6 @@ fn merge(sorts: BTreeMap<(String, String), Sort>) -> BTreeMap<(String, String), 
         let extension = if extensions.len() > SORTS { "*".to_owned() } else { extension };
         let into = merged.entry(("*".to_owned(), extension)).or_default();
         into.count += sort.count;
-        into.each += sort.each;
-        into.columns = std::mem::take(&mut into.columns).with(sort.columns);
         let room = FEW.saturating_sub(into.first.len());
         into.first.extend(sort.first.into_iter().take(room));
     }

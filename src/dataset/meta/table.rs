@@ -67,15 +67,6 @@ impl Type {
         }
     }
 
-    /// What values of both are.
-    pub fn with(self, other: Type) -> Type {
-        match (self, other) {
-            (a, b) if a == b => a,
-            (Type::Integer | Type::Float, Type::Integer | Type::Float) => Type::Float,
-            _ => Type::Text,
-        }
-    }
-
     fn of(text: &str) -> Type {
         let digits = text.strip_prefix('-').unwrap_or(text);
         let padded = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.");

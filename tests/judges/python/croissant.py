@@ -14,20 +14,6 @@ if sys.argv[1] == "--make":
 
 import mlcroissant as mlc
 
-if sys.argv[1] == "--many":
-    dataset = mlc.Dataset(sys.argv[2])
-    issues = dataset.metadata.ctx.issues
-    assert not issues.errors, issues.errors
-    sets = [found for found in dataset.metadata.record_sets if found.name == "same/files-csv"]
-    assert len(sets) == 1, [found.name for found in dataset.metadata.record_sets]
-    rows = [{id.rsplit("/", 1)[1]: value for id, value in row.items()} for row in dataset.records(sets[0].id)]
-    assert sorted(row["id"] for row in rows) == list(range(230)), rows
-    assert sorted(row["price"] for row in rows) == sorted(0.5 if n == 7 else float(n) for n in range(230)), rows
-    files = {found.name: found for found in dataset.metadata.file_sets}
-    assert "mixed/files-csv" in files and files["same/files-csv"].description == "230 files", files
-    assert "mixed/files-csv" not in [found.name for found in dataset.metadata.record_sets]
-    sys.exit()
-
 dataset = mlc.Dataset(sys.argv[1])
 issues = dataset.metadata.ctx.issues
 assert not issues.errors, issues.errors
