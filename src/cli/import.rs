@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::daemon::{Failure, Item, Request};
+use crate::dataset::bundle;
 use crate::model::DatasetName;
 
 use super::out::ask;
@@ -22,7 +23,8 @@ use super::{Context, values};
 /// read straight into the store, all of it each time. Owners are kept where root imports; else, and of zip
 /// archives, all belongs to who imports. Of two members of one path the later counts. Members whose paths lead
 /// out of the archive or mean a version are refused, and so is an archive that is cut short. Of a file that
-/// `strata bundle` wrote, a new dataset is made, with all the versions in it.
+/// `strata bundle` wrote, a new dataset is made, with all the versions in it; where DATASET has some of them, the
+/// others are added to it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata import ~/images images
@@ -53,6 +55,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let Args { delete, checksum, json, message, source, dataset } = args;
     let shown = source.display().to_string();
     let source = source.canonicalize().map_err(|e| Failure::because(format!("cannot import {shown}"), &e))?;
+    let is_bundle = bundle::is_one(&source)?;
     let request = Request::Import { source, dataset, message, delete, checksum };
     let mut progress = Progress::default();
     ask(context.client()?, request, |out, item| {
@@ -67,6 +70,9 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
                 progress.clear();
                 match &made.version {
                     _ if json => out.json(&made)?,
+                    None if is_bundle => {
+                        eprintln!("{}: all of it is there already, up to {}", made.dataset, made.newest);
+                    }
                     Some(version) => out.text(format_args!("{}: {version}\n", made.dataset))?,
                     None => eprintln!("{}: nothing changed since {}", made.dataset, made.newest),
                 }

@@ -223,6 +223,8 @@ pub enum Request {
         dataset: DatasetName,
         /// The last version; the newest where there is none.
         version: Option<VersionText>,
+        /// The version after which they begin; with the first where there is none.
+        since: Option<VersionText>,
     },
     /// The bytes of a file, as data.
     Cat(ObjectSpec),
@@ -402,6 +404,8 @@ pub enum Item {
 pub struct Bundled {
     /// The dataset.
     pub dataset: String,
+    /// The version after which it begins, if it does not with the first.
+    pub since: Option<String>,
     /// The last version.
     pub version: String,
     /// Its version id.

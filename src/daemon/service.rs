@@ -185,8 +185,8 @@ impl Service {
             Request::Export { dataset, version, preserve, sums } => {
                 self.export(&*self.sealed(&dataset)?, version, (preserve, sums), sink)?;
             }
-            Request::Bundle { dataset, version } => {
-                self.bundle(&*self.sealed(&dataset)?, version, sink)?;
+            Request::Bundle { dataset, version, since } => {
+                self.bundle(&*self.sealed(&dataset)?, version, since, sink)?;
             }
             Request::Cat(object) => self.cat(&object, sink)?,
             Request::Read { object, offset, len } => self.read(&object, offset, len, sink)?,

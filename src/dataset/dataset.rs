@@ -91,24 +91,10 @@ impl Dataset {
         sync_always: bool,
     ) -> Result<Dataset> {
         let id = record.id;
-        let number = store.last_version(id)?;
-        let rollbacks = store.rollbacks(id)?;
         let lost: Arc<[Span]> = store.lost_versions(id)?.into();
-        let (snapshot, time) = match store.version_meta(id, number)? {
-            Some(meta) => (Some(meta.snapshot), meta.time),
-            None => (None, record.created),
-        };
-        let version_id = match store.version_id(id, number) {
-            Ok(found) => found.unwrap_or(VersionId::ROOT),
-            // Nothing can be written behind it: the store refuses that.
-            Err(error) => {
-                log::error!("{} takes no changes: {}", record.name, chain(&error));
-                VersionId::ROOT
-            }
-        };
-        let view = View::of(number, &rollbacks);
-        let history = RwLock::new(Published { newest: number, rollbacks: Arc::new(rollbacks.clone()) });
-        let head = Head { number, id: version_id, snapshot, time, rollbacks, view };
+        let head = Dataset::stored_head(&store, &record)?;
+        let rollbacks = Arc::new(head.rollbacks.clone());
+        let history = RwLock::new(Published { newest: head.number, rollbacks });
         let root = record.root.clone();
         let retention = Retention::load(&store, id)?;
         let usage = Arc::new(Usage::new(retention.quota()));
@@ -153,6 +139,27 @@ impl Dataset {
             counted: Mutex::default(),
             history,
         })
+    }
+
+    /// The newest version as the store has it.
+    pub(super) fn stored_head(store: &Store, record: &DatasetRecord) -> Result<Head> {
+        let id = record.id;
+        let number = store.last_version(id)?;
+        let rollbacks = store.rollbacks(id)?;
+        let (snapshot, time) = match store.version_meta(id, number)? {
+            Some(meta) => (Some(meta.snapshot), meta.time),
+            None => (None, record.created),
+        };
+        let version_id = match store.version_id(id, number) {
+            Ok(found) => found.unwrap_or(VersionId::ROOT),
+            // Nothing can be written behind it: the store refuses that.
+            Err(error) => {
+                log::error!("{} takes no changes: {}", record.name, chain(&error));
+                VersionId::ROOT
+            }
+        };
+        let view = View::of(number, &rollbacks);
+        Ok(Head { number, id: version_id, snapshot, time, rollbacks, view })
     }
 
     /// Its number in the store.

@@ -61,7 +61,8 @@ impl Dataset {
         }
         // Whoever gives back what pruned versions had waits for this lock, to find out what the live tree has.
         self.check_kept(target)?;
-        let mut invalid = self.changed_since(&state, target)?;
+        let trees = [self.frozen(state.live.head.number), tree.clone()];
+        let mut invalid = self.changed_between(&state, trees)?;
         let left_out = purged.iter().map(|file| file.path(&tree)).collect::<Result<_>>()?;
         state.note_author(by);
         let (version, files) = self.take_up(&mut state, target, message)?;
@@ -148,10 +149,9 @@ impl Dataset {
         Ok((number, files))
     }
 
-    /// What may differ between the live tree and `target`: what was changed since their common past. Where
-    /// that is very much, everything in memory, if that is all the kernel can have heard of.
-    fn changed_since(&self, state: &State, target: VersionNo) -> Result<Invalid> {
-        let trees = [self.frozen(state.live.head.number), self.frozen(target)];
+    /// What may differ between the live tree, which is the first of two, and the other: what was changed since
+    /// their common past. Where that is very much, everything in memory, if that is all the kernel can have heard of.
+    pub(super) fn changed_between(&self, state: &State, trees: [Frozen; 2]) -> Result<Invalid> {
         let common = common_past(&trees[0], &trees[1]);
         let many = trees.iter().any(|tree| tree.versions_after(common).nth(RECORDS_MAX).is_some());
         if many && !state.live.was_trimmed() {

@@ -29,8 +29,8 @@ use super::pool::{Pool, THREADS};
 const MAX_IO: u32 = 1 << 20;
 /// Requests the kernel may have under way in the background (read-ahead above all).
 const MAX_BACKGROUND: u16 = 64;
-/// Texts about versions that are made at a time.
-const TEXT_THREADS: usize = 2;
+/// Texts about versions that are made at a time: a few that read very much leave room for others.
+const TEXT_THREADS: usize = 8;
 /// What counts as "for ever".
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 

@@ -271,3 +271,46 @@ fn check(a: &BTreeMap<PathBuf, Facts>, b: &BTreeMap<PathBuf, Facts>, told: &[Val
         }
     }
 }
+
+/// A file that was changed before it went with its directory, which is recorded as one removal, is a file removed;
+/// also where a directory of that name came again.
+#[test]
+fn a_file_changed_and_gone_with_its_directory_is_removed() {
+    let m = Mount::new();
+    let source = |name: &str, files: &[(&str, &str)]| -> PathBuf {
+        let root = m.outside().join(name);
+        for (path, text) in files {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().expect("a directory")).expect("mkdir");
+            std::fs::write(path, text).expect("write");
+        }
+        root
+    };
+    let import = |root: &Path| m.strata(&["import", "--delete", root.to_str().expect("UTF-8"), "d"]).ok();
+    import(&source("one", &[("dir/deep/f", "1"), ("dir/g", "1"), ("kept", "1")]));
+    let d = m.existing("d");
+    d.write("dir/deep/f", "2");
+    import(&source("two", &[("kept", "1")]));
+    let gone = m.strata(&["log", "--json", "d"]).ok().lines().count();
+    import(&source("three", &[("dir/g", "3"), ("kept", "1")]));
+    let changes = |pair: [&str; 2]| -> BTreeSet<(String, String)> {
+        let found = diff(&m, &[&format!("d@{}", pair[0]), &format!("d@{}", pair[1])]);
+        let changes = found["changes"].as_array().expect("changes").iter();
+        let changes = changes.filter(|change| change["change"] != "attributes");
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        changes.map(|change| (text(&change["path"]), text(&change["change"]))).collect()
+    };
+    let set = |all: &[(&str, &str)]| -> BTreeSet<(String, String)> {
+        all.iter().map(|(path, change)| ((*path).into(), (*change).into())).collect()
+    };
+    let last = format!("v{gone}");
+    let removed =
+        set(&[("dir", "removed"), ("dir/deep", "removed"), ("dir/deep/f", "removed"), ("dir/g", "removed")]);
+    assert_eq!(changes(["v1", &last]), removed);
+    assert!(d.path(&format!("@diff/v1..{last}/removed/dir/deep/f")).exists());
+    let came: BTreeSet<_> = removed.iter().map(|(path, _)| (path.clone(), "added".to_owned())).collect();
+    assert_eq!(changes([&last, "v1"]), came);
+    let again = changes(["v1", "latest"]);
+    assert!(again.contains(&("dir/deep/f".into(), "removed".into())), "{again:?}");
+    assert!(!again.contains(&("dir/deep/f".into(), "modified".into())), "{again:?}");
+}

@@ -196,6 +196,12 @@ impl Live {
         Ok(Ino(self.next_ino - 1))
     }
 
+    /// Whether a file is open that has an inode number which no version knows of.
+    pub fn has_unrecorded_file(&self) -> Result<bool> {
+        let last = self.store.max_ino(self.dataset)?;
+        Ok(self.nodes.iter().any(|(ino, node)| *ino > last.max(Ino::ROOT) && node.opens > 0))
+    }
+
     /// The root directory's inode.
     pub fn root(&mut self) -> Result<Inode> {
         Ok(self.node(Ino::ROOT)?.inode.clone())
