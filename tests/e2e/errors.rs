@@ -89,7 +89,7 @@ fn a_newer_format_is_refused() {
     m.down();
     let identity = m.store().join("strata.json");
     let text = fs::read_to_string(&identity).expect("read");
-    let newer = text.replace("\"format\":4", "\"format\":99");
+    let newer = text.replace("\"format\":5", "\"format\":99");
     assert_ne!(newer, text, "the identity file tells the format: {text}");
     fs::write(&identity, &newer).expect("write");
     says(&m.try_up(&[]).fails(1), &["format 99", m.store().to_str().expect("path")]);

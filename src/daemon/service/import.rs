@@ -79,7 +79,7 @@ impl Service {
         teller: &mut Teller<'_>,
     ) -> crate::dataset::Result<Tree> {
         if source.is_dir() {
-            return self.read_tree(source, existing.filter(|_| !checksum), teller);
+            return self.read_tree(source, existing, checksum, teller);
         }
         let root = existing.map(|dataset| dataset.read(|live| live.root())).transpose()?;
         let owners = Owners { otherwise: (by.uid, by.gid), keep: by.uid == 0, root };
@@ -89,12 +89,16 @@ impl Service {
     fn read_tree(
         &self,
         source: &Path,
-        known: Option<&Dataset>,
+        into: Option<&Dataset>,
+        checksum: bool,
         teller: &mut Teller<'_>,
     ) -> crate::dataset::Result<Tree> {
         let objects = self.repo.objects();
-        let newest = known.map(|dataset| dataset.frozen(dataset.newest()));
+        let newest = into.filter(|_| !checksum).map(|dataset| dataset.frozen(dataset.newest()));
         let mut tree = import::scan(objects, source, newest.as_ref(), teller)?;
+        if let Some(dataset) = into {
+            dataset.check_can_hold(tree.bytes())?;
+        }
         import::read(objects, source, &mut tree, teller)?;
         Ok(tree)
     }

@@ -97,6 +97,10 @@ impl Service {
             version: version.to_string(),
             mounted: self.mounted_at(&dataset, version),
         }))?;
+        let purged = dataset.purged_files(&pointed.tree, pointed.ino)?;
+        if !purged.is_empty() {
+            return Err(dataset.purged_error(&pointed.tree, &purged).into());
+        }
         if locate { Ok(()) } else { self.send(&pointed, sink) }
     }
 

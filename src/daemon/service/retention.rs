@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use crate::dataset::retention::Plan;
 use crate::dataset::retention::live::{each_needed, freed_by};
-use crate::dataset::{Caller, Dataset};
+use crate::dataset::{Caller, Dataset, Error};
+use crate::model::at::HASH_DIGITS_MIN;
 use crate::model::{Content, DatasetName, Name, Rules, Timestamp, VersionNo};
-use crate::store::Collection;
+use crate::store::{Collection, content_id};
 
 use super::super::failure::Failure;
 use super::super::object::{VersionText, path_bytes, show_path};
@@ -201,27 +202,55 @@ impl Service {
         let store = self.repo.store();
         let underway = store.begin_collection()?;
         let datasets = self.every_dataset()?;
-        let purging = dataset.plan_purge(dataset.contents_at(path)?, &datasets)?;
-        let what = show_path(path);
+        let (what, contents) = self.contents_of(dataset, path)?;
+        let purging = dataset.plan_purge(contents, &datasets)?;
         let objects: HashSet<[u8; 32]> = purging.objects.keys().copied().collect();
         let mut collection = Collection::default();
         if !objects.is_empty() {
             // First the tombstone: what is missing from here on is no damage.
-            dataset.note_purge(by, what, reason, &purging)?;
+            dataset.note_purge(by, show_path(&what), reason, &purging)?;
             store.remove_objects(&underway, &objects, &mut collection)?;
         }
         if purging.is_garbage {
             drop(underway);
             self.collect(true, false, &mut |_| ControlFlow::Continue(()))?;
         }
+        if let Some(host) = &self.host {
+            host.forget_contents(dataset.id(), &purging.recorded);
+        }
         let bytes = purging.objects.values().map(|len| u64::from(*len)).sum();
         sink.item(Item::Purged(Purged {
             dataset: dataset.name().to_string(),
-            path: path_bytes(path),
+            path: path_bytes(&what),
             objects: objects.len() as u64,
             bytes,
             shared: purging.shared,
         }))
+    }
+
+    /// The contents that a path ever had; or, of the id of a content or how it begins, that content. With the
+    /// path, or the whole id.
+    fn contents_of(&self, dataset: &Dataset, path: &[Name]) -> Result<(Vec<Name>, Vec<Content>), Failure> {
+        let never = match dataset.contents_at(path) {
+            Err(error @ Error::NotFound(_)) => Failure::from(error),
+            found => return Ok((path.to_vec(), found?)),
+        };
+        let [name] = path else { return Err(never) };
+        let prefix = name.to_string().to_ascii_lowercase();
+        let is_id =
+            (HASH_DIGITS_MIN..=64).contains(&prefix.len()) && prefix.bytes().all(|b| b.is_ascii_hexdigit());
+        if !is_id {
+            return Err(never);
+        }
+        let content = dataset.content_of_id(&prefix)?.ok_or_else(|| {
+            Failure::new(format!(
+                "no version of {} ever had a file of the path '{name}', nor one whose content has this id",
+                dataset.name()
+            ))
+            .hint("`strata hash FILE` prints the id of a content")
+        })?;
+        let id = content_id(&content).to_hex();
+        Ok((vec![Name::new(id.as_bytes()).map_err(Error::from)?], vec![content]))
     }
 
     /// Sets the rules that the daemon applies.

@@ -51,6 +51,12 @@ impl Dirty {
         self.inodes.contains(&ino)
     }
 
+    /// The inodes that changed, those that had a changed name at that moment included.
+    pub fn inodes(&self) -> impl Iterator<Item = Ino> {
+        let named = self.slots.values().flatten().map(|was| was.1);
+        self.inodes.iter().copied().chain(named)
+    }
+
     /// Forgets an inode, and if it is a directory, the names in it: nothing below it can be seen.
     fn forget_inode(&mut self, ino: Ino) {
         self.inodes.remove(&ino);

@@ -14,6 +14,7 @@
 //! permissions (the kernel checks them) or versions other than its head.
 
 mod attrs;
+mod count;
 mod dirty;
 mod names;
 mod rename;
@@ -32,6 +33,7 @@ use crate::store::{Objects, Store};
 use super::climb::Climb;
 use super::error::{Error, Result};
 use super::open_file::OpenFile;
+use super::quota::Usage;
 use super::trie::{Slot, Trie};
 
 pub use attrs::{
@@ -93,6 +95,11 @@ impl Node {
         Node { inode, entries: None, tree: None, file: None, opens: 0, held, unlinked, uncertain }
     }
 
+    /// The bytes of a file as the tree has it; none of anything else.
+    fn file_size(&self) -> u64 {
+        self.inode.content().map_or(0, Content::size)
+    }
+
     /// Makes it one that has no name any more.
     fn unlink(&mut self) {
         self.inode.nlink = 0;
@@ -124,6 +131,7 @@ pub struct Live {
     dataset: DatasetId,
     store: Arc<Store>,
     objects: Arc<Objects>,
+    usage: Arc<Usage>,
     /// The root directory as long as no version has recorded it.
     initial_root: Inode,
     /// Versions whose records are lost.
@@ -149,8 +157,7 @@ pub struct Live {
 impl Live {
     /// The live tree as `head` has it; `root` is the root directory if no version has one.
     pub fn new(
-        store: Arc<Store>,
-        objects: Arc<Objects>,
+        (store, objects, usage): (Arc<Store>, Arc<Objects>, Arc<Usage>),
         dataset: DatasetId,
         head: Head,
         root: Inode,
@@ -161,6 +168,7 @@ impl Live {
             dataset,
             store,
             objects,
+            usage,
             initial_root: root,
             lost,
             nodes: HashMap::new(),
@@ -387,7 +395,10 @@ impl Live {
         let Some(node) = self.nodes.get_mut(&ino) else { return };
         node.opens = node.opens.saturating_sub(1);
         if node.opens == 0 {
-            node.file = None;
+            let size = node.file_size();
+            if let Some(file) = node.file.take() {
+                self.usage.release(file.share(), if node.unlinked { 0 } else { size });
+            }
             if node.unlinked {
                 self.nodes.remove(&ino);
             }

@@ -59,6 +59,7 @@ impl Live {
     /// and the content it must now have are returned, to be set once the tree's lock is released.
     pub fn reset(&mut self, head: Head) -> Result<Vec<Reopened>> {
         self.head = head;
+        self.usage.forget();
         self.dirty = Dirty::default();
         self.unlogged = Some(Dirty::default());
         self.stale.clear();

@@ -24,7 +24,7 @@ use super::dataset::Dataset;
 use super::error::{Error, Result};
 
 pub use plan::{Plan, Planned};
-pub use purge::Purging;
+pub use purge::{PurgedFile, Purging};
 
 /// When a version was pruned, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +68,9 @@ pub(super) struct Retention {
     /// The purges, oldest first.
     tombstones: Vec<Tombstone>,
     rules: Option<Rules>,
+    quota: Option<u64>,
+    /// Whether a record is lost: versions that it pruned are taken for kept.
+    is_patchy: bool,
     /// When a prune, or the setting of rules, was last recorded.
     acted: Option<Timestamp>,
 }
@@ -78,12 +81,25 @@ impl Retention {
         let mut retention = Retention::default();
         for record in store.retentions(dataset)? {
             match record {
-                Ok(record) => retention.take(store, record),
+                Ok(record) => {
+                    retention.is_patchy |= record.sequence > retention.last + 1;
+                    retention.take(store, record);
+                }
                 // What it pruned shows again, as damaged: that is told of, nothing is made up.
-                Err(error) => log::error!("a record of what is kept cannot be read: {}", chain(&error)),
+                Err(error) => {
+                    log::error!("a record of what is kept cannot be read: {}", chain(&error));
+                    retention.is_patchy = true;
+                    // The next one does not take its number: that it is missing stays to be seen.
+                    retention.last += 1;
+                }
             }
         }
         Ok(retention)
+    }
+
+    /// The quota, if there is one.
+    pub fn quota(&self) -> Option<u64> {
+        self.quota
     }
 
     fn take(&mut self, store: &Store, record: RetentionRecord) {
@@ -105,6 +121,7 @@ impl Retention {
                 self.rules = rules;
                 self.acted = None;
             }
+            RetentionAction::Quota(quota) => self.quota = quota,
             RetentionAction::Purge { what, objects } => {
                 store.note_purged(&objects);
                 let Author { uid, command, .. } = author;
@@ -141,6 +158,12 @@ impl Dataset {
     /// What was purged, oldest first.
     pub fn tombstones(&self) -> Vec<Tombstone> {
         self.retention.read().tombstones.clone()
+    }
+
+    /// Whether a record of what is kept is lost, so that what it pruned shows again, and pins, purges and
+    /// settings of it are not known.
+    pub fn has_lost_retention(&self) -> bool {
+        self.retention.read().is_patchy
     }
 
     /// Whether a version is pinned.
