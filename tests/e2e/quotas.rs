@@ -211,7 +211,7 @@ fn the_use_is_what_the_files_have() {
             let other = format!("d{}/f{}", random.below(4), random.below(5));
             // Many of these fail where there is nothing to do them to: that is as good.
             match random.below(9) {
-                0 | 1 | 2 => drop((
+                0..=2 => drop((
                     fs::create_dir(d.path(&dir)),
                     fs::write(d.path(&name), noise(step, random.below(50_000))),
                 )),
