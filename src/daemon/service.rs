@@ -25,7 +25,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::dataset::{Caller, Dataset, Invalid, Repo};
-use crate::model::{Content, DatasetId, DatasetName, VersionSet};
+use crate::model::{Content, DatasetId, DatasetName, Ino, VersionNo, VersionSet};
 
 use super::batch::Batch;
 use super::failure::{FAILED, Failure};
@@ -74,6 +74,9 @@ pub trait Host: Send + Sync {
 
     /// Makes the kernel forget the names of versions that are there no more.
     fn forget_versions(&self, _dataset: DatasetId, _versions: &VersionSet) {}
+
+    /// Makes the kernel forget what it has read of files of versions: inodes, and the versions that recorded them.
+    fn forget_files(&self, _dataset: DatasetId, _files: &[(VersionNo, Ino)]) {}
 
     /// Makes the kernel see a dataset that was made by other means than through the mount.
     fn dataset_made(&self, name: &DatasetName);

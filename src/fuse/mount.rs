@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use rustix::mount::UnmountFlags;
 
 use crate::dataset::Invalid;
-use crate::model::{DatasetId, DatasetName};
+use crate::model::{DatasetId, DatasetName, Ino, VersionNo};
 use crate::view::FileSystem;
 
 use super::adapter::Adapter;
@@ -89,6 +89,17 @@ impl Mount {
             let node = INodeNo(self.fs.node_of(dataset, *ino).0);
             if let Err(error) = self.notifier.inval_inode(node, 0, 0) {
                 log::debug!("kernel did not forget inode {}: {error}", ino.0);
+            }
+        }
+    }
+
+    /// Tells the kernel to forget what it has read of files of versions, by whatever name. Must not be called
+    /// from a request's handler.
+    pub fn forget_files(&self, dataset: DatasetId, files: &[(VersionNo, Ino)]) {
+        drop(self.gate.write());
+        for node in files.iter().filter_map(|(version, ino)| self.fs.node_of_value(dataset, *version, *ino)) {
+            if let Err(error) = self.notifier.inval_inode(INodeNo(node.0), 0, 0) {
+                log::debug!("kernel did not forget what it read of node {}: {error}", node.0);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::dataset::{Caller, Dataset, Error, NewInode, RenameMode, Result, SetAttr};
-use crate::model::{AtName, Body, DatasetId, DatasetName, Ino, Kind, Name, TagName, Timestamp};
+use crate::model::{AtName, Body, DatasetId, DatasetName, Ino, Kind, Name, TagName, Timestamp, VersionNo};
 
 use super::fs::{Entry, FileSystem, Lifetime, Scope, not_found};
 use super::nodes::{Node, NodeId};
@@ -208,6 +208,11 @@ impl FileSystem {
         Ok(same(set.mode.map(|mode| mode & 0o7777), attr.mode)
             && same(set.uid, attr.uid)
             && same(set.gid, attr.gid))
+    }
+
+    /// The node that stands for an inode as a version recorded it, if the kernel may know it.
+    pub fn node_of_value(&self, dataset: DatasetId, version: VersionNo, ino: Ino) -> Option<NodeId> {
+        self.nodes.known(&Node::Frozen(dataset, version, ino))
     }
 
     /// The dataset and inode of a kernel's cached name or inode, as node numbers.

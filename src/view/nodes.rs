@@ -208,6 +208,12 @@ impl NodeTable {
         }
     }
 
+    /// The number of a node, if it has one.
+    pub fn known(&self, node: &Node) -> Option<NodeId> {
+        let in_table = || self.inner.lock().numbers.get(node).map(|number| NodeId(number | SPECIAL));
+        NodeId::direct(node).or_else(in_table)
+    }
+
     /// What a number stands for.
     pub fn node(&self, id: NodeId) -> Option<Node> {
         if let Some((dataset, ino)) = id.as_live() {

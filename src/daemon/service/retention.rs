@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::dataset::retention::Plan;
 use crate::dataset::retention::live::{each_needed, freed_by};
 use crate::dataset::{Caller, Dataset};
-use crate::model::{Content, DatasetName, Name, Rules, Span, Timestamp, VersionNo, VersionSet};
+use crate::model::{Content, DatasetName, Name, Rules, Timestamp, VersionNo};
 use crate::store::Collection;
 
 use super::super::failure::Failure;
@@ -234,9 +234,7 @@ impl Service {
             collection.damaged += rest.damaged;
         }
         if let Some(host) = &self.host {
-            // What the kernel has read of it is gone with the names that it was read by.
-            let all = Span { first: VersionNo(1), last: dataset.newest() };
-            host.forget_versions(dataset.id(), &VersionSet::of([all]));
+            host.forget_files(dataset.id(), &purging.values);
         }
         check_removed(dataset, &show_path(path), &collection)?;
         let bytes = purging.objects.values().map(|len| u64::from(*len)).sum();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::model::{Content, ContentId, Inode, Kind, Name, RetentionAction};
+use crate::model::{Content, ContentId, Ino, Inode, Kind, Name, RetentionAction, VersionNo};
 use crate::store::{Error as StoreError, content_id};
 
 use super::super::author::Caller;
@@ -17,6 +17,8 @@ pub struct Purging {
     contents: HashMap<ContentId, Content>,
     /// The objects that nothing else needs: hash and length.
     pub objects: HashMap<[u8; 32], u32>,
+    /// Which values of inodes have the contents.
+    pub values: Vec<(VersionNo, Ino)>,
     /// How many objects stay, since other content needs them.
     pub shared: u64,
     /// Whether some of it lost its manifest already, as garbage or by a purge before: what is left of that goes with
@@ -56,9 +58,12 @@ impl Dataset {
             inode.content().is_some_and(|content| purging.contents.contains_key(&content_id(content)))
         };
         // The newest version is what the live tree is a change of.
-        let mut live = BTreeSet::new();
+        let (mut live, mut values) = (BTreeSet::new(), Vec::new());
         let newest = self.frozen(self.newest());
         self.each_value(&mut |ino, at, inode| {
+            if is_purged(inode) {
+                values.push((at, ino));
+            }
             if is_purged(inode) && newest.inode(ino).is_ok_and(|(recorded, _)| recorded == at) {
                 for place in inode.places() {
                     let entry = newest.entry(place.dir, place.key)?;
@@ -92,7 +97,7 @@ impl Dataset {
         let all = objects.len();
         self.without_shared(&mut objects, &purging.contents, datasets)?;
         let shared = (all - objects.len()) as u64;
-        Ok(Purging { objects, shared, is_garbage, ..purging })
+        Ok(Purging { objects, values, shared, is_garbage, ..purging })
     }
 
     /// Leaves out the objects that other content of the store needs.
