@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::rig::say;
-use super::round::{End, Round, Script};
+use super::round::{End, Round};
+use super::scripts::Script;
 use super::shim::{Class, Fault};
 
 /// Most points of a kind that are tried unless `STRIDE` says otherwise.
