@@ -12,9 +12,11 @@ use crate::model::{DatasetId, VersionNo};
 use crate::store::identity::StoreId;
 use crate::store::pack::LogPos;
 
+type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// Blocks in memory, as sled keeps them; it takes so many more changes.
 struct Kept {
-    blocks: RefCell<BTreeMap<Box<[u8]>, Box<[u8]>>>,
+    blocks: RefCell<Map>,
     changes: Cell<u32>,
 }
 
@@ -30,8 +32,8 @@ impl Kept {
     }
 }
 
-fn owned((key, value): (&Box<[u8]>, &Box<[u8]>)) -> Block {
-    (key.clone(), value.clone())
+fn owned((key, value): (&Vec<u8>, &Vec<u8>)) -> Block {
+    (key.as_slice().into(), value.as_slice().into())
 }
 
 impl Blocks for Kept {
