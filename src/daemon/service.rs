@@ -88,6 +88,8 @@ pub struct Service {
     telling_dvc: Mutex<()>,
     /// Held by who decides what is kept, or gives space back.
     retaining: Mutex<()>,
+    /// Held by who gives a tag, from looking at those there are on.
+    tagging: Mutex<()>,
 }
 
 impl Service {
@@ -99,6 +101,7 @@ impl Service {
             sizes: Mutex::default(),
             telling_dvc: Mutex::default(),
             retaining: Mutex::default(),
+            tagging: Mutex::default(),
         }
     }
 
