@@ -9,7 +9,8 @@ use std::time::Instant;
 use crate::dataset::retention::Plan;
 use crate::dataset::retention::live::{each_needed, freed_by};
 use crate::dataset::{Caller, Dataset};
-use crate::model::{Content, DatasetName, Name, Rules, Timestamp, VersionNo, show_path};
+use crate::model::quote::quote;
+use crate::model::{Content, DatasetName, Name, Rules, Timestamp, VersionNo};
 use crate::store::Collection;
 
 use super::super::failure::Failure;
@@ -202,7 +203,11 @@ impl Service {
         let underway = store.begin_collection()?;
         let datasets = self.every_dataset()?;
         let purging = dataset.plan_purge(dataset.contents_at(path)?, &datasets)?;
-        let what = show_path(path);
+        // As text that loses nothing; most paths are plain.
+        let what = match String::from_utf8(path_bytes(path)) {
+            Ok(text) if !text.starts_with('"') => text,
+            _ => quote(&path_bytes(path)),
+        };
         let objects: HashSet<[u8; 32]> = purging.objects.keys().copied().collect();
         let mut collection = Collection::default();
         if !objects.is_empty() {
