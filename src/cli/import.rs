@@ -68,7 +68,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
                 match &made.version {
                     _ if json => out.json(&made)?,
                     Some(version) => out.text(format_args!("{}: {version}\n", made.dataset))?,
-                    None => eprintln!("{}: nothing changed since {}", made.dataset, made.newest),
+                    None => eprintln!("{}: nothing changed since {}", made.dataset, made.since()),
                 }
             }
             _ => {}
