@@ -12,11 +12,9 @@ use crate::model::{DatasetId, VersionNo};
 use crate::store::identity::StoreId;
 use crate::store::pack::LogPos;
 
-type Map = BTreeMap<Vec<u8>, Vec<u8>>;
-
 /// Blocks in memory, as sled keeps them; it takes so many more changes.
 struct Kept {
-    blocks: RefCell<Map>,
+    blocks: RefCell<BTreeMap<Box<[u8]>, Box<[u8]>>>,
     changes: Cell<u32>,
 }
 
@@ -32,8 +30,8 @@ impl Kept {
     }
 }
 
-fn owned((key, value): (&Vec<u8>, &Vec<u8>)) -> Block {
-    (key.as_slice().into(), value.as_slice().into())
+fn owned((key, value): (&Box<[u8]>, &Box<[u8]>)) -> Block {
+    (key.clone(), value.clone())
 }
 
 impl Blocks for Kept {
