@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use crate::dataset::archive::{self, Owners};
 use crate::dataset::bundle;
-use crate::dataset::import::{self, Placement, Progress, Teller, Tree};
-use crate::dataset::{Caller, Dataset, Error, Invalid};
+use crate::dataset::import::{self, Placement, Teller, Tree};
+use crate::dataset::{Caller, Dataset, Invalid};
 use crate::model::DatasetName;
 
 use super::super::failure::Failure;
-use super::super::protocol::{Item, Made};
+use super::super::protocol::Made;
+use super::import_history::telling;
 use super::{Service, Sink, made};
 
 /// An import to be made.
@@ -50,17 +51,8 @@ impl Service {
                 None
             }
         };
-        let mut gone = None;
-        let mut tell = |progress: Progress| {
-            let Progress { files, files_total, bytes, bytes_total, counted } = progress;
-            let item = Item::Importing { files, files_total, bytes, bytes_total, counted };
-            sink.item(item).map_err(|failure| {
-                gone = Some(failure);
-                Error::Invalid("nobody waits for it any more".into())
-            })
-        };
-        let tree = self.read_source(by, source, existing.as_deref(), checksum, &mut Teller::new(&mut tell));
-        let tree = tree.map_err(|error| gone.take().unwrap_or_else(|| error.into()))?;
+        let tree =
+            telling(sink, |teller| self.read_source(by, source, existing.as_deref(), checksum, teller))?;
         let dataset = match existing {
             Some(dataset) => dataset,
             None => self.make(name, &tree)?,
@@ -121,7 +113,7 @@ impl Service {
     }
 
     /// Refuses to import what grows by being imported.
-    fn apart(&self, source: &Path) -> Result<(), Failure> {
+    pub(super) fn apart(&self, source: &Path) -> Result<(), Failure> {
         let store = self.repo.store().path();
         let mounted = self.host.as_ref().map(|host| host.mountpoint());
         let inside = std::iter::once(store).chain(mounted).find(|place| place.starts_with(source));

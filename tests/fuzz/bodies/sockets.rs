@@ -290,6 +290,11 @@ pub fn requests(bytes: &[u8]) {
             let source = served.dir.path().join("source");
             Request::Import { source, dataset, message, delete, checksum }
         }
+        // Nor may it have git run anywhere.
+        Some(Request::ImportHistory { dataset, branch, path, dry_run, .. }) => {
+            let source = served.dir.path().join("source");
+            Request::ImportHistory { source, dataset, branch, path, dry_run }
+        }
         Some(request) => request,
         None => return,
     };
