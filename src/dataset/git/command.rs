@@ -184,7 +184,9 @@ impl Repository {
     fn command(&self) -> Command {
         let mut command = Command::new("git");
         command.arg("-C").arg(&self.dir).stdin(Stdio::null()).stderr(Stdio::null());
-        ELSEWHERE.iter().for_each(|name| drop(command.env_remove(name)));
+        for name in ELSEWHERE {
+            command.env_remove(name);
+        }
         // Nothing is written, and nothing fetched over a network.
         command.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_NO_LAZY_FETCH", "1").env("LC_ALL", "C");
         command
