@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::daemon::object::VersionText;
 use crate::daemon::protocol::Bundled;
 use crate::daemon::{Failure, Item, ObjectSpec, Request};
 
@@ -18,10 +19,16 @@ use super::{Context, values};
 /// any store. Version numbers and snapshot ids stay. So do the version ids, if no dataset of that store has the
 /// number that this one has in its own: a version id covers it. A bundle that was altered or cut short is refused,
 /// and nothing lands.
+///
+/// With --since, only what came after that version is in it. Imported into a dataset that has that version, it
+/// brings the dataset up to date, with the same version ids; so does a bundle of all versions. A dataset that went
+/// on in another way is left as it is.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata bundle pets@paper -o pets.bundle
-  strata import pets.bundle pets           # in another store")]
+  strata import pets.bundle pets           # in another store
+  strata bundle --since paper pets -o more.bundle
+  strata import more.bundle pets           # in the other store, which has pets@paper")]
 pub struct Args {
     /// The file; - for standard output
     #[arg(short, long, value_name = "FILE")]
@@ -29,7 +36,10 @@ pub struct Args {
     /// Replace a file that is there already
     #[arg(short, long)]
     force: bool,
-    /// Print JSON: dataset, version, id, chunks, tags, bytes
+    /// Only versions after this one, which the other store must have
+    #[arg(long, value_name = "VERSION", value_parser = values::version)]
+    since: Option<VersionText>,
+    /// Print JSON: dataset, since (null if all versions are in it), version, id, chunks, tags, bytes
     #[arg(long)]
     json: bool,
     /// DATASET[@VERSION]
@@ -40,6 +50,7 @@ pub struct Args {
 #[derive(Serialize)]
 struct BundledJson<'a> {
     dataset: &'a str,
+    since: Option<&'a str>,
     version: &'a str,
     id: &'a str,
     chunks: u64,
@@ -48,8 +59,8 @@ struct BundledJson<'a> {
 }
 
 pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
-    let Args { output, force, json, object } = args;
-    let request = Request::Bundle { dataset: object.dataset, version: object.version };
+    let Args { output, force, since, json, object } = args;
+    let request = Request::Bundle { dataset: object.dataset, version: object.version, since };
     let ask = |data: &mut dyn FnMut(&[u8]) -> Result<(), Failure>| match target::receive(
         context.client()?,
         request,
@@ -63,13 +74,15 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         ask(&mut |bytes| out.raw(bytes))?;
         return out.flush().map(|()| 0);
     }
-    let Bundled { dataset, version, id, chunks, tags, bytes } =
+    let Bundled { dataset, since, version, id, chunks, tags, bytes } =
         &target::archive(&output, force, context.umask, ask)?;
     if json {
-        out.json(&BundledJson { dataset, version, id, chunks: *chunks, tags: *tags, bytes: *bytes })?;
+        let (since, chunks, tags, bytes) = (since.as_deref(), *chunks, *tags, *bytes);
+        out.json(&BundledJson { dataset, since, version, id, chunks, tags, bytes })?;
     } else {
         let (bytes, output) = (human(*bytes), output.display());
-        out.text(format_args!("{dataset}: v1 to {version}, {bytes} in {output}\n{id}\n"))?;
+        let from = since.as_ref().map_or("v1".to_owned(), |since| format!("after {since}, up"));
+        out.text(format_args!("{dataset}: {from} to {version}, {bytes} in {output}\n{id}\n"))?;
     }
     out.flush().map(|()| 0)
 }

@@ -14,7 +14,7 @@ use super::out::{Out, Paint, ask, human, short_time};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  strata datasets")]
 pub struct Args {
-    /// Print a JSON array: name, policy, versions, newest (the time of the newest version)
+    /// Print a JSON array: name, policy, versions, newest (the time of the newest version), quota_bytes
     #[arg(long)]
     json: bool,
 }
@@ -42,15 +42,19 @@ pub fn table(out: &mut Out, datasets: &[DatasetInfo]) -> Result<(), Failure> {
     let width = datasets.iter().map(|d| d.name.chars().count()).max().unwrap_or(0).max(7);
     let counted = datasets.iter().any(|d| d.logical_bytes.is_some());
     let size = |text: &str| if counted { format!("  {text:>10}") } else { String::new() };
-    let head = size("size");
-    let head = format!("{:width$}  {:>9}  {:19}{head}  policy", "dataset", "versions", "newest");
+    let limited = datasets.iter().any(|d| d.quota_bytes.is_some());
+    let quota = |text: &str| if limited { format!("  {text:>10}") } else { String::new() };
+    let (size_head, quota_head) = (size("size"), quota("quota"));
+    let head =
+        format!("{:width$}  {:>9}  {:19}{size_head}{quota_head}  policy", "dataset", "versions", "newest");
     out.paint(Paint::Head, format_args!("{head}"))?;
     out.text(format_args!("\n"))?;
     for dataset in datasets {
         let newest = dataset.newest.as_deref().map_or("-".into(), short_time);
         let bytes = size(&dataset.logical_bytes.map_or("-".into(), human));
+        let quota = quota(&dataset.quota_bytes.map_or("-".into(), human));
         out.text(format_args!(
-            "{:width$}  {:>9}  {newest:19}{bytes}  {}\n",
+            "{:width$}  {:>9}  {newest:19}{bytes}{quota}  {}\n",
             dataset.name, dataset.versions, dataset.policy
         ))?;
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::daemon::protocol::CommitInfo;
 use crate::daemon::{Failure, Item, Request};
+use crate::dataset::bundle;
 use crate::dataset::git::Repository;
 use crate::model::DatasetName;
 
@@ -24,7 +25,8 @@ use super::{Context, values};
 /// read straight into the store, all of it each time. Owners are kept where root imports; else, and of zip
 /// archives, all belongs to who imports. Of two members of one path the later counts. Members whose paths lead
 /// out of the archive or mean a version are refused, and so is an archive that is cut short. Of a file that
-/// `strata bundle` wrote, a new dataset is made, with all the versions in it.
+/// `strata bundle` wrote, a new dataset is made, with all the versions in it; where DATASET has some of them, the
+/// others are added to it.
 ///
 /// With --history, SOURCE is a git repository, and each commit that changes the data becomes a version, oldest first,
 /// along first parents. Pointers of git-lfs and DVC are replaced by their objects, which must be on this machine and
@@ -81,6 +83,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     if Repository::is_one(&source) {
         eprintln!("strata: {shown} is a git repository: --history would import its commits as versions");
     }
+    let is_bundle = bundle::is_one(&source)?;
     let request = Request::Import { source, dataset, message, delete, checksum };
     let mut progress = Progress::default();
     ask(context.client()?, request, |out, item| {
@@ -95,6 +98,9 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
                 progress.clear();
                 match &made.version {
                     _ if json => out.json(&made)?,
+                    None if is_bundle => {
+                        eprintln!("{}: all of it is there already, up to {}", made.dataset, made.newest);
+                    }
                     Some(version) => out.text(format_args!("{}: {version}\n", made.dataset))?,
                     None => eprintln!("{}: nothing changed since {}", made.dataset, made.newest),
                 }

@@ -82,8 +82,15 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
             progress.counting(&format!("{files} files, {} looked at", human(bytes)));
             Ok(())
         }
-        Item::Pointer(PointerInfo { pointer, dvc }) => {
+        Item::Pointer(PointerInfo { pointer, pinned, dvc }) => {
             progress.clear();
+            if !pinned {
+                let (dataset, version) = (&pointer.dataset, pointer.version);
+                eprintln!(
+                    "note: the store takes no changes, so that {dataset}@{version} is not pinned and may be \
+                     pruned: `strata pin {dataset}@{version}` once it does"
+                );
+            }
             let text = match &dvc {
                 Some(dvc) => target.dvc_text(&pointer, dvc)?,
                 None => pointer.to_text()?,

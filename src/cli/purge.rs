@@ -11,14 +11,15 @@ use super::{Context, values};
 
 /// Remove content from all versions, for good
 ///
-/// For what must not be kept, by law or contract: all contents that the file at PATH ever had are removed from
-/// the disk at once, wherever versions of the dataset have them. Reading them then fails with an I/O error; names,
+/// For what must not be kept, by law or contract: all contents that the file at PATH ever had, or the one content
+/// whose id is HASH (as `strata hash FILE` prints it), are removed from the disk at once, wherever versions of the dataset have them. Reading them then fails with an I/O error; names,
 /// sizes, ids and everything else stay, and a tombstone in the log says what was removed, by whom, when and why.
 /// Refused while the live tree still has the content: remove the file first. Pieces that other files have as
 /// well stay; how many is told. There is no way back.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   rm /data/faces/subject-7.jpg && strata purge faces subject-7.jpg --reason 'consent withdrawn'
+  strata purge faces 5f0c2a9e41d7 --reason 'wrong file'
   strata purge faces --list")]
 pub struct Args {
     /// Why, for the log
@@ -34,8 +35,9 @@ pub struct Args {
     /// The dataset
     #[arg(value_parser = values::dataset)]
     dataset: DatasetName,
-    /// The file's path in the dataset
-    #[arg(value_parser = values::path(), required_unless_present = "list")]
+    /// The file's path in the dataset; or where no file ever had that path, the id of a content, of which the
+    /// first 8 digits or more will do
+    #[arg(value_name = "PATH|HASH", value_parser = values::path(), required_unless_present = "list")]
     path: Option<DatasetPath>,
 }
 

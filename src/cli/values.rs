@@ -64,16 +64,33 @@ pub enum Setting {
     Policy(Policy),
     /// What the daemon keeps; everything where there is nothing.
     Retention(Option<Rules>),
+    /// The bytes that its files may have; any number where there is nothing.
+    Quota(Option<u64>),
 }
 
-/// A setting of a dataset: `policy=<policy>` or `retention=<rules>`.
+/// A number of bytes such as `500G`, in units of 1024.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit {
+        "" => Some(0),
+        _ => ["K", "M", "G", "T", "P"].iter().position(|known| *known == unit).map(|n| 10 * (n as u32 + 1)),
+    };
+    let bytes = shift.and_then(|shift| number.parse::<u64>().ok()?.checked_mul(1 << shift));
+    bytes.filter(|bytes| (1..=i64::MAX as u64).contains(bytes)).ok_or_else(|| {
+        format!("'{text}' is no size: a number of bytes wanted, or of K, M, G, T or P, such as 500G; or none")
+    })
+}
+
+/// A setting of a dataset: `policy=<policy>`, `retention=<rules>` or `quota=<size>`.
 pub fn setting(text: &str) -> Result<Setting, String> {
     match text.split_once('=') {
         Some(("policy", value)) => policy::parse(value).map(Setting::Policy),
         Some(("retention", "none")) => Ok(Setting::Retention(None)),
         Some(("retention", value)) => value.parse().map(|rules| Setting::Retention(Some(rules))),
-        _ => {
-            Err("policy=every-write, policy=settle=<time>, policy=manual or retention=<rules> wanted".into())
-        }
+        Some(("quota", "none")) => Ok(Setting::Quota(None)),
+        Some(("quota", value)) => size(value).map(|bytes| Setting::Quota(Some(bytes))),
+        _ => Err("policy=every-write, policy=settle=<time>, policy=manual, retention=<rules> or quota=<size> wanted"
+            .into()),
     }
 }

@@ -14,7 +14,7 @@ use signal_hook::iterator::Signals;
 
 use crate::dataset::{self, Invalid, Repo};
 use crate::fuse::{self, Mount, MountOptions};
-use crate::model::{Content, DatasetId, DatasetName, VersionSet};
+use crate::model::{Content, DatasetId, DatasetName, Ino, VersionNo, VersionSet};
 use crate::store;
 use crate::view::{Copies, FileSystem, Scope};
 
@@ -134,6 +134,10 @@ impl Host for Mounted {
 
     fn forget_versions(&self, dataset: DatasetId, versions: &VersionSet) {
         self.mount.invalidate(dataset, &self.fs.forget_versions(dataset, versions));
+    }
+
+    fn forget_contents(&self, dataset: DatasetId, recorded: &[(VersionNo, Ino)]) {
+        self.mount.forget_contents(dataset, recorded);
     }
 
     fn dataset_made(&self, name: &DatasetName) {

@@ -23,7 +23,6 @@ pub mod policy;
 pub mod preflight;
 pub mod protocol;
 pub mod service;
-pub mod sizes;
 pub mod spawn;
 
 #[cfg(test)]

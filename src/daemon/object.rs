@@ -98,11 +98,6 @@ pub fn parse_path(path: &OsStr) -> Result<Vec<Name>, String> {
     components.map(|c| Name::new(c).map_err(|e| e.to_string())).collect()
 }
 
-/// A path as text, for messages.
-pub fn show_path(path: &[Name]) -> String {
-    path.iter().map(Name::to_string).collect::<Vec<_>>().join("/")
-}
-
 /// A path's bytes.
 pub fn path_bytes(path: &[Name]) -> Vec<u8> {
     path.iter().map(Name::as_bytes).collect::<Vec<_>>().join(&b'/')

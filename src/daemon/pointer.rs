@@ -14,10 +14,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Dataset, Pointed, Repo};
-use crate::model::{ContentId, DatasetName, Kind, Name, TreeHash, VersionNo, VersionSpec};
+use crate::model::{ContentId, DatasetName, Kind, Name, TreeHash, VersionNo, VersionSpec, show_path};
 
 use super::failure::Failure;
-use super::object::{parse_path, path_bytes, show_path};
+use super::object::{parse_path, path_bytes};
 
 /// The format of pointers that this release writes, and the newest it reads.
 const FORMAT: u64 = 1;
@@ -212,6 +212,12 @@ impl Pointer {
     /// That no dataset has it, and where it was, or is out of sight.
     fn missing(&self, repo: &Repo) -> Result<Failure, Failure> {
         let (store, path) = (repo.store(), repo.store().path().display());
+        if let Some(dataset) = repo.get(self.dataset.as_str())
+            && dataset.is_pruned(self.version)
+            && dataset.snapshot(self.version).is_ok_and(|snapshot| snapshot == self.snapshot)
+        {
+            dataset.check_kept(self.version)?;
+        }
         let wanted = format!("with snapshot {}, which was {}@{}", self.snapshot, self.dataset, self.version);
         if let Some(archived) = repo.archived_with(self.snapshot)? {
             return Ok(Failure::new(format!(

@@ -122,6 +122,13 @@ pub enum Request {
         /// What the daemon is to keep from now on; everything where there is nothing.
         rules: Option<Rules>,
     },
+    /// Nothing but success.
+    SetQuota {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The bytes that its files may have; any number where there is nothing.
+        quota: Option<u64>,
+    },
     /// An [`Item::Pin`].
     Pin {
         /// The dataset.
@@ -162,7 +169,8 @@ pub enum Request {
     Purge {
         /// The dataset.
         dataset: DatasetName,
-        /// The file whose contents are removed.
+        /// The file whose contents are removed; or where none ever had that path, the id of a content, or how it
+        /// begins.
         path: Vec<Name>,
         /// Why.
         reason: String,
@@ -182,6 +190,8 @@ pub enum Request {
         version: VersionText,
         /// What the author says of the new version.
         message: Option<String>,
+        /// Whether files whose content was purged are left out, rather than nothing done where there are any.
+        skip_purged: bool,
     },
     /// An [`Item::Made`] after [`Item::Importing`] now and then.
     Import {
@@ -227,6 +237,8 @@ pub enum Request {
         dataset: DatasetName,
         /// The last version; the newest where there is none.
         version: Option<VersionText>,
+        /// The version after which they begin; with the first where there is none.
+        since: Option<VersionText>,
     },
     /// The bytes of a file, as data.
     Cat(ObjectSpec),
@@ -408,6 +420,8 @@ pub enum Item {
 pub struct Bundled {
     /// The dataset.
     pub dataset: String,
+    /// The version after which it begins, if it does not with the first.
+    pub since: Option<String>,
     /// The last version.
     pub version: String,
     /// Its version id.
@@ -444,6 +458,8 @@ pub struct Exported {
 pub struct PointerInfo {
     /// The pointer.
     pub pointer: Pointer,
+    /// Whether the version is pinned by it; it cannot be where it is not to be written to.
+    pub pinned: bool,
     /// What DVC says, where that is wanted.
     pub dvc: Option<DvcInfo>,
 }
@@ -550,7 +566,7 @@ pub struct Collected {
 pub struct Purged {
     /// The dataset.
     pub dataset: String,
-    /// The path.
+    /// The path, or the id of the content.
     pub path: Vec<u8>,
     /// Chunks and manifest nodes removed.
     pub objects: u64,
@@ -633,6 +649,12 @@ pub struct DatasetInfo {
     pub newest: Option<String>,
     /// Bytes of all files of the newest version, where they have been counted.
     pub logical_bytes: Option<u64>,
+    /// Bytes that the files of the live tree may have, where there is a quota.
+    #[serde(default)]
+    pub quota_bytes: Option<u64>,
+    /// Bytes of all files of the live tree, where there is a quota and they have been counted.
+    #[serde(default)]
+    pub used_bytes: Option<u64>,
 }
 
 /// A path that a version changed, or that differs between two.
@@ -786,6 +808,9 @@ pub struct Made {
     pub version: Option<String>,
     /// The version whose tree it has, of a rollback.
     pub restores: Option<String>,
+    /// Paths of files whose content was purged, and which a rollback left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
     /// The newest version now; `v0` before the first.
     pub newest: String,
 }

@@ -26,14 +26,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::dataset::git::Scope;
-use crate::dataset::{Caller, Dataset, Invalid, Repo};
-use crate::model::{Content, DatasetId, DatasetName, VersionSet};
+use crate::dataset::{Caller, Dataset, Error, Invalid, Repo, RolledBack};
+use crate::model::{Content, DatasetId, DatasetName, Ino, VersionNo, VersionSet, show_path};
 
 use super::batch::Batch;
 use super::failure::{FAILED, Failure};
+use super::object::VersionText;
 use super::policy;
 use super::protocol::{Item, Made, Request};
-use super::sizes::Sizes;
 
 pub use tags::next_release;
 
@@ -77,6 +77,9 @@ pub trait Host: Send + Sync {
     /// Makes the kernel forget the names of versions that are there no more.
     fn forget_versions(&self, _dataset: DatasetId, _versions: &VersionSet) {}
 
+    /// Makes the kernel forget the bytes of what versions recorded of files.
+    fn forget_contents(&self, _dataset: DatasetId, _recorded: &[(VersionNo, Ino)]) {}
+
     /// Makes the kernel see a dataset that was made by other means than through the mount.
     fn dataset_made(&self, name: &DatasetName);
 }
@@ -85,7 +88,6 @@ pub trait Host: Send + Sync {
 pub struct Service {
     repo: Arc<Repo>,
     host: Option<Arc<dyn Host>>,
-    sizes: Mutex<Sizes>,
     /// Held by who tells `@dvc` of files.
     telling_dvc: Mutex<()>,
     /// Held by who decides what is kept, or gives space back.
@@ -95,13 +97,7 @@ pub struct Service {
 impl Service {
     /// A service on `repo`, beside the mount `host` if there is one.
     pub fn new(repo: Arc<Repo>, host: Option<Arc<dyn Host>>) -> Service {
-        Service {
-            repo,
-            host,
-            sizes: Mutex::default(),
-            telling_dvc: Mutex::default(),
-            retaining: Mutex::default(),
-        }
+        Service { repo, host, telling_dvc: Mutex::default(), retaining: Mutex::default() }
     }
 
     /// The store's datasets.
@@ -154,6 +150,7 @@ impl Service {
                 self.writable(&dataset)?.set_policy(policy)?;
             }
             Request::SetRetention { dataset, rules } => self.set_retention(by, &dataset, rules)?,
+            Request::SetQuota { dataset, quota } => self.writable(&dataset)?.set_quota(by, quota)?,
             Request::Pin { dataset, version, pin, message } => {
                 self.pin(by, &*self.writable(&dataset)?, version, pin, message, sink)?;
             }
@@ -179,15 +176,8 @@ impl Service {
                 let version = dataset.commit(by, message)?;
                 sink.item(Item::Made(made(&dataset, version.map(|v| v.to_string()))))?;
             }
-            Request::Rollback { dataset, version, message } => {
-                let dataset = self.writable(&dataset)?;
-                dataset.seal()?;
-                let target = self.resolve(&dataset, &version)?;
-                let forget = |invalid: &Invalid| self.invalidate(dataset.id(), invalid);
-                let version = dataset.rollback(by, target, message, forget)?;
-                let version = version.map(|v| v.to_string());
-                let made = Made { restores: Some(target.to_string()), ..made(&dataset, version) };
-                sink.item(Item::Made(made))?;
+            Request::Rollback { dataset, version, message, skip_purged } => {
+                self.rollback(by, &*self.writable(&dataset)?, &version, message, skip_purged, sink)?;
             }
             Request::Import { source, dataset, message, delete, checksum } => {
                 let how = import::Wanted { source: &source, message, delete, checksum };
@@ -201,8 +191,8 @@ impl Service {
             Request::Export { dataset, version, preserve, sums } => {
                 self.export(&*self.sealed(&dataset)?, version, (preserve, sums), sink)?;
             }
-            Request::Bundle { dataset, version } => {
-                self.bundle(&*self.sealed(&dataset)?, version, sink)?;
+            Request::Bundle { dataset, version, since } => {
+                self.bundle(&*self.sealed(&dataset)?, version, since, sink)?;
             }
             Request::Cat(object) => self.cat(&object, sink)?,
             Request::Read { object, offset, len } => self.read(&object, offset, len, sink)?,
@@ -220,6 +210,36 @@ impl Service {
             Request::EndBatch { .. } => return Err(Failure::new("no batch is under way")),
         }
         Ok(0)
+    }
+
+    /// Makes a version that has the tree of another.
+    fn rollback(
+        &self,
+        by: Caller,
+        dataset: &Dataset,
+        version: &VersionText,
+        message: Option<String>,
+        skip_purged: bool,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Failure> {
+        dataset.seal()?;
+        let target = self.resolve(dataset, version)?;
+        let forget = |invalid: &Invalid| self.invalidate(dataset.id(), invalid);
+        let rolled = dataset.rollback(by, target, message, skip_purged, forget).map_err(|error| {
+            let is_purged = matches!(error, Error::Purged { .. });
+            let failure = Failure::from(error);
+            match is_purged {
+                true => failure.hint("nothing was changed; --skip-purged brings back all other files"),
+                false => failure,
+            }
+        })?;
+        let (version, left_out) = match rolled {
+            Some(RolledBack { version, left_out }) => (Some(version.to_string()), left_out),
+            None => (None, Vec::new()),
+        };
+        let left_out = left_out.iter().map(|path| show_path(path)).collect();
+        let restores = Some(target.to_string());
+        sink.item(Item::Made(Made { restores, left_out, ..made(dataset, version) }))
     }
 
     /// Begins to hold back versions.
@@ -275,6 +295,7 @@ pub(super) fn made(dataset: &Dataset, version: Option<String>) -> Made {
         dataset: dataset.name().to_string(),
         version,
         restores: None,
+        left_out: Vec::new(),
         newest: dataset.newest().to_string(),
     }
 }

@@ -156,7 +156,8 @@ fn requests_are_answered_through_the_socket() {
     assert_eq!(code, Ok(0));
     let [Item::Status(status)] = answer.items.as_slice() else { panic!("{:?}", answer.items) };
     assert_eq!((status.pid, status.mountpoint.as_deref()), (Some(std::process::id()), Some("/mnt/fake")));
-    let missing = Request::Rollback { dataset: dataset(), version: version("v9"), message: None };
+    let missing =
+        Request::Rollback { dataset: dataset(), version: version("v9"), message: None, skip_purged: false };
     let failure = daemon.ask(missing).0.unwrap_err();
     assert!(failure.code == 1 && failure.message.contains("v9"), "{failure:?}");
 }
@@ -169,13 +170,18 @@ fn version(text: &str) -> object::VersionText {
 fn the_kernel_is_told_of_a_rollback() {
     let daemon = Daemon::start();
     ["a", "b", "c"].iter().for_each(|name| daemon.mkdir(name));
-    let (code, answer) =
-        daemon.ask(Request::Rollback { dataset: dataset(), version: version("v1"), message: None });
+    let (code, answer) = daemon.ask(Request::Rollback {
+        dataset: dataset(),
+        version: version("v1"),
+        message: None,
+        skip_purged: false,
+    });
     assert_eq!(code, Ok(0));
     let made = Made {
         dataset: "d".into(),
         version: Some("v4".into()),
         restores: Some("v1".into()),
+        left_out: Vec::new(),
         newest: "v4".into(),
     };
     assert_eq!(answer.items, [Item::Made(made)]);
@@ -187,7 +193,7 @@ fn a_read_only_mount_takes_no_changes() {
     let daemon = Daemon::with(FakeMount { read_only: true, ..FakeMount::default() });
     for request in [
         Request::Commit { dataset: dataset(), message: None },
-        Request::Rollback { dataset: dataset(), version: version("v1"), message: None },
+        Request::Rollback { dataset: dataset(), version: version("v1"), message: None, skip_purged: false },
         Request::SetPolicy { dataset: dataset(), policy: crate::model::Policy::Manual },
         batch(false),
     ] {

@@ -19,6 +19,7 @@ use super::error::Result;
 use super::frozen::Frozen;
 use super::live::{Head, Live};
 use super::open_file::{Edit, OpenFile};
+use super::quota::Usage;
 use super::retention::Retention;
 use super::tags::Tags;
 
@@ -36,6 +37,9 @@ pub struct Dataset {
     pub(super) tags: RwLock<Tags>,
     pub(super) annotations: RwLock<Annotations>,
     pub(super) retention: RwLock<Retention>,
+    pub(super) usage: Arc<Usage>,
+    /// A version, and the bytes of its files.
+    pub(super) counted: Mutex<Option<(VersionNo, u64)>>,
     /// Head and rollbacks, to be read without waiting for a change under way.
     history: RwLock<Published>,
 }
@@ -87,26 +91,15 @@ impl Dataset {
         sync_always: bool,
     ) -> Result<Dataset> {
         let id = record.id;
-        let number = store.last_version(id)?;
-        let rollbacks = store.rollbacks(id)?;
         let lost: Arc<[Span]> = store.lost_versions(id)?.into();
-        let (snapshot, time) = match store.version_meta(id, number)? {
-            Some(meta) => (Some(meta.snapshot), meta.time),
-            None => (None, record.created),
-        };
-        let version_id = match store.version_id(id, number) {
-            Ok(found) => found.unwrap_or(VersionId::ROOT),
-            // Nothing can be written behind it: the store refuses that.
-            Err(error) => {
-                log::error!("{} takes no changes: {}", record.name, chain(&error));
-                VersionId::ROOT
-            }
-        };
-        let view = View::of(number, &rollbacks);
-        let history = RwLock::new(Published { newest: number, rollbacks: Arc::new(rollbacks.clone()) });
-        let head = Head { number, id: version_id, snapshot, time, rollbacks, view };
+        let head = Dataset::stored_head(&store, &record)?;
+        let rollbacks = Arc::new(head.rollbacks.clone());
+        let history = RwLock::new(Published { newest: head.number, rollbacks });
         let root = record.root.clone();
-        let mut live = Live::new(store.clone(), objects.clone(), id, head, root, lost.clone())?;
+        let retention = Retention::load(&store, id)?;
+        let usage = Arc::new(Usage::new(retention.quota()));
+        let mut live =
+            Live::new((store.clone(), objects.clone(), usage.clone()), id, head, root, lost.clone())?;
         let mut sequence = 0;
         for pending in store.pending(id) {
             let (number, ops) = pending?;
@@ -130,7 +123,7 @@ impl Dataset {
         let (record, state) = (RwLock::new(record), Mutex::new(state));
         let tags = RwLock::new(Tags::load(&store, id)?);
         let annotations = RwLock::new(Annotations::load(&store, id)?);
-        let retention = RwLock::new(Retention::load(&store, id)?);
+        let retention = RwLock::new(retention);
         Ok(Dataset {
             id,
             record,
@@ -142,8 +135,31 @@ impl Dataset {
             tags,
             annotations,
             retention,
+            usage,
+            counted: Mutex::default(),
             history,
         })
+    }
+
+    /// The newest version as the store has it.
+    pub(super) fn stored_head(store: &Store, record: &DatasetRecord) -> Result<Head> {
+        let id = record.id;
+        let number = store.last_version(id)?;
+        let rollbacks = store.rollbacks(id)?;
+        let (snapshot, time) = match store.version_meta(id, number)? {
+            Some(meta) => (Some(meta.snapshot), meta.time),
+            None => (None, record.created),
+        };
+        let version_id = match store.version_id(id, number) {
+            Ok(found) => found.unwrap_or(VersionId::ROOT),
+            // Nothing can be written behind it: the store refuses that.
+            Err(error) => {
+                log::error!("{} takes no changes: {}", record.name, chain(&error));
+                VersionId::ROOT
+            }
+        };
+        let view = View::of(number, &rollbacks);
+        Ok(Head { number, id: version_id, snapshot, time, rollbacks, view })
     }
 
     /// Its number in the store.
@@ -268,7 +284,7 @@ impl Dataset {
     }
 
     fn open_file(&self, content: Content) -> OpenFile {
-        OpenFile::new(self.working(content))
+        OpenFile::new(self.working(content), self.usage.clone())
     }
 
     /// A file that has this content, to be written to.
@@ -383,10 +399,17 @@ impl Dataset {
         let Some(file) = self.open(ino)? else {
             return Err(super::Error::Invalid(format!("inode {} is no file", ino.0)));
         };
-        let truncated = file.edit().write().truncate(&self.objects, size);
-        let done = truncated.map_err(Into::into).and_then(|()| self.flush(by, ino, &file));
+        let truncated = self.resize(&file, size);
+        let done = truncated.and_then(|()| self.flush(by, ino, &file));
         self.close(ino);
         done
+    }
+
+    /// Changes an open file's size.
+    pub fn resize(&self, file: &OpenFile, size: u64) -> Result<()> {
+        let mut edit = file.edit();
+        self.admit(&edit, size)?;
+        Ok(edit.write().truncate(&self.objects, size)?)
     }
 
     /// Removes the name of anything but a directory.

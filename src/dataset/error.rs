@@ -48,6 +48,21 @@ pub enum Error {
     /// What was above it did not let the caller through.
     #[error("{0} was not to be reached by this user at that version")]
     Barred(String),
+    /// The quota does not allow for it.
+    #[error(
+        "dataset {dataset} uses {used} bytes of its quota of {quota}, and this would make it {needed}: remove files, \
+         or raise it (`strata set {dataset} quota=SIZE`)"
+    )]
+    OverQuota {
+        /// The dataset.
+        dataset: String,
+        /// The quota, in bytes.
+        quota: u64,
+        /// What is used.
+        used: u64,
+        /// What would be.
+        needed: u64,
+    },
     /// A rename or link over the border of a dataset or out of a version.
     #[error("{0} would cross datasets or versions: copy instead")]
     CrossDataset(String),
@@ -94,6 +109,16 @@ pub enum Error {
         version: VersionNo,
         /// When, RFC 3339 in UTC.
         time: String,
+    },
+    /// Content of a version was purged.
+    #[error("the content of files of {version} of {dataset} was purged: {what}")]
+    Purged {
+        /// The dataset.
+        dataset: String,
+        /// The version.
+        version: VersionNo,
+        /// The files' paths.
+        what: String,
     },
     /// A version, or what it changed in others, is lost.
     #[error("{0} is lost, or what it was cannot be known (`strata verify` lists what is damaged)")]

@@ -36,8 +36,10 @@ impl Dataset {
         if before.version() == VersionNo::EMPTY || before.walk(path)?.is_some() {
             return Ok(None);
         }
-        if let Some((dir, name)) = before.name_of(ino)? {
-            let was = [before.dir_path(dir)?, vec![name]].concat();
+        if let Some((dir, name)) = before.name_of(ino)?
+            && let Some(above) = before.dir_path(dir)?
+        {
+            let was = [above, vec![name]].concat();
             // What kept its other name has two of them.
             let kept = after.walk(&was)?.is_some_and(|(other, _)| other == ino);
             return Ok((!kept).then_some(was));

@@ -145,18 +145,32 @@ impl Frozen {
         Ok(None)
     }
 
-    /// The path from the root of the directory `dir`.
-    pub fn dir_path(&self, dir: Ino) -> Result<Vec<Name>> {
+    /// The path from the root of the directory `dir`; `None` where the tree does not have it. Its entries say
+    /// nothing of that: stores of old have directories whose entries stayed behind.
+    pub fn dir_path(&self, dir: Ino) -> Result<Option<Vec<Name>>> {
         let mut path = Vec::new();
         let mut at = dir;
         let mut climb = Climb::default();
         while at != Ino::ROOT {
             climb.step(at)?;
-            let place = self.inode(at)?.1.place.ok_or(Error::Stale)?;
-            path.push(self.entry(place.dir, place.key)?.ok_or(Error::Stale)?.name);
-            at = place.dir;
+            let Some((above, name)) = self.name_of(at)? else { return Ok(None) };
+            path.push(name);
+            at = above;
         }
         path.reverse();
-        Ok(path)
+        Ok(Some(path))
+    }
+
+    /// Where the tree has an inode, by one of its names; `None` where nothing in the tree has one of them.
+    pub fn path_of(&self, ino: Ino, inode: &Inode) -> Result<Option<Vec<Name>>> {
+        for place in inode.places() {
+            if let Some(entry) = self.entry(place.dir, place.key)?.filter(|entry| entry.ino == ino)
+                && let Some(mut path) = self.dir_path(place.dir)?
+            {
+                path.push(entry.name);
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
     }
 }

@@ -1,5 +1,6 @@
 //! The state that all open handles of a live file share.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -8,6 +9,7 @@ use crate::model::{Content, Piece, Timestamp};
 use crate::store::{Objects, Result, WorkingFile};
 
 use super::author::are_different_processes;
+use super::quota::{Admission, Share, Usage};
 
 const NEVER: i64 = i64::MIN;
 
@@ -19,6 +21,8 @@ const NEVER: i64 = i64::MIN;
 pub struct OpenFile {
     working: RwLock<WorkingFile>,
     size: AtomicU64,
+    usage: Arc<Usage>,
+    share: Share,
     written_at: AtomicI64,
     /// Bytes given to it that the tree does not have.
     added: AtomicU64,
@@ -33,12 +37,14 @@ pub struct OpenFile {
 }
 
 impl OpenFile {
-    /// The open state of a file that has the content of `working`.
-    pub fn new(working: WorkingFile) -> OpenFile {
-        let size = AtomicU64::new(working.size());
+    /// The open state of a file that has the content of `working` and is counted in `usage`.
+    pub fn new(working: WorkingFile, usage: Arc<Usage>) -> OpenFile {
+        let (size, share) = (AtomicU64::new(working.size()), Share::new(working.size()));
         OpenFile {
             working: RwLock::new(working),
             size,
+            usage,
+            share,
             written_at: AtomicI64::new(NEVER),
             added: AtomicU64::new(0),
             blank: AtomicBool::new(false),
@@ -51,6 +57,11 @@ impl OpenFile {
     /// Size in bytes.
     pub fn size(&self) -> u64 {
         self.size.load(Ordering::Acquire)
+    }
+
+    /// The bytes that its dataset's usage counts for it.
+    pub(super) fn share(&self) -> &Share {
+        &self.share
     }
 
     /// Bytes given to it that the tree does not have, those that were given again or taken away included.
@@ -171,6 +182,11 @@ impl Edit<'_> {
         &mut self.working
     }
 
+    /// Lets the file grow to `size` bytes, if its dataset's quota does. To be called before it grows.
+    pub(super) fn admit(&self, size: u64) -> Admission {
+        self.file.usage.admit(&self.file.share, size)
+    }
+
     /// Notes that `bytes` are given to it.
     pub fn note_added(&mut self, bytes: u64) {
         self.file.added.fetch_add(bytes, Ordering::AcqRel);
@@ -214,6 +230,8 @@ impl Edit<'_> {
 
 impl Drop for Edit<'_> {
     fn drop(&mut self) {
-        self.file.size.store(self.working.size(), Ordering::Release);
+        let size = self.working.size();
+        self.file.size.store(size, Ordering::Release);
+        self.file.usage.settle(&self.file.share, size);
     }
 }

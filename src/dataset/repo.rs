@@ -10,6 +10,7 @@ use crate::model::{DatasetId, DatasetName, DatasetRecord, Ino, Inode, Policy, Ti
 use crate::store::{self, Objects, Store, error::chain};
 
 use super::author::Caller;
+use super::bundle;
 use super::dataset::Dataset;
 use super::digests::Digests;
 use super::error::{Error, Result};
@@ -50,6 +51,7 @@ impl Repo {
     }
 
     fn load(store: Store, sync_always: bool) -> Result<Repo> {
+        bundle::finish_imports(&store)?;
         let store = Arc::new(store);
         let objects = Arc::new(Objects::new(store.clone()));
         let mut datasets = Datasets::default();

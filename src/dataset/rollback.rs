@@ -1,6 +1,8 @@
 //! Rolling a dataset back: a new version that takes up an earlier one's tree, in constant time.
 
-use crate::model::{Ino, Ops, Timestamp, VersionHead, VersionNo, View};
+use std::collections::BTreeMap;
+
+use crate::model::{Ino, Name, Ops, Timestamp, VersionHead, VersionNo, View};
 use crate::store::error::chain;
 
 use super::author::Caller;
@@ -9,6 +11,7 @@ use super::error::{Error, Result};
 use super::frozen::Frozen;
 use super::history::common_past;
 use super::live::{Head, Invalid, Reopened};
+use super::retention::PurgedFile;
 
 /// Entries read from the index at a time.
 const PAGE: usize = 1024;
@@ -16,37 +19,93 @@ const PAGE: usize = 1024;
 /// is in memory counts as changed.
 const RECORDS_MAX: usize = 2_000;
 
+/// What a rollback came to.
+#[derive(Debug)]
+pub struct RolledBack {
+    /// The version made.
+    pub version: VersionNo,
+    /// Paths of files whose content was purged, which it does not have.
+    pub left_out: Vec<Vec<Name>>,
+}
+
 impl Dataset {
     /// Makes a version that has the tree of `target`, and makes it durable. Changes that no version
-    /// holds are cut first, so nothing is lost. Gives the version, or `None` if `target` is the newest
-    /// already. `forget` is told what the kernel must forget, without the dataset's lock, as soon as
+    /// holds are cut first, so nothing is lost. Gives `None` if `target` is the newest already. With
+    /// `skip_purged`, a further version is made where `target` has files whose content was purged, without
+    /// these. `forget` is told what the kernel must forget, without the dataset's lock, as soon as
     /// the tree is another: also where it then cannot be made durable, for it is the live one nonetheless.
     pub fn rollback(
         &self,
         by: Caller,
         target: VersionNo,
         message: Option<String>,
+        skip_purged: bool,
         forget: impl FnOnce(&Invalid),
-    ) -> Result<Option<VersionNo>> {
+    ) -> Result<Option<RolledBack>> {
         self.store.check_writable()?;
         let mut state = self.lock();
         if state.in_batch {
             return Err(Error::Invalid(format!("a batch on {} is under way", self.name())));
         }
+        let tree = self.frozen(target);
+        let purged = self.purged_files(&tree, Ino::ROOT)?;
+        if !purged.is_empty() && !skip_purged {
+            return Err(self.purged_error(&tree, &purged));
+        }
+        self.check_can_roll_back(&mut state, target, &purged)?;
         if !state.live.is_idle() {
             self.cut(&mut state, None)?;
         }
         if target == state.live.head.number {
             return Ok(None);
         }
-        let invalid = self.changed_since(&state, target)?;
+        // Whoever gives back what pruned versions had waits for this lock, to find out what the live tree has.
+        self.check_kept(target)?;
+        let trees = [self.frozen(state.live.head.number), tree.clone()];
+        let mut invalid = self.changed_between(&state, trees)?;
+        let left_out = purged.iter().map(|file| file.path(&tree)).collect::<Result<_>>()?;
         state.note_author(by);
         let (version, files) = self.take_up(&mut state, target, message)?;
+        let without = self.remove_purged(&mut state, &purged, &mut invalid);
         drop(state);
         self.restore(files);
         forget(&invalid);
+        let version = without?.unwrap_or(version);
         self.store.sync()?;
-        Ok(Some(version))
+        Ok(Some(RolledBack { version, left_out }))
+    }
+
+    /// Refuses a version of more bytes than the quota has.
+    fn check_can_roll_back(
+        &self,
+        state: &mut State,
+        target: VersionNo,
+        without: &[PurgedFile],
+    ) -> Result<()> {
+        if self.quota().is_none() {
+            return Ok(());
+        }
+        let less: BTreeMap<Ino, u64> = without.iter().map(|file| (file.ino, file.size)).collect();
+        let size = self.size_of(target, None)?.unwrap_or_default();
+        self.check_quota(self.used_by(state)?, size.saturating_sub(less.values().sum()))
+    }
+
+    /// Removes files whose content was purged, and cuts a version of that.
+    fn remove_purged(
+        &self,
+        state: &mut State,
+        purged: &[PurgedFile],
+        invalid: &mut Invalid,
+    ) -> Result<Option<VersionNo>> {
+        if purged.is_empty() {
+            return Ok(None);
+        }
+        for PurgedFile { dir, name, .. } in purged {
+            state.live.unlink(*dir, name)?;
+            invalid.names.insert((*dir, name.clone()));
+            invalid.inodes.insert(*dir);
+        }
+        self.cut(state, Some("files whose content was purged are left out".into()))
     }
 
     /// Gives open files the content they now have. The dataset's lock is not held.
@@ -90,10 +149,9 @@ impl Dataset {
         Ok((number, files))
     }
 
-    /// What may differ between the live tree and `target`: what was changed since their common past. Where
-    /// that is very much, everything in memory, if that is all the kernel can have heard of.
-    fn changed_since(&self, state: &State, target: VersionNo) -> Result<Invalid> {
-        let trees = [self.frozen(state.live.head.number), self.frozen(target)];
+    /// What may differ between the live tree, which is the first of two, and the other: what was changed since
+    /// their common past. Where that is very much, everything in memory, if that is all the kernel can have heard of.
+    pub(super) fn changed_between(&self, state: &State, trees: [Frozen; 2]) -> Result<Invalid> {
         let common = common_past(&trees[0], &trees[1]);
         let many = trees.iter().any(|tree| tree.versions_after(common).nth(RECORDS_MAX).is_some());
         if many && !state.live.was_trimmed() {

@@ -101,7 +101,6 @@ impl Dataset {
         if version == VersionNo::EMPTY || version > self.newest() {
             return Err(Error::NoVersion { dataset: self.name().to_string(), spec: version.to_string() });
         }
-        // Held until it is recorded: no prune may drop the version meanwhile.
         self.check_kept(version)?;
         let is_so = self.tag(&name).is_some_and(|tag| tag.version == version);
         if is_so && message.is_none() { Ok(()) } else { self.note_tag(by, name, Some(version), message) }
@@ -127,12 +126,14 @@ impl Dataset {
     ) -> Result<()> {
         self.store.check_writable()?;
         let author = self.lock().authors.author(by);
+        // Until it is recorded no prune may drop the version.
+        let kept = version.map(|version| self.keeping(version)).transpose()?;
         let mut tags = self.tags.write();
         let (dataset, sequence) = (self.id(), tags.last + 1);
         let record = TagRecord { dataset, sequence, name, version, time: Timestamp::now(), author, message };
         self.store.append_tag(&record)?;
         tags.take(record);
-        drop(tags);
+        drop((tags, kept));
         self.make_durable()
     }
 }

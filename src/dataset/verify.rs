@@ -68,6 +68,7 @@ pub fn verify_dataset<E: From<Error>>(
         keeping: Keeping::new(dataset, dataset.pruned()),
         reported: 0,
     };
+    verifier.retention()?;
     let checked = verifier.versions(newest)?;
     verifier.pending()?;
     verifier.summary()?;
@@ -116,6 +117,18 @@ impl<E: From<Error>> Verifier<'_, E> {
         }
         self.index(newest)?;
         Ok(checked)
+    }
+
+    /// Reports that a record of what is kept is lost.
+    fn retention(&mut self) -> Result<(), E> {
+        if !self.dataset.has_lost_retention() {
+            return Ok(());
+        }
+        let what =
+            "a record of what is kept is lost: versions that it pruned show again, though not all of their \
+                    content need be there, and pins, purges and settings of it are not known"
+                .into();
+        (self.report)(Finding { what, place: None, version: None, path: None, newest: None })
     }
 
     /// Reports the versions from `first` to before `next` as lost, if there are any.

@@ -29,8 +29,8 @@ use super::pool::{Pool, THREADS};
 const MAX_IO: u32 = 1 << 20;
 /// Requests the kernel may have under way in the background (read-ahead above all).
 const MAX_BACKGROUND: u16 = 64;
-/// Texts about versions that are made at a time.
-const TEXT_THREADS: usize = 2;
+/// Texts about versions that are made at a time: a few that read very much leave room for others.
+const TEXT_THREADS: usize = 8;
 /// What counts as "for ever".
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -153,7 +153,7 @@ fn code(what: &str, error: &Error) -> Errno {
     let code = errno(error);
     match code {
         libc::EIO => log::error!("{what}: {error}"),
-        libc::ENOSPC => log::warn!("{what}: {error}"),
+        libc::ENOSPC | libc::EDQUOT => log::warn!("{what}: {error}"),
         _ => log::debug!("{what}: {error}"),
     }
     Errno::from_i32(code)
@@ -577,8 +577,9 @@ impl Filesystem for Adapter {
         self.serve_slow("fsyncdir", move |fs| reply_empty("fsyncdir", reply, fs.fsync_dir(node(ino))));
     }
 
-    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        self.serve("statfs", |fs| match fs.statfs() {
+    fn statfs(&self, _: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        // What a quota leaves may have to be counted.
+        self.serve_slow("statfs", move |fs| match fs.statfs(node(ino)) {
             Ok(s) => reply.statfs(
                 s.f_blocks,
                 s.f_bfree,

@@ -19,6 +19,7 @@ pub fn errno(error: &Error) -> i32 {
         Error::Tag(_) | Error::Annotation(_) => libc::EINVAL,
         Error::NotPermitted(_) => libc::EPERM,
         Error::Barred(_) => libc::EACCES,
+        Error::OverQuota { .. } => libc::EDQUOT,
         Error::CrossDataset(_) => libc::EXDEV,
         Error::Immutable(_) => libc::EROFS,
         Error::Running => libc::ETXTBSY,
@@ -29,7 +30,7 @@ pub fn errno(error: &Error) -> i32 {
         Error::TooLarge => libc::EFBIG,
         Error::Stale => libc::ESTALE,
         Error::NoDataset(_) | Error::NoVersion { .. } | Error::Pruned { .. } => libc::ENOENT,
-        Error::Lost(_) => libc::EIO,
+        Error::Lost(_) | Error::Purged { .. } => libc::EIO,
         // "Name not unique": the one errno that says what is wrong.
         Error::Ambiguous { .. } => libc::ENOTUNIQ,
     }

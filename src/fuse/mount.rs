@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use rustix::mount::UnmountFlags;
 
 use crate::dataset::Invalid;
-use crate::model::{DatasetId, DatasetName};
+use crate::model::{DatasetId, DatasetName, Ino, VersionNo};
 use crate::view::FileSystem;
 
 use super::adapter::Adapter;
@@ -89,6 +89,19 @@ impl Mount {
             let node = INodeNo(self.fs.node_of(dataset, *ino).0);
             if let Err(error) = self.notifier.inval_inode(node, 0, 0) {
                 log::debug!("kernel did not forget inode {}: {error}", ino.0);
+            }
+        }
+    }
+
+    /// Makes the kernel forget the bytes of what versions recorded of files. Must not be called from a request's
+    /// handler.
+    pub fn forget_contents(&self, dataset: DatasetId, recorded: &[(VersionNo, Ino)]) {
+        drop(self.gate.write());
+        for (version, ino) in recorded {
+            for node in self.fs.nodes_of_recorded(dataset, *version, *ino) {
+                if let Err(error) = self.notifier.inval_inode(INodeNo(node.0), 0, 0) {
+                    log::debug!("kernel did not forget inode {} of {version}: {error}", ino.0);
+                }
             }
         }
     }

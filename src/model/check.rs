@@ -204,7 +204,7 @@ impl Check for RetentionRecord {
                 last.check()?;
                 holds("a run of versions that ends before it begins", first <= last)
             }),
-            RetentionAction::Rules(_) | RetentionAction::Purge { .. } => Ok(()),
+            RetentionAction::Rules(_) | RetentionAction::Purge { .. } | RetentionAction::Quota(_) => Ok(()),
         }
     }
 }

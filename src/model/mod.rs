@@ -27,7 +27,7 @@ pub use hash::{ChunkHash, ContentId, NodeHash, TreeHash, VersionId};
 pub use ids::{DatasetId, Ino, Span, VersionNo, View};
 pub use inode::{Body, Dirent, Inode, Kind, Place};
 pub use json_name::JsonName;
-pub use name::{DatasetName, Name, NameKey};
+pub use name::{DatasetName, Name, NameKey, show_path};
 pub use ops::Ops;
 pub use record::{Author, DatasetRecord, Op, PendingRecord, Policy, SalvagedVersion, VersionRecord};
 pub use retention::{ReclaimRecord, RetentionAction, RetentionRecord, Rules, VersionSet, parse_span};

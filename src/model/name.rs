@@ -123,6 +123,11 @@ impl NameKey {
     }
 }
 
+/// A path as text, for messages.
+pub fn show_path(path: &[Name]) -> String {
+    path.iter().map(Name::to_string).collect::<Vec<_>>().join("/")
+}
+
 /// Name of a dataset: a [`Name`] that is UTF-8, without `@` (which introduces a version) and
 /// without control characters.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

@@ -137,6 +137,8 @@ pub enum RetentionAction {
         /// Hashes of the chunks and manifest nodes removed.
         objects: Vec<[u8; 32]>,
     },
+    /// The bytes that the files of the live tree may have; `None` for any number.
+    Quota(Option<u64>),
 }
 
 /// A change in what is kept of a dataset.

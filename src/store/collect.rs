@@ -7,19 +7,21 @@
 //! in a pack stays where it was. A process that dies in between leaves bytes that the next collection finds,
 //! since the index has nothing at their place.
 //!
-//! What is put while a collection is under way, or found to be there already by who puts it, is not forgotten by
-//! it. What was put before and is not part of a tree yet is for the caller to mark, or to exclude by
-//! [`Store::hold`].
+//! What is put while a collection is under way is not forgotten by it: what is new goes to packs that it does
+//! not look at, and what is found to be there already by who puts it is noted. So is what is copied from one file
+//! to another, which is not put ([`Store::note_copied`]). What was put before and is not part of a tree yet is for
+//! the caller to mark, or to exclude by [`Store::hold`].
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use super::Store;
 use super::error::{Error, Result};
+use super::manifest::content_id;
 use super::pack::{Pos, RECORD_HEADER, read_footer, seal_size};
-use crate::model::ReclaimRecord;
+use crate::model::{Content, ContentId, ReclaimRecord};
 
 /// Objects of which it is found out at once whether they are needed: 8 bytes each and a bit.
 const CANDIDATES_MAX: usize = 4 << 20;
@@ -33,8 +35,17 @@ const SHARE: u64 = 5;
 /// What is put while a collection is under way; and who holds objects that no tree has yet.
 #[derive(Debug, Default)]
 pub struct Collecting {
-    touched: RwLock<Option<Mutex<HashSet<[u8; 32]>>>>,
+    touched: RwLock<Option<Touched>>,
     in_flight: RwLock<()>,
+}
+
+/// What is used anew while a collection is under way.
+#[derive(Debug, Default)]
+struct Touched {
+    /// Objects that were put and there already.
+    objects: Mutex<HashSet<[u8; 32]>>,
+    /// Contents of which a part was copied.
+    copied: Mutex<HashMap<ContentId, Content>>,
 }
 
 impl Collecting {
@@ -43,7 +54,7 @@ impl Collecting {
         let touched = self.touched.read();
         let known = is_known()?;
         if let (true, Some(touched)) = (known, &*touched) {
-            touched.lock().insert(*hash);
+            touched.objects.lock().insert(*hash);
         }
         Ok(known)
     }
@@ -64,6 +75,10 @@ pub struct Collection {
     pub left: u64,
     /// Bytes the packs take less on disk.
     pub freed: u64,
+    /// Packs that are damaged, and were left as they are.
+    pub damaged: u64,
+    /// Objects that were to go and are needed again.
+    pub put_again: u64,
 }
 
 /// Objects of some packs, to be marked where they are needed. They are told apart by 8 bytes of their hashes:
@@ -93,12 +108,15 @@ impl Candidates {
     }
 }
 
-/// A collection under way; a drop ends it.
-pub struct Underway<'a>(&'a Store);
+/// A collection under way, of the packs before the one that was written to when it began; a drop ends it.
+pub struct Underway<'a> {
+    store: &'a Store,
+    end: u32,
+}
 
 impl Drop for Underway<'_> {
     fn drop(&mut self) {
-        *self.0.collecting.touched.write() = None;
+        *self.store.collecting.touched.write() = None;
     }
 }
 
@@ -108,37 +126,50 @@ impl Store {
         self.collecting.in_flight.read()
     }
 
-    /// Begins a collection: what is put from here on is not forgotten by it.
+    /// Begins a collection: what is put from here on is not forgotten by it. The pack that is written to is
+    /// sealed first, and taken in, if it has some bytes; if `all`, any.
     ///
     /// # Errors
     /// [`Error::Refused`] where one is under way, or something that holds objects.
-    pub fn begin_collection(&self) -> Result<Underway<'_>> {
+    pub fn begin_collection(&self, all: bool) -> Result<Underway<'_>> {
         self.log.check_writable()?;
         let mut touched = self.collecting.touched.write();
         if touched.is_some() {
             return Err(Error::Refused("another collection is under way: try again when it is done".into()));
         }
-        *touched = Some(Mutex::default());
+        *touched = Some(Touched::default());
         drop(touched);
-        let underway = Underway(self);
-        match self.collecting.in_flight.try_write() {
-            Some(_) => Ok(underway),
-            None => Err(Error::Refused("an import is under way: try again when it is done".into())),
+        let mut underway = Underway { store: self, end: 0 };
+        // Held until it is known which packs are looked at: what is in flight later is in none of them.
+        let Some(_none) = self.collecting.in_flight.try_write() else {
+            return Err(Error::Refused("an import is under way: try again when it is done".into()));
+        };
+        self.log.seal(if all { 1 } else { SEAL_BYTES.min(seal_size() / 2) })?;
+        underway.end = self.log.sync()?.pack();
+        Ok(underway)
+    }
+
+    /// Notes that a part of a content is used by another file from now on: by a collection that is under way,
+    /// it is needed, whatever becomes of the file that it is the content of.
+    pub fn note_copied(&self, content: &Content) {
+        if let Some(touched) = &*self.collecting.touched.read() {
+            touched.copied.lock().insert(content_id(content), content.clone());
         }
     }
 
+    /// The contents that were noted since a collection began, if one is under way.
+    pub fn copied(&self) -> Vec<Content> {
+        let touched = self.collecting.touched.read();
+        touched.as_ref().map_or_else(Vec::new, |touched| touched.copied.lock().values().cloned().collect())
+    }
+
     /// The objects of the packs after `after`, of as many packs as can be dealt with at once; `None` after the
-    /// last. The pack that is written to is sealed first, and taken in, if it has some bytes; if `all`, any.
-    pub fn candidates(&self, after: u32, all: bool) -> Result<Option<Candidates>> {
-        if after == 0 {
-            self.log.seal(if all { 1 } else { SEAL_BYTES.min(seal_size() / 2) })?;
-        }
-        let end = self.log.sync()?.pack();
+    /// last.
+    pub fn candidates(&self, underway: &Underway<'_>, after: u32) -> Result<Option<Candidates>> {
         let mut found = Candidates::default();
-        for pack in self.packs.numbers()?.into_iter().filter(|n| *n > after && *n < end) {
+        for pack in self.packs.numbers()?.into_iter().filter(|n| *n > after && *n < underway.end) {
             let file = self.packs.file(pack)?;
             let footer = read_footer(&*file, self.id, pack);
-            // One without is damaged, and left as it is.
             let entries =
                 footer.map_err(|e| Error::io("read", &self.packs.path(pack), e))?.unwrap_or_default();
             let objects = entries.iter().filter(|entry| entry.header.kind.is_object());
@@ -165,30 +196,62 @@ impl Store {
         collection: &mut Collection,
         step: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<u32> {
-        for &pack in &candidates.packs {
-            if step().is_break() {
-                return Ok(u32::MAX);
-            }
-            collection.packs += 1;
-            self.collect_pack(pack, &|hash| candidates.is_dead(hash), (all, dry_run), collection)?;
-        }
-        Ok(candidates.packs.last().copied().unwrap_or(u32::MAX))
+        let is_dead = |hash: &[u8; 32]| candidates.is_dead(hash);
+        let done =
+            self.collect_packs(candidates.packs.clone(), &is_dead, (all, dry_run), collection, step)?;
+        let last = candidates.packs.last().filter(|_| done.is_continue());
+        Ok(last.copied().unwrap_or(u32::MAX))
     }
 
-    /// Removes these objects from every pack that has them.
+    /// Removes these objects from every pack that has them, of a collection of `all`.
     pub fn remove_objects(
         &self,
-        _underway: &Underway<'_>,
+        underway: &Underway<'_>,
         objects: &HashSet<[u8; 32]>,
         collection: &mut Collection,
     ) -> Result<()> {
-        self.log.seal(1)?;
-        let end = self.log.sync()?.pack();
-        for pack in self.packs.numbers()?.into_iter().filter(|n| *n < end) {
-            collection.packs += 1;
-            self.collect_pack(pack, &|hash| objects.contains(hash), (true, false), collection)?;
+        let packs = self.packs.numbers()?.into_iter().filter(|n| *n < underway.end).collect();
+        let mut step = || ControlFlow::Continue(());
+        self.collect_packs(packs, &|hash| objects.contains(hash), (true, false), collection, &mut step)
+            .map(drop)
+    }
+
+    /// Collects packs one by one. One that there is no room to rewrite may find it when others are done.
+    fn collect_packs(
+        &self,
+        mut packs: Vec<u32>,
+        is_dead: &dyn Fn(&[u8; 32]) -> bool,
+        how: (bool, bool),
+        collection: &mut Collection,
+        step: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        while !packs.is_empty() {
+            let mut full = Vec::new();
+            for &pack in &packs {
+                if step().is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+                let before = *collection;
+                match self.collect_pack(pack, is_dead, how, collection) {
+                    Err(Error::NoSpace(_)) => {
+                        *collection = before;
+                        full.push(pack);
+                    }
+                    done => done?,
+                }
+            }
+            if full.len() == packs.len() {
+                return Err(Error::Refused(format!(
+                    "{} bytes were given back, but the disk has no room to rewrite {} further pack{}, which takes \
+                     what is kept of one and 1 MiB: free some space on it, and try again",
+                    collection.freed,
+                    full.len(),
+                    if full.len() == 1 { "" } else { "s" },
+                )));
+            }
+            packs = full;
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
     fn collect_pack(
@@ -198,9 +261,14 @@ impl Store {
         (all, dry_run): (bool, bool),
         collection: &mut Collection,
     ) -> Result<()> {
+        collection.packs += 1;
         let file = self.packs.file(pack)?;
         let io = |e| Error::io("read", &self.packs.path(pack), e);
-        let Some(entries) = read_footer(&*file, self.id, pack).map_err(io)? else { return Ok(()) };
+        let Some(entries) = read_footer(&*file, self.id, pack).map_err(io)? else {
+            log::error!("{}: damaged, and left as it is", self.packs.path(pack).display());
+            collection.damaged += 1;
+            return Ok(());
+        };
         let mut dead = BTreeMap::new();
         let (mut bytes, mut total) = (0, 0);
         for entry in &entries {
@@ -223,10 +291,18 @@ impl Store {
         if dry_run {
             return Ok(());
         }
+        let wanted = dead.len();
         self.forget(&mut dead)?;
-        if let Some(freed) = self.compactor.reclaim(pack, &dead.into_keys().collect())? {
-            collection.rewritten += 1;
-            collection.freed += freed;
+        collection.put_again += (wanted - dead.len()) as u64;
+        if dead.is_empty() {
+            return Ok(());
+        }
+        match self.compactor.reclaim(pack, &dead.into_keys().collect())? {
+            Some(freed) => {
+                collection.rewritten += 1;
+                collection.freed += freed;
+            }
+            None => collection.damaged += 1,
         }
         Ok(())
     }
@@ -242,7 +318,7 @@ impl Store {
                 let Some((hash, pos)) = dead.get(offset).copied() else { continue };
                 match self.object_pos(&hash)? {
                     Some(found) if found == pos => {
-                        if touched.as_ref().is_some_and(|touched| touched.lock().contains(&hash)) {
+                        if touched.as_ref().is_some_and(|touched| touched.objects.lock().contains(&hash)) {
                             dead.remove(offset);
                         } else {
                             objects.push(hash);

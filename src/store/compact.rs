@@ -23,8 +23,8 @@ use super::error::{Error, Result, chain};
 use super::identity::{self, Identity, StoreId};
 use super::layout::Layout;
 use super::pack::{
-    Cursor, Effort, Hollow, Log, LogPos, PackFile, Packs, PlaceNote, ReadAt, check_file, compress,
-    is_compressible, read_footer, rewrite, seal_size,
+    Cursor, Effort, FooterEntry, Hollow, Log, LogPos, PackFile, Packs, PlaceNote, RECORD_HEADER, ReadAt,
+    RecordKind, check_file, compress, is_compressible, read_footer, rewrite, seal_size,
 };
 use super::space::reserve;
 
@@ -165,7 +165,7 @@ impl Compactor {
         let before = pack.file().metadata().map_err(io)?.len();
         let room = self.log.room()?;
         // What is kept free on a disk is for this, too: it is what makes it less full.
-        if room.free < before {
+        if room.free < before.min(room_for(&records, dead)) {
             return Err(Error::NoSpace(self.layout.root().to_owned()));
         }
         let (hollow, records) = Hollow::new(&pack, (self.id, number), records, dead).map_err(io)?;
@@ -271,6 +271,16 @@ impl Compactor {
         }
         Ok(())
     }
+}
+
+/// Bytes that a pack takes at most without the records at these offsets.
+fn room_for(records: &[FooterEntry], dead: &BTreeSet<u32>) -> u64 {
+    const MARGIN: u64 = 1 << 20;
+    let kept = records.iter().filter(|entry| !dead.contains(&entry.offset));
+    let kept = kept.filter(|entry| entry.header.kind != RecordKind::Void);
+    let size = |entry: &FooterEntry| u64::from(RECORD_HEADER) + u64::from(entry.header.stored);
+    // Each has an entry of about the size of its header in the footer.
+    kept.map(|entry| size(entry) + u64::from(RECORD_HEADER)).sum::<u64>() + MARGIN
 }
 
 fn holds_the_same(compressed: &PackFile, pack: &impl ReadAt) -> io::Result<bool> {

@@ -93,6 +93,11 @@ impl Layout {
         self.root.join("dvc")
     }
 
+    /// Directory of imports into datasets that are under way.
+    pub fn imports(&self) -> PathBuf {
+        self.root.join("imports")
+    }
+
     fn marker(&self) -> PathBuf {
         self.root.join("open")
     }
@@ -186,7 +191,7 @@ impl Layout {
 
     /// Checks that the directories of the store are such, and its own.
     pub fn check_dirs(&self) -> Result<()> {
-        for dir in [self.packs(), self.index(), self.scratch(), self.damaged(), self.dvc()] {
+        for dir in [self.packs(), self.index(), self.scratch(), self.damaged(), self.dvc(), self.imports()] {
             plain::is_dir(&dir).map_err(|e| Error::io("use", &dir, e))?;
         }
         Ok(())

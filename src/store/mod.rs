@@ -19,6 +19,7 @@ mod fsck;
 pub mod fuzzing;
 mod history;
 mod identity;
+mod imports;
 mod index;
 mod intact;
 mod layout;

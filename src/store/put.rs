@@ -17,7 +17,8 @@ use super::space::Claim;
 use crate::model::content::CHUNK_MAX;
 use crate::model::{
     AnnotationRecord, ChunkHash, ChunkRef, DatasetId, DatasetRecord, NodeHash, Ops, PendingRecord,
-    ReclaimRecord, RetentionRecord, SalvagedVersion, TagRecord, VersionHead, VersionId, VersionNo, codec,
+    ReclaimRecord, RetentionAction, RetentionRecord, SalvagedVersion, TagRecord, VersionHead, VersionId,
+    VersionNo, codec,
 };
 
 /// Bytes of chunks appended at once: others get their turn in between.
@@ -213,7 +214,11 @@ impl Store {
 
     /// Appends a change in what is kept of a dataset. A release that knows none opens the store no more.
     pub fn append_retention(&self, record: &RetentionRecord) -> Result<()> {
-        Identity::require(identity::RETENTION, &self.layout)?;
+        let format = match record.action {
+            RetentionAction::Quota(_) => identity::QUOTAS,
+            _ => identity::RETENTION,
+        };
+        Identity::require(format, &self.layout)?;
         let payload = codec::encode(record);
         let hash = RecordKind::Retention.hash(&payload);
         let new = NewRecord { kind: RecordKind::Retention, hash, payload: &payload };

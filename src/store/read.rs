@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::Store;
 use super::error::{Error, Result};
-use super::index::change::decode_pos;
+use super::index::change::{decode_pos, is_reclaimed};
 use super::index::keys;
 use super::objects::ReadPart;
 use super::pack::{
@@ -194,13 +194,24 @@ impl Store {
 
     /// Where a chunk or manifest node lies.
     pub(super) fn object_pos(&self, hash: &[u8; 32]) -> Result<Option<Pos>> {
-        let found = self.index.get(&keys::object(hash))?.filter(|value| !value.is_empty());
+        let found = self.index.get(&keys::object(hash))?.filter(|value| !is_reclaimed(value));
         found.map(|value| decode_pos(&value)).transpose()
     }
 
     /// What a read of an object says that is not there.
     fn missing(&self, what: String, hash: &[u8; 32]) -> Error {
-        Error::Missing(if self.is_purged(hash) { format!("{what}, which was purged,") } else { what })
+        Error::Missing(if self.is_purged(hash) {
+            format!("{what}, which was purged,")
+        } else if self.was_reclaimed(hash) {
+            format!("{what}, which was reclaimed since no version that was kept needed it,")
+        } else {
+            what
+        })
+    }
+
+    /// Whether an object was reclaimed by a collection, and not stored again since, as far as the index knows.
+    pub fn was_reclaimed(&self, hash: &[u8; 32]) -> bool {
+        self.index.get(&keys::object(hash)).is_ok_and(|found| found.is_some_and(|value| is_reclaimed(&value)))
     }
 
     /// Whether an object was purged, and not stored again since.

@@ -297,7 +297,7 @@ impl FileSystem {
         let trees = [dataset.frozen(pair.before), dataset.frozen(pair.after)];
         let mut above = [None, None];
         for ((above, dir), tree) in above.iter_mut().zip(dirs).zip(&trees) {
-            *above = dir.map(|dir| tree.dir_path(dir)).transpose()?;
+            *above = dir.map(|dir| tree.dir_path(dir)).transpose()?.flatten();
         }
         let is_below =
             |side: usize, path: &[Name]| above[side].as_ref().is_some_and(|above| path.starts_with(above));

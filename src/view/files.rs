@@ -245,13 +245,13 @@ impl FileSystem {
                 dataset.adjust(by, |live| live.clear_set_id(by, ino))?;
             }
             let mut edit = file.edit();
-            let working = edit.write();
+            let offset = if append && !cached { file.size() } else { offset };
+            check_end(offset, data.len() as u64)?;
+            dataset.admit(&edit, offset + data.len() as u64)?;
             if !cached {
                 file.note_writer(by.pid);
             }
-            let offset = if append && !cached { working.size() } else { offset };
-            check_end(offset, data.len() as u64)?;
-            working.write_at(dataset.objects(), offset, data)?;
+            edit.write().write_at(dataset.objects(), offset, data)?;
             edit.note_added(data.len() as u64);
             Ok(())
         })
@@ -262,7 +262,7 @@ impl FileSystem {
         check_end(size, 0)?;
         if let Some(fh) = fh {
             return self.edit(fh, |dataset, ino, file, _| {
-                file.edit().write().truncate(dataset.objects(), size)?;
+                dataset.resize(file, size)?;
                 self.drop_privileges(by, dataset, ino)
             });
         }
@@ -287,6 +287,9 @@ impl FileSystem {
                 self.repo.store().check_room(end.saturating_sub(file.size()))?;
             }
             let mut edit = file.edit();
+            if !keep_size {
+                dataset.admit(&edit, end)?;
+            }
             let working = edit.write();
             if zero {
                 let inside = working.size().min(end).saturating_sub(offset);
@@ -347,9 +350,11 @@ impl FileSystem {
             return Ok(0);
         }
         check_end(to, len)?;
+        self.repo.store().note_copied(&source);
         self.edit(to_fh, |dataset, ino, file, _| {
             self.drop_privileges(by, dataset, ino)?;
             let mut edit = file.edit();
+            dataset.admit(&edit, to + len)?;
             edit.write().splice_from(objects, to, &source, from, len)?;
             edit.note_added(len);
             Ok(len)

@@ -380,9 +380,21 @@ impl FileSystem {
         }
     }
 
-    /// Free space and inodes: what the store's disk has.
-    pub fn statfs(&self) -> Result<rustix::fs::StatVfs> {
-        Ok(self.repo.store().statvfs()?)
+    /// Free space and inodes: what the store's disk has, or what a dataset's quota leaves of it.
+    pub fn statfs(&self, id: NodeId) -> Result<rustix::fs::StatVfs> {
+        let mut space = self.repo.store().statvfs()?;
+        let dataset = match self.node(id)? {
+            Node::Live(id, _) => self.dataset(id)?,
+            _ => return Ok(space),
+        };
+        if let Some(quota) = dataset.quota() {
+            let free = quota.saturating_sub(dataset.used()?) / space.f_frsize.max(1);
+            let used = dataset.used()?.div_ceil(space.f_frsize.max(1));
+            space.f_bfree = space.f_bfree.min(free);
+            space.f_bavail = space.f_bavail.min(free);
+            space.f_blocks = used + space.f_bfree;
+        }
+        Ok(space)
     }
 }
 

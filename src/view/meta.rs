@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::dataset::meta::{About, Told};
 use crate::dataset::{Attr, Result};
-use crate::model::{Kind, Name, VersionNo};
+use crate::model::{DatasetId, Ino, Kind, Name, VersionNo};
 
 use super::fs::{FileSystem, not_found};
 use super::nodes::{Node, NodeId};
@@ -19,24 +19,23 @@ impl FileSystem {
     /// Whether looking up `name` in a directory, or asking for a node where there is none, may take long, since it
     /// may have to read all files of a version.
     pub fn may_take_long(&self, id: NodeId, name: Option<&[u8]>) -> bool {
-        match (self.node(id), name) {
-            (Ok(Node::Meta(..)), Some(name)) => about(name).is_some(),
-            (Ok(Node::MetaText(..)), None) => true,
-            _ => false,
-        }
+        let Some((id, version, dir, about)) = self.text_needed(id, name) else { return false };
+        self.dataset(id).is_ok_and(|dataset| !self.repo.texts().has(&dataset, version, dir, about))
     }
 
     /// Does what may take long, so that the call that follows does not. What fails is told by that call.
     pub fn prepare(&self, id: NodeId, name: Option<&[u8]>) {
-        let text = match (self.node(id), name) {
-            (Ok(Node::Meta(dataset, version, dir)), Some(name)) => {
-                about(name).map(|about| Node::MetaText(dataset, version, dir, about, 0))
-            }
-            (Ok(text @ Node::MetaText(..)), None) => Some(text),
+        if let Some((id, version, dir, about)) = self.text_needed(id, name) {
+            drop(self.dataset(id).and_then(|dataset| self.repo.texts().get(&dataset, version, dir, about)));
+        }
+    }
+
+    /// The text that is needed to look up `name` in a directory, or to tell of a node where there is none.
+    fn text_needed(&self, id: NodeId, name: Option<&[u8]>) -> Option<(DatasetId, VersionNo, Ino, About)> {
+        match (self.node(id), name) {
+            (Ok(Node::Meta(id, version, dir)), Some(name)) => Some((id, version, dir, about(name)?)),
+            (Ok(Node::MetaText(id, version, dir, about, _)), None) => Some((id, version, dir, about)),
             _ => None,
-        };
-        if let Some(text) = text {
-            drop(self.told(&text));
         }
     }
 
@@ -89,7 +88,7 @@ impl FileSystem {
 
     fn meta_attr_of(
         &self,
-        id: crate::model::DatasetId,
+        id: DatasetId,
         version: VersionNo,
         kind: Kind,
         size: u64,

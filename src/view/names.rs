@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::dataset::{Caller, Dataset, Error, NewInode, RenameMode, Result, SetAttr};
-use crate::model::{AtName, Body, DatasetId, DatasetName, Ino, Kind, Name, TagName, Timestamp};
+use crate::model::{AtName, Body, DatasetId, DatasetName, Ino, Kind, Name, TagName, Timestamp, VersionNo};
 
 use super::fs::{Entry, FileSystem, Lifetime, Scope, not_found};
 use super::nodes::{Node, NodeId};
@@ -210,8 +210,14 @@ impl FileSystem {
             && same(set.gid, attr.gid))
     }
 
+    /// The nodes by which the kernel may have bytes of what a version recorded of a file.
+    pub fn nodes_of_recorded(&self, dataset: DatasetId, recorded: VersionNo, ino: Ino) -> Vec<NodeId> {
+        let nodes = [Node::Frozen(dataset, recorded, ino), Node::DvcFile(dataset, recorded, ino)];
+        nodes.iter().filter_map(|node| self.nodes.known(node)).collect()
+    }
+
     /// The dataset and inode of a kernel's cached name or inode, as node numbers.
-    pub fn node_of(&self, dataset: crate::model::DatasetId, ino: Ino) -> NodeId {
+    pub fn node_of(&self, dataset: DatasetId, ino: Ino) -> NodeId {
         match &self.scope() {
             Scope::Dataset(mounted) if mounted.id() == dataset && ino == Ino::ROOT => NodeId::ROOT,
             _ => NodeId::live(dataset, ino),

@@ -208,6 +208,12 @@ impl NodeTable {
         }
     }
 
+    /// The number of something of a version, if the kernel may know it by one.
+    pub fn known(&self, node: &Node) -> Option<NodeId> {
+        let counted = || self.inner.lock().numbers.get(node).map(|number| NodeId(number | SPECIAL));
+        NodeId::direct(node).or_else(counted)
+    }
+
     /// What a number stands for.
     pub fn node(&self, id: NodeId) -> Option<Node> {
         if let Some((dataset, ino)) = id.as_live() {

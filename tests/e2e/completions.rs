@@ -35,6 +35,7 @@ fn shells_complete_what_is_typed() {
         ("strata log pets tr\tb", "<log><pets><train/b>"),
         ("strata rollback pets pap\t", "<rollback><pets><paper>"),
         ("strata set pets policy=m\t", "<set><pets><policy=manual>"),
+        ("strata set pets quota=n\t", "<set><pets><quota=none>"),
         (
             "strata mount --read\t --dataset pe\t--at pap\tx",
             "<mount><--read-only><--dataset><pets><--at><paper><x>",

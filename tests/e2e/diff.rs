@@ -169,19 +169,26 @@ fn moved(path: &Path, renames: &BTreeMap<PathBuf, PathBuf>) -> PathBuf {
     }
 }
 
-/// Any two versions of random histories: what is told turns the one tree into the other, and nothing else is
-/// told.
+/// Any two versions of random histories, of one change each or of many: what is told turns the one tree into the
+/// other, and nothing else is told.
 #[test]
 fn diff_turns_one_version_into_the_other() {
-    for seed in 1..=4 {
+    for seed in 1..=8 {
         let m = Mount::new();
         let d = m.dataset("d");
+        let of_many = seed > 4;
+        if of_many {
+            m.strata(&["set", "d", "policy=manual"]).ok();
+        }
         d.write("first", "x");
         let mut random = Random::new(seed);
         let mut kept = Vec::new();
         for round in 0..12 {
             for _ in 0..25 {
                 drop(apply(d.root(), &op(&mut random)));
+            }
+            if of_many {
+                m.strata(&["commit", "d"]).ok();
             }
             if round == 6 {
                 m.strata(&["rollback", "d", &format!("v{}", kept[3])]).ok();
@@ -195,7 +202,41 @@ fn diff_turns_one_version_into_the_other() {
             let told = diff(&m, &[&format!("d@v{a}"), &format!("d@v{b}")]);
             check(&tree(a), &tree(b), told["changes"].as_array().expect("changes"), &what);
         }
+        m.strata(&["verify"]).ok();
     }
+}
+
+/// A directory that goes with what is in it, in one version: neither what was in it nor what a directory of its
+/// name has later is told wrong.
+#[test]
+fn diff_of_directories_that_went_as_a_whole() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    m.strata(&["set", "d", "policy=manual"]).ok();
+    for script in [
+        "mkdir c c/d",
+        "echo x > c/f; echo y > c/d/g",
+        "rm -r c",
+        "mkdir c; echo x > c/f; mkdir c/d",
+        "rm -r c; mkdir c; echo longer > c/f; ln -s f c/d",
+    ] {
+        shell(&format!("cd \"$1\"; {script}"), &[d.root()]);
+        m.strata(&["commit", "d"]).ok();
+    }
+    let told = |from: &str, to: &str| BTreeSet::from_iter(lines(&m, &[from, to]).0);
+    let set = |lines: &[&str]| lines.iter().map(ToString::to_string).collect::<BTreeSet<String>>();
+    let (gone, come) = (["D dir      c", "D dir      c/d"], ["A dir      c", "A dir      c/d"]);
+    assert_eq!(told("d@v1", "d@v3"), set(&gone));
+    assert_eq!(told("d@v3", "d@v1"), set(&come));
+    let files = ["D file     c/d/g  2 bytes", "D file     c/f  2 bytes"];
+    assert_eq!(told("d@v2", "d@v3"), set(&[gone, files].concat()));
+    assert_eq!(told("d@v2", "d@v4"), set(&[files[0], "a file     c/f"]), "the same, but for its time");
+    assert_eq!(told("d@v1", "d@v4"), set(&["A file     c/f  2 bytes"]));
+    assert_eq!(
+        told("d@v4", "d@v5"),
+        set(&["M file     c/f  2 -> 7 bytes", "M symlink  c/d  0 -> 1 bytes  mode 755 -> 777"])
+    );
+    assert_eq!(d.list("@diff/v1..v3/removed"), ["c"]);
 }
 
 fn check(a: &BTreeMap<PathBuf, Facts>, b: &BTreeMap<PathBuf, Facts>, told: &[Value], what: &str) {
@@ -229,4 +270,47 @@ fn check(a: &BTreeMap<PathBuf, Facts>, b: &BTreeMap<PathBuf, Facts>, told: &[Val
             None => assert_eq!(shown(before), shown(after), "{what}: {}", path.display()),
         }
     }
+}
+
+/// A file that was changed before it went with its directory, which is recorded as one removal, is a file removed;
+/// also where a directory of that name came again.
+#[test]
+fn a_file_changed_and_gone_with_its_directory_is_removed() {
+    let m = Mount::new();
+    let source = |name: &str, files: &[(&str, &str)]| -> PathBuf {
+        let root = m.outside().join(name);
+        for (path, text) in files {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().expect("a directory")).expect("mkdir");
+            std::fs::write(path, text).expect("write");
+        }
+        root
+    };
+    let import = |root: &Path| m.strata(&["import", "--delete", root.to_str().expect("UTF-8"), "d"]).ok();
+    import(&source("one", &[("dir/deep/f", "1"), ("dir/g", "1"), ("kept", "1")]));
+    let d = m.existing("d");
+    d.write("dir/deep/f", "2");
+    import(&source("two", &[("kept", "1")]));
+    let gone = m.strata(&["log", "--json", "d"]).ok().lines().count();
+    import(&source("three", &[("dir/g", "3"), ("kept", "1")]));
+    let changes = |pair: [&str; 2]| -> BTreeSet<(String, String)> {
+        let found = diff(&m, &[&format!("d@{}", pair[0]), &format!("d@{}", pair[1])]);
+        let changes = found["changes"].as_array().expect("changes").iter();
+        let changes = changes.filter(|change| change["change"] != "attributes");
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        changes.map(|change| (text(&change["path"]), text(&change["change"]))).collect()
+    };
+    let set = |all: &[(&str, &str)]| -> BTreeSet<(String, String)> {
+        all.iter().map(|(path, change)| ((*path).into(), (*change).into())).collect()
+    };
+    let last = format!("v{gone}");
+    let removed =
+        set(&[("dir", "removed"), ("dir/deep", "removed"), ("dir/deep/f", "removed"), ("dir/g", "removed")]);
+    assert_eq!(changes(["v1", &last]), removed);
+    assert!(d.path(&format!("@diff/v1..{last}/removed/dir/deep/f")).exists());
+    let came: BTreeSet<_> = removed.iter().map(|(path, _)| (path.clone(), "added".to_owned())).collect();
+    assert_eq!(changes([&last, "v1"]), came);
+    let again = changes(["v1", "latest"]);
+    assert!(again.contains(&("dir/deep/f".into(), "removed".into())), "{again:?}");
+    assert!(!again.contains(&("dir/deep/f".into(), "modified".into())), "{again:?}");
 }

@@ -1,6 +1,7 @@
 //! Bad input gets an error that says what is wrong, and loses nothing.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
@@ -89,7 +90,7 @@ fn a_newer_format_is_refused() {
     m.down();
     let identity = m.store().join("strata.json");
     let text = fs::read_to_string(&identity).expect("read");
-    let newer = text.replace("\"format\":4", "\"format\":99");
+    let newer = text.replace("\"format\":5", "\"format\":99");
     assert_ne!(newer, text, "the identity file tells the format: {text}");
     fs::write(&identity, &newer).expect("write");
     says(&m.try_up(&[]).fails(1), &["format 99", m.store().to_str().expect("path")]);
@@ -201,6 +202,37 @@ except OSError as e:
     m.down();
     m.up(&[]);
     assert!(d.bytes("late") == bytes);
+}
+
+/// What is pruned makes room on a disk that is too full for a copy of a pack.
+#[test]
+fn a_full_disk_is_freed_by_a_collection() {
+    let disk = SmallDisk::new(160);
+    let at = disk.0.path();
+    let m = Mount::unmounted().store_at(at.join("store"));
+    m.up(&[]);
+    let d = m.dataset("d");
+    d.write("kept", "kept");
+    d.write("old", noise(1, 100 << 20));
+    d.write("new", "new");
+    fs::remove_file(d.path("old")).expect("remove");
+    let stat = rustix::fs::statvfs(at).expect("statvfs");
+    let free = stat.f_bavail * stat.f_frsize;
+    fs::write(at.join("ballast"), vec![1; usize::try_from(free).expect("a size") - (12 << 20)])
+        .expect("fill");
+    let write = |seed| {
+        let mut late = fs::File::create(d.path("late"))?;
+        late.write_all(&noise(seed, 40 << 20)).and_then(|()| late.sync_all())
+    };
+    refused(write(2), Errno::NOSPC);
+    drop(fs::remove_file(d.path("late")));
+    m.strata(&["prune", "d", "--keep-last", "1"]).ok();
+    let told: serde_json::Value = serde_json::from_str(&m.strata(&["gc", "--json"]).ok()).expect("JSON");
+    assert!(told["freed"].as_u64().expect("a number") > 90 << 20, "{told}");
+    poll("writing works again", || write(3).is_ok());
+    assert_eq!(d.bytes("late"), noise(3, 40 << 20));
+    assert_eq!((d.text("kept"), d.text("new")), ("kept".into(), "new".into()));
+    m.strata(&["verify"]).ok();
 }
 
 /// A read-only mount refuses every write, and reads.

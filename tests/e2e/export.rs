@@ -363,3 +363,61 @@ fn hostile_archives_are_refused() {
     assert_eq!((d.text("first"), d.text("f")), ("later".into(), "before".into()));
     m.strata(&["verify"]).ok();
 }
+
+/// What a killed export left beside its target goes with the next one there; what a running one writes stays.
+#[test]
+fn the_next_export_removes_what_a_killed_one_left() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("large", noise(1, 64 << 20));
+    let left = || -> Vec<String> {
+        let names = fs::read_dir(m.outside()).expect("list").map(|e| e.expect("entry").file_name());
+        names.map(|name| name.to_string_lossy().into_owned()).filter(|name| name.starts_with('.')).collect()
+    };
+    let begin = |target: &str| {
+        let before = left().len();
+        let child = m.command(&["export", "d", text(&m.outside().join(target))]).spawn().expect("start");
+        while left().len() == before {
+            std::thread::sleep(std::time::Duration::from_micros(200));
+        }
+        child
+    };
+    let killed = ["killed.tar", "killed"].map(begin);
+    for mut child in killed {
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+    }
+    assert_eq!(left().len(), 2, "both were killed in the midst: {:?}", left());
+    // A process that runs, and is stopped in the midst.
+    let mut child = begin("stopped.tar");
+    let pid = child.id().to_string();
+    tool("kill", &["-STOP", &pid]);
+    m.strata(&["export", "d", text(&m.outside().join("whole.tar"))]).ok();
+    assert_eq!(left(), [format!(".strata-export.{pid}")]);
+    tool("kill", &["-CONT", &pid]);
+    assert!(child.wait().expect("wait").success());
+    assert_eq!(left().len(), 0);
+    let read = |name: &str| fs::read(m.outside().join(name)).expect("read");
+    assert_eq!(read("stopped.tar"), read("whole.tar"));
+}
+
+/// Where the target's disk is full, the export says so of the target, and leaves nothing there.
+#[test]
+fn a_full_target_is_told_of_as_the_target() {
+    let m = Mount::new();
+    m.dataset("d").write("large", noise(1, 4 << 20));
+    let small = m.outside().join("small");
+    fs::create_dir(&small).expect("mkdir");
+    tool("mount", &["-t", "tmpfs", "-o", "size=1m", "none", text(&small)]);
+    let said: Vec<String> = ["x.tar", "x"]
+        .into_iter()
+        .map(|target| m.strata(&["export", "d", text(&small.join(target))]).fails(1))
+        .collect();
+    let left = fs::read_dir(&small).expect("list").count();
+    tool("umount", &[text(&small)]);
+    for said in said {
+        assert!(said.contains(text(&small)) && said.contains("No space left"), "{said}");
+        assert!(!said.contains("store"), "{said}");
+    }
+    assert_eq!(left, 0);
+}

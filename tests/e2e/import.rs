@@ -292,3 +292,24 @@ fn deep_and_wide_trees_are_taken_in() {
     assert_eq!(d.snapshot(), id);
     assert_eq!(d.path("wide/7").metadata().expect("stat").size(), 1);
 }
+
+/// Imports at the same time into a dataset that none of them finds are all taken in.
+#[test]
+fn imports_at_once_make_one_dataset() {
+    let m = Mount::new();
+    let sources = tempfile::tempdir().expect("directory");
+    for n in 0..3 {
+        fs::create_dir(sources.path().join(n.to_string())).expect("mkdir");
+        fs::write(sources.path().join(format!("{n}/f{n}")), noise(n, 100_000)).expect("write");
+    }
+    for round in 0..5 {
+        let name = format!("d{round}");
+        thread::scope(|scope| {
+            for n in 0..3 {
+                let (m, name, source) = (&m, &name, sources.path().join(n.to_string()));
+                scope.spawn(move || m.strata(&["import", text(&source), name]).ok());
+            }
+        });
+        assert_eq!(m.existing(&name).list(""), ["f0", "f1", "f2"]);
+    }
+}

@@ -49,6 +49,8 @@ mod pointers;
 mod policies;
 mod prefetch;
 mod privileges;
+mod purges;
+mod quotas;
 mod retention;
 mod retention_gc;
 mod rollback;

@@ -265,3 +265,40 @@ fn a_text_that_takes_long_holds_up_nobody() {
     }
     m.gone();
 }
+
+/// Texts that take very long, here of files of 1 TiB, hold up no others: neither such as were made nor new ones.
+#[test]
+fn texts_that_take_long_hold_up_no_others() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    for n in 0..4 {
+        d.mkdir(&format!("huge-{n}"));
+        let file = fs::File::create(d.path(&format!("huge-{n}/f"))).expect("create");
+        file.set_len(1 << 40).expect("truncate");
+    }
+    d.mkdir("small");
+    d.write("small/f", "x");
+    let sums = || shell("cd \"$1\" && sha256sum f", &[d.path("small")]);
+    assert_eq!(d.text("small/@meta/sha256sums"), sums());
+    let mut readers: Vec<_> = (0..4)
+        .map(|n| {
+            let path = d.path(&format!("huge-{n}/@meta/sha256sums"));
+            let mut cat = Command::new("cat");
+            cat.arg(path).stdout(Stdio::null()).stderr(Stdio::null());
+            cat.spawn().expect("start")
+        })
+        .collect();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(d.text("small/@meta/sha256sums"), sums());
+    assert!(!d.text("small/@meta/manifest.jsonl").is_empty());
+    d.write("small/f", "y");
+    assert_eq!(d.text("small/@meta/sha256sums"), sums());
+    for reader in &mut readers {
+        assert!(reader.try_wait().expect("wait").is_none(), "1 TiB was hashed already");
+    }
+    m.signal(Signal::TERM);
+    for mut reader in readers {
+        assert!(!reader.wait().expect("wait").success(), "it was broken off");
+    }
+    m.gone();
+}

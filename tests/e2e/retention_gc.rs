@@ -13,6 +13,36 @@ fn gc(m: &Mount) -> Value {
     serde_json::from_str(&m.strata(&["gc", "--all", "--json"]).ok()).expect("JSON")
 }
 
+/// What goes with its directory in one version is no less gone than what goes by itself: its space is given back,
+/// it can be purged, and the history stays sound; also where a kill comes before the version.
+#[test]
+fn what_went_with_its_directory_is_gone() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    m.strata(&["set", "d", "policy=manual"]).ok();
+    d.mkdir("c");
+    d.mkdir("c/deep");
+    m.strata(&["commit", "d"]).ok();
+    d.write("c/deep/f", noise(1, 1 << 20));
+    d.write("c/deep/secret", "the secret");
+    m.strata(&["commit", "d"]).ok();
+    shell("rm -r \"$1\"", &[&d.path("c")]);
+    m.kill();
+    m.up(&[]);
+    assert!(d.path("@v2/c/deep/f").exists() && !d.path("c").exists());
+    m.strata(&["commit", "d"]).ok();
+    m.strata(&["rollback", "d", "v2"]).ok();
+    assert_eq!(d.text("c/deep/secret"), "the secret");
+    m.strata(&["verify"]).ok();
+    shell("rm -r \"$1\"", &[&d.path("c")]);
+    m.strata(&["commit", "d"]).ok();
+    m.strata(&["purge", "d", "c/deep/secret", "--reason", "a test"]).ok();
+    assert!(!holds(&m, b"the secret"));
+    m.strata(&["prune", "d", "--keep-last", "1"]).ok();
+    assert!(gc(&m)["freed"].as_u64().expect("a number") > 1 << 20);
+    m.strata(&["verify"]).ok();
+}
+
 fn holds(m: &Mount, bytes: &[u8]) -> bool {
     let packs = fs::read_dir(m.store().join("packs")).expect("list").flatten();
     packs.into_iter().any(|pack| {
@@ -290,6 +320,7 @@ fn a_purge_removes_content_from_the_disk() {
     );
     fs::remove_file(d.path("keep")).expect("remove");
     m.dataset("other").write("copy", &shared);
+    assert_eq!(d.bytes("@v2/dir/secret"), secret, "the kernel has it in its cache");
     assert_eq!(m.strata(&["purge", "d", "--list"]).ok(), "");
     m.strata(&["purge", "d", "dir/secret"]).fails(2);
     m.strata(&["purge", "d", "dir/secret", "--reason", " "]).fails(2);

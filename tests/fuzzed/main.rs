@@ -130,6 +130,21 @@ fn flipped_bits() {
 }
 
 #[test]
+fn archives() {
+    fuzz("archive", 1000);
+}
+
+#[test]
+fn bundles() {
+    fuzz("bundle", 300);
+}
+
+#[test]
+fn tables() {
+    fuzz("table", 500);
+}
+
+#[test]
 fn recovery_of_a_log() {
     fuzz("recovery", 80);
 }

@@ -1,7 +1,7 @@
 //! The file system against a simple model, without a mount: random operations on a dataset are done to
 //! both; what the live tree shows, which calls fail and how, how many versions are made, and what every
-//! version ever made shows must agree, also after rollbacks and after closing and opening the store, and
-//! after its index was lost.
+//! version ever made shows must agree, also after rollbacks, after others were pruned and collected, after
+//! closing and opening the store, and after its index was lost.
 
 mod real;
 mod simple;
@@ -29,7 +29,10 @@ enum Step {
     Chmod { at: Target, mode: u32 },
     Copy { from: Target, to: Target },
     Rollback { back: usize },
+    Prune { last: u64 },
+    Collect,
     Reopen,
+    Rebuild,
 }
 
 fn target() -> impl Strategy<Value = Target> {
@@ -53,7 +56,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => two().prop_filter("no file is copied to itself", |(from, to)| from != to)
             .prop_map(|(from, to)| Step::Copy { from, to }),
         1 => (0usize..6).prop_map(|back| Step::Rollback { back }),
+        1 => (1u64..5).prop_map(|last| Step::Prune { last }),
+        1 => Just(Step::Collect),
         1 => Just(Step::Reopen),
+        1 => Just(Step::Rebuild),
     ]
 }
 
@@ -74,7 +80,7 @@ fn apply(model: &mut Model, real: &Real, step: &Step) {
         Step::Rename { from, to, mode } => (model.rename(from, to, mode), real.rename(from, to, mode)),
         Step::Chmod { at, mode } => (model.chmod(at, mode), real.chmod(at, mode)),
         Step::Copy { from, to } => (model.copy(from, to), real.copy(from, to)),
-        Step::Rollback { .. } | Step::Reopen => return,
+        Step::Rollback { .. } | Step::Prune { .. } | Step::Collect | Step::Reopen | Step::Rebuild => return,
     };
     assert_eq!(got.map_err(|error| errno(&error)), expected, "{step:?}");
 }
@@ -100,8 +106,25 @@ fn run(steps: Vec<Step>) {
                 model = earlier.clone();
                 real.dataset().rollback(BY, VersionNo(number), None, |_| ()).unwrap();
             }
+            Step::Prune { last } => {
+                real.prune(last);
+                while history.len() > last as usize {
+                    let (number, _) = history.pop_first().unwrap();
+                    models.remove(&number);
+                    assert!(!real.has_version(number), "v{number} was pruned");
+                }
+            }
+            Step::Collect => {
+                real.collect();
+                check_versions(&real, &history);
+            }
             Step::Reopen => {
                 real.close();
+                real = Real::open(&store);
+            }
+            Step::Rebuild => {
+                real.close();
+                std::fs::remove_dir_all(store.join("index")).unwrap();
                 real = Real::open(&store);
             }
             ref step => apply(&mut model, &real, step),

@@ -4,13 +4,27 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use stratafs::daemon::{self, Failure, Request, Service, Sink};
 use stratafs::dataset::{Caller, Dataset, Error, RenameMode, Repo, Result, SetAttr};
-use stratafs::model::Kind;
+use stratafs::model::{DatasetName, Kind, Rules};
 use stratafs::view::{Entry, FileSystem, NodeId, Scope};
 
 use super::simple::{Item, NAMES, Shown, Target};
 
 pub const BY: Caller = Caller { uid: 0, gid: 0, pid: 0 };
+
+/// Takes an answer that nobody looks at.
+struct Ignored;
+
+impl Sink for Ignored {
+    fn item(&mut self, _: daemon::Item) -> std::result::Result<(), Failure> {
+        Ok(())
+    }
+
+    fn data(&mut self, _: &[u8]) -> std::result::Result<(), Failure> {
+        Ok(())
+    }
+}
 
 pub struct Real {
     repo: Arc<Repo>,
@@ -40,6 +54,27 @@ impl Real {
 
     pub fn versions(&self) -> u64 {
         self.dataset().newest().0
+    }
+
+    /// Drops all versions but so many of the newest that are left.
+    pub fn prune(&self, last: u64) {
+        let dataset = DatasetName::new(b"ds").unwrap();
+        let rules = Rules { last, ..Rules::default() };
+        self.ask(Request::Prune { dataset, rules, dry_run: false, force: true, message: None });
+    }
+
+    /// Gives back all that nothing needs.
+    pub fn collect(&self) {
+        self.ask(Request::Gc { all: true, dry_run: false });
+    }
+
+    fn ask(&self, request: Request) {
+        let done = Service::new(self.repo.clone(), None).execute(BY, request, &mut Ignored);
+        assert!(matches!(done, Ok(0)), "{done:?}");
+    }
+
+    pub fn has_version(&self, number: u64) -> bool {
+        self.fs.lookup(Caller::default(), self.root, format!("@v{number}").as_bytes()).is_ok()
     }
 
     fn parent(&self, at: Target) -> Result<(NodeId, &'static [u8])> {

@@ -89,8 +89,15 @@ fn completer(arg: &Arg, unmounts: bool) -> Option<Find> {
 }
 
 /// What settings begin with.
-const SETTINGS: [&str; 5] =
-    ["policy=every-write", "policy=settle=", "policy=manual", "retention=keep-last=", "retention=none"];
+const SETTINGS: [&str; 7] = [
+    "policy=every-write",
+    "policy=settle=",
+    "policy=manual",
+    "retention=keep-last=",
+    "retention=none",
+    "quota=",
+    "quota=none",
+];
 
 /// The names in the store that the command line is about.
 pub struct Names {

@@ -2,11 +2,13 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::io::Errno;
+use rustix::process::{Pid, geteuid, getpid, test_kill_process};
 
 use crate::daemon::protocol::Exported;
 use crate::daemon::{Client, Failure, Item, Request, Sink};
@@ -14,6 +16,9 @@ use crate::daemon::{Client, Failure, Item, Request, Sink};
 use super::super::out::human;
 use super::super::progress::Progress;
 use super::unpack::unpack;
+
+/// How names of what is not whole yet begin; the number of the process follows.
+const UNFINISHED: &str = ".strata-export.";
 
 /// Asks for what comes as bytes, hands them on, and gives what is said of it at the end.
 pub fn receive(
@@ -87,6 +92,7 @@ pub fn archive<T>(target: &Path, force: bool, umask: u32, ask: impl Ask<T>) -> R
     let failed = |e: io::Error| Failure::because(format!("cannot write {}", target.display()), &e);
     let mut options = File::options();
     let mut file = options.write(true).create_new(true).mode(0o600).open(&temporary.path).map_err(failed)?;
+    mark(&file);
     let exported = ask(&mut |bytes| file.write_all(bytes).map_err(failed))?;
     file.set_permissions(Permissions::from_mode(0o666 & !umask)).map_err(failed)?;
     file.sync_all().map_err(failed)?;
@@ -117,6 +123,8 @@ pub fn directory(
     }
     let temporary = Temporary::beside(target)?;
     fs::create_dir(&temporary.path).map_err(failed)?;
+    let dir = File::open(&temporary.path).map_err(failed)?;
+    mark(&dir);
     let (reader, mut writer) = io::pipe().map_err(failed)?;
     let exported = thread::scope(|scope| {
         let root = &temporary.path;
@@ -132,8 +140,7 @@ pub fn directory(
         }
     })?;
     fs::set_permissions(&temporary.path, Permissions::from_mode(0o777 & !umask)).map_err(failed)?;
-    let whole = File::open(&temporary.path).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
-    whole.map_err(failed)?;
+    rustix::fs::syncfs(&dir).map_err(|e| failed(e.into()))?;
     temporary.keep(target, true)?;
     Ok(exported)
 }
@@ -153,7 +160,8 @@ impl Temporary {
         let whole = std::path::absolute(target).ok();
         let dir = whole.as_deref().and_then(Path::parent).filter(|_| target.file_name().is_some());
         let dir = dir.ok_or_else(|| Failure::usage(format!("cannot export to {}", target.display())))?;
-        Ok(Temporary { path: dir.join(format!(".strata-export.{}", std::process::id())) })
+        sweep(dir);
+        Ok(Temporary { path: dir.join(format!("{UNFINISHED}{}", std::process::id())) })
     }
 
     /// Gives it its name, durably.
@@ -167,13 +175,44 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        let gone = match self.path.symlink_metadata() {
-            Ok(meta) if meta.is_dir() => fs::remove_dir_all(&self.path),
-            Ok(_) => fs::remove_file(&self.path),
-            Err(_) => Ok(()),
-        };
-        if let Err(error) = gone {
-            log::warn!("{} is left behind: {error}", self.path.display());
+        remove(&self.path);
+    }
+}
+
+fn remove(path: &Path) {
+    let gone = match path.symlink_metadata() {
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(_) => Ok(()),
+    };
+    if let Err(error) = gone {
+        log::warn!("{} is left behind: {error}", path.display());
+    }
+}
+
+/// Marks as being written what is written, for as long as it is open. Not every file system can.
+fn mark(file: &File) {
+    if let Err(error) = flock(file, FlockOperation::NonBlockingLockExclusive) {
+        log::debug!("an export is not marked: {error}");
+    }
+}
+
+/// Removes what exports of this user left in a directory when they were killed. Numbers of processes are those of
+/// one container, and may be used again: the mark tells too.
+fn sweep(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let number =
+            name.to_str().and_then(|name| name.strip_prefix(UNFINISHED)).and_then(|n| n.parse().ok());
+        let Some(pid) = number.and_then(Pid::from_raw) else { continue };
+        let runs = pid != getpid() && test_kill_process(pid) != Err(Errno::SRCH);
+        if runs || entry.metadata().is_ok_and(|meta| meta.uid() != geteuid().as_raw()) {
+            continue;
+        }
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let left = File::options().read(true).custom_flags(flags).open(entry.path());
+        if left.is_ok_and(|left| flock(left, FlockOperation::NonBlockingLockExclusive).is_ok()) {
+            remove(&entry.path());
         }
     }
 }

@@ -38,7 +38,7 @@ pub fn unpack(archive: impl Read, root: &Path, preserve: bool) -> Result<(), Fai
 }
 
 fn make<R: Read>(reader: &mut TarReader<R>, root: &Path, path: &Path, member: &Member) -> Result<(), Error> {
-    let failed = |what| move |e: io::Error| Error::Store(crate::store::Error::io(what, path, e));
+    let failed = |what| move |e: io::Error| failed(what, path, e);
     let reached = Reach::new(path).map_err(failed("reach"))?;
     let at = reached.path();
     match &member.what {
@@ -65,6 +65,11 @@ fn make<R: Read>(reader: &mut TarReader<R>, root: &Path, path: &Path, member: &M
             reader.contents(member, &mut Plain { file, path: path.to_owned(), at: 0 })
         }
     }
+}
+
+/// Not `Error::io`: the disk that is full is not the store's.
+fn failed(what: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::Store(crate::store::Error::Io { what, path: path.to_owned(), source })
 }
 
 fn finish(path: &Path, member: &Member, preserve: bool) -> Result<(), Failure> {
@@ -97,7 +102,7 @@ struct Plain {
 impl Contents for Plain {
     fn bytes(&mut self, bytes: &[u8]) -> dataset::Result<()> {
         let written = self.file.write_all_at(bytes, self.at);
-        written.map_err(|e| crate::store::Error::io("write", &self.path, e))?;
+        written.map_err(|e| failed("write", &self.path, e))?;
         self.at += bytes.len() as u64;
         Ok(())
     }

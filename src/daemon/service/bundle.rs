@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::dataset::bundle::{self, Bundle};
-use crate::dataset::{Dataset, Error};
+use crate::dataset::{Dataset, Error, Invalid};
 use crate::model::{DatasetName, DatasetRecord, VersionNo};
 
 use super::super::failure::Failure;
@@ -12,11 +12,12 @@ use super::super::protocol::{Bundled, Item, Made};
 use super::{Service, Sink, made};
 
 impl Service {
-    /// Sends all versions of a dataset up to one, with what is said of them at the end.
+    /// Sends all versions of a dataset up to one, or those after `since`, with what is said of them at the end.
     pub(super) fn bundle(
         &self,
         dataset: &Dataset,
         version: Option<VersionText>,
+        since: Option<VersionText>,
         sink: &mut dyn Sink,
     ) -> Result<(), Failure> {
         let last = match version {
@@ -27,9 +28,18 @@ impl Service {
         if last == VersionNo::EMPTY {
             return Err(Failure::new(format!("{name} has no version to bundle yet")));
         }
-        if let Some(pruned) = dataset.pruned().spans().first().filter(|span| span.first <= last) {
-            return Err(Failure::new(format!("{name} lacks {}, which was pruned", pruned.first))
-                .hint("a bundle holds all versions up to one; `strata export` writes a single one"));
+        let since = since.map(|since| self.resolve(dataset, &since)).transpose()?;
+        let since = since.unwrap_or(VersionNo::EMPTY);
+        if since >= last {
+            return Err(Failure::new(format!("{name} has nothing after {since} up to {last} to bundle")));
+        }
+        let pruned = dataset.pruned();
+        let mut pruned = pruned.spans().iter().map(|span| span.first.max(since.max(VersionNo(1))));
+        if let Some(first) = pruned.find(|first| *first <= last && dataset.is_pruned(*first)) {
+            return Err(Failure::new(format!("{name} lacks {first}, which was pruned")).hint(
+                "a bundle holds all versions up to one, or those --since one, which must be there; \
+                       `strata export` writes a single one",
+            ));
         }
         let (id, _) = dataset.version_reader(last)?;
         let mut gone = None;
@@ -39,13 +49,14 @@ impl Service {
                 Error::Invalid("nobody waits for it any more".into())
             })
         };
-        let done = bundle::bundle(self.repo.store(), dataset, last, &mut out);
+        let done = bundle::bundle(self.repo.store(), dataset, since, last, &mut out);
         let done = done.map_err(|error| {
             let why = || Failure::because(format!("cannot bundle {name}@{last}"), &error);
             gone.take().unwrap_or_else(|| why().hint("`strata verify` tells what of the store is damaged"))
         })?;
         sink.item(Item::Bundled(Bundled {
             dataset: name.to_string(),
+            since: (since > VersionNo::EMPTY).then(|| since.to_string()),
             version: last.to_string(),
             id: id.to_hex(),
             chunks: done.chunks,
@@ -54,21 +65,17 @@ impl Service {
         }))
     }
 
-    /// Makes a dataset of a bundle.
+    /// Makes a dataset of a bundle, or brings the one of that name up to date.
     pub(super) fn unbundle(
         &self,
         name: &DatasetName,
         source: &Path,
         sink: &mut dyn Sink,
     ) -> Result<Made, Failure> {
-        if self.repo.get(name.as_str()).is_some() {
-            return Err(Failure::new(format!(
-                "cannot import {}: dataset {name} exists already",
-                source.display()
-            ))
-            .hint("a bundle has a history of its own: name a dataset that is new"));
-        }
-        self.may_make(name)?;
+        let existing = match self.repo.get(name.as_str()) {
+            Some(_) => Some(self.writable(name)?),
+            None => self.may_make(name).map(|()| None)?,
+        };
         let mut gone = None;
         let mut told = std::time::Instant::now();
         let mut watch = |bytes: u64, bytes_total: u64| {
@@ -83,9 +90,27 @@ impl Service {
             })
         };
         let (store, objects) = (self.repo.store(), self.repo.objects());
-        let checked = Bundle::open(source, &mut watch)
-            .and_then(|bundle| bundle.put_objects(objects, store, &mut watch).map(|_| bundle));
+        let checked = Bundle::open(source, &mut watch).and_then(|bundle| {
+            match &existing {
+                Some(dataset) => drop(bundle.is_ahead_of(dataset)?),
+                None if bundle.since() > VersionNo::EMPTY => {
+                    return Err(Error::Invalid(format!(
+                        "cannot import {}: it begins after {}, and there is no dataset {name} that has it: import \
+                         a bundle of all versions up to that first",
+                        source.display(),
+                        bundle.since()
+                    )));
+                }
+                None => {}
+            }
+            bundle.put_objects(objects, store, &mut watch).map(|()| bundle)
+        });
         let bundle = checked.map_err(|error| gone.take().unwrap_or_else(|| error.into()))?;
+        if let Some(dataset) = existing {
+            let forget = |invalid: &Invalid| self.invalidate(dataset.id(), invalid);
+            let version = dataset.advance(&bundle, forget)?;
+            return Ok(made(&dataset, version.map(|version| version.to_string())));
+        }
         let record = DatasetRecord { name: name.clone(), ..bundle.record().clone() };
         let was = record.id;
         let dataset = self.repo.adopt(record, |store, id| bundle.append(store, id))?;

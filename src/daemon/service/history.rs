@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::dataset::{Dataset, Error, LogEntry, Touched, diff_trees};
-use crate::model::{DatasetName, Name, VersionNo, VersionSpec};
+use crate::model::{DatasetName, Name, VersionNo, VersionSpec, show_path};
 
 use super::super::failure::Failure;
-use super::super::object::{ObjectSpec, VersionText, path_bytes, show_path};
+use super::super::object::{ObjectSpec, VersionText, path_bytes};
 use super::super::protocol::{BlameInfo, Item};
 use super::{Service, Sink};
 

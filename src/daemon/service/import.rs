@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::dataset::archive::{self, Owners};
 use crate::dataset::bundle;
 use crate::dataset::import::{self, Placement, Teller, Tree};
-use crate::dataset::{Caller, Dataset, Invalid};
+use crate::dataset::{Caller, Dataset, Error, Invalid};
 use crate::model::DatasetName;
 
 use super::super::failure::Failure;
@@ -71,7 +71,7 @@ impl Service {
         teller: &mut Teller<'_>,
     ) -> crate::dataset::Result<Tree> {
         if source.is_dir() {
-            return self.read_tree(source, existing.filter(|_| !checksum), teller);
+            return self.read_tree(source, existing, checksum, teller);
         }
         let root = existing.map(|dataset| dataset.read(|live| live.root())).transpose()?;
         let owners = Owners { otherwise: (by.uid, by.gid), keep: by.uid == 0, root };
@@ -81,19 +81,27 @@ impl Service {
     fn read_tree(
         &self,
         source: &Path,
-        known: Option<&Dataset>,
+        into: Option<&Dataset>,
+        checksum: bool,
         teller: &mut Teller<'_>,
     ) -> crate::dataset::Result<Tree> {
         let objects = self.repo.objects();
-        let newest = known.map(|dataset| dataset.frozen(dataset.newest()));
+        let newest = into.filter(|_| !checksum).map(|dataset| dataset.frozen(dataset.newest()));
         let mut tree = import::scan(objects, source, newest.as_ref(), teller)?;
+        if let Some(dataset) = into {
+            dataset.check_can_hold(tree.bytes())?;
+        }
         import::read(objects, source, &mut tree, teller)?;
         Ok(tree)
     }
 
     fn make(&self, name: &DatasetName, tree: &Tree) -> Result<Arc<Dataset>, Failure> {
         let root = &tree.root;
-        let dataset = self.repo.create(name.clone(), root.mode, root.uid, root.gid)?;
+        let dataset = match self.repo.create(name.clone(), root.mode, root.uid, root.gid) {
+            // Somebody else made it meanwhile.
+            Err(Error::Exists(_)) => return self.writable(name),
+            made => made?,
+        };
         if let Some(host) = &self.host {
             host.dataset_made(name);
         }

@@ -2,11 +2,11 @@
 
 use crate::dataset::Error;
 use crate::dataset::meta::About;
-use crate::model::{Kind, VersionNo};
+use crate::model::{Kind, VersionNo, show_path};
 use crate::store::content::BLOCK;
 
 use super::super::failure::Failure;
-use super::super::object::{ObjectSpec, show_path};
+use super::super::object::ObjectSpec;
 use super::{Service, Sink};
 
 impl Service {

@@ -71,7 +71,8 @@ impl Service {
             files: extent.files,
             store: self.repo.store().id().to_string(),
         };
-        if self.writable(&object.dataset).is_ok() && !self.repo.store().is_read_only() {
+        let pinned = self.writable(&object.dataset).is_ok() && !self.repo.store().is_read_only();
+        if pinned {
             // What is pointed to from elsewhere is not to go with a rule.
             dataset.pin(by, version, true, Some("pointed to".into()))?;
         }
@@ -80,7 +81,7 @@ impl Service {
             executable: described.executable,
             empty_dirs: described.empty_dirs,
         });
-        sink.item(Item::Pointer(PointerInfo { pointer, dvc }))
+        sink.item(Item::Pointer(PointerInfo { pointer, pinned, dvc }))
     }
 
     /// Gives what is pointed to: where it is, and then, unless only that is wanted, all of it.
@@ -97,6 +98,10 @@ impl Service {
             version: version.to_string(),
             mounted: self.mounted_at(&dataset, version),
         }))?;
+        let purged = dataset.purged_files(&pointed.tree, pointed.ino)?;
+        if !purged.is_empty() {
+            return Err(dataset.purged_error(&pointed.tree, &purged).into());
+        }
         if locate { Ok(()) } else { self.send(&pointed, sink) }
     }
 

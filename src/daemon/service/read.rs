@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::dataset::{Dataset, Error, Frozen, Live};
-use crate::model::{Body, Content, Ino, Kind, Name, VersionNo};
+use crate::model::{Body, Content, Ino, Kind, Name, VersionNo, show_path};
 use crate::store::content::{BLOCK, read_at};
 use crate::store::content_id;
 
 use super::super::failure::Failure;
-use super::super::object::{ObjectSpec, show_path};
+use super::super::object::ObjectSpec;
 use super::super::protocol::{EntryInfo, Item, kind_name};
 use super::{Service, Sink};
 

@@ -8,18 +8,37 @@ use std::time::Instant;
 
 use crate::dataset::retention::Plan;
 use crate::dataset::retention::live::{each_needed, freed_by};
-use crate::dataset::{Caller, Dataset};
-use crate::model::{Content, DatasetName, Name, Rules, Timestamp, VersionNo};
-use crate::store::Collection;
+use crate::dataset::{Caller, Dataset, Error};
+use crate::model::at::HASH_DIGITS_MIN;
+use crate::model::{Content, DatasetName, Name, Rules, Timestamp, VersionNo, show_path};
+use crate::store::{Collection, content_id};
 
 use super::super::failure::Failure;
-use super::super::object::{VersionText, path_bytes, show_path};
+use super::super::object::{VersionText, path_bytes};
 use super::super::protocol::{Collected, Item, PinInfo, PlannedInfo, PrunedInfo, Purged};
 use super::verify::REPORT_EVERY;
 use super::{Service, Sink};
 
 /// Most paths that a prune names, of those that free most.
 const PATHS_MAX: usize = 20;
+
+/// Refuses to say that something was removed that may be there still.
+fn check_removed(dataset: &Dataset, path: &str, collection: &Collection) -> Result<(), Failure> {
+    let name = dataset.name();
+    if collection.put_again > 0 {
+        return Err(Failure::new(format!(
+            "content of {path} in {name} was written again while it was purged"
+        ))
+        .hint("remove it where it is now, and purge it again"));
+    }
+    match collection.damaged {
+        0 => Ok(()),
+        packs => Err(Failure::new(format!(
+            "content of {path} in {name} can be seen no more, but {packs} damaged packs may hold its bytes"
+        ))
+        .hint("repair them with `strata fsck`, and purge it again")),
+    }
+}
 
 /// How a prune is to be done.
 pub(super) struct Wanted {
@@ -142,7 +161,7 @@ impl Service {
             }
         })?;
         gone.map_or(Ok(()), Err)?;
-        let Collection { packs, rewritten, objects, dead, left, freed } = collection;
+        let Collection { packs, rewritten, objects, dead, left, freed, .. } = collection;
         sink.item(Item::Collected(Collected { dry_run, packs, rewritten, objects, dead, left, freed }))
     }
 
@@ -153,10 +172,10 @@ impl Service {
         step: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Collection, Failure> {
         let store = self.repo.store();
-        let underway = store.begin_collection()?;
+        let underway = store.begin_collection(all)?;
         let mut collection = Collection::default();
         let mut after = 0;
-        while let Some(mut candidates) = store.candidates(after, all)? {
+        while let Some(mut candidates) = store.candidates(&underway, after)? {
             let datasets = self.every_dataset()?;
             for dataset in &datasets {
                 if let Some(lost) = dataset.lost().first() {
@@ -199,29 +218,59 @@ impl Service {
         let _alone = self.retaining.lock();
         dataset.seal()?;
         let store = self.repo.store();
-        let underway = store.begin_collection()?;
+        let underway = store.begin_collection(true)?;
         let datasets = self.every_dataset()?;
-        let purging = dataset.plan_purge(dataset.contents_at(path)?, &datasets)?;
-        let what = show_path(path);
+        let (what, contents) = self.contents_of(dataset, path)?;
+        let purging = dataset.plan_purge(contents, &datasets)?;
         let objects: HashSet<[u8; 32]> = purging.objects.keys().copied().collect();
         let mut collection = Collection::default();
         if !objects.is_empty() {
             // First the tombstone: what is missing from here on is no damage.
-            dataset.note_purge(by, what, reason, &purging)?;
+            dataset.note_purge(by, show_path(&what), reason, &purging)?;
             store.remove_objects(&underway, &objects, &mut collection)?;
         }
+        drop(underway);
         if purging.is_garbage {
-            drop(underway);
-            self.collect(true, false, &mut |_| ControlFlow::Continue(()))?;
+            let rest = self.collect(true, false, &mut |_| ControlFlow::Continue(()))?;
+            collection.damaged += rest.damaged;
         }
+        if let Some(host) = &self.host {
+            host.forget_contents(dataset.id(), &purging.recorded);
+        }
+        check_removed(dataset, &show_path(path), &collection)?;
         let bytes = purging.objects.values().map(|len| u64::from(*len)).sum();
         sink.item(Item::Purged(Purged {
             dataset: dataset.name().to_string(),
-            path: path_bytes(path),
+            path: path_bytes(&what),
             objects: objects.len() as u64,
             bytes,
             shared: purging.shared,
         }))
+    }
+
+    /// The contents that a path ever had; or, of the id of a content or how it begins, that content. With the
+    /// path, or the whole id.
+    fn contents_of(&self, dataset: &Dataset, path: &[Name]) -> Result<(Vec<Name>, Vec<Content>), Failure> {
+        let never = match dataset.contents_at(path) {
+            Err(error @ Error::NotFound(_)) => Failure::from(error),
+            found => return Ok((path.to_vec(), found?)),
+        };
+        let [name] = path else { return Err(never) };
+        let prefix = name.to_string().to_ascii_lowercase();
+        let is_id =
+            (HASH_DIGITS_MIN..=64).contains(&prefix.len()) && prefix.bytes().all(|b| b.is_ascii_hexdigit());
+        if !is_id {
+            return Err(never);
+        }
+        let content = dataset.content_of_id(&prefix)?.ok_or_else(|| {
+            Failure::new(format!(
+                "no version of {} ever had a file of the path '{name}', nor one whose content has this id",
+                dataset.name()
+            ))
+            .hint("`strata hash FILE` prints the id of a content")
+        })?;
+        let id = content_id(&content).to_hex();
+        Ok((vec![Name::new(id.as_bytes()).map_err(Error::from)?], vec![content]))
     }
 
     /// Sets the rules that the daemon applies.

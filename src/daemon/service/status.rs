@@ -29,9 +29,14 @@ impl Service {
             problems.keep(&what, dataset.seal_to_look().map_err(Failure::from));
             let newest = dataset.newest();
             let time = problems.keep(&what, newest_time(&dataset, newest).map_err(Failure::from)).flatten();
-            let bytes = self.sizes.lock().of(&dataset, deadline).map_err(Failure::from);
+            let bytes = dataset.size_of(newest, deadline).map_err(Failure::from);
             let logical_bytes = problems.keep(&what, bytes).flatten();
-            datasets.push(DatasetInfo { logical_bytes, ..info(&dataset, newest, time) });
+            let mut info = DatasetInfo { logical_bytes, ..info(&dataset, newest, time) };
+            // Once the newest version is counted, so is soon what was changed since.
+            if logical_bytes.is_some() && info.quota_bytes.is_some() {
+                info.used_bytes = problems.keep(&what, dataset.used().map_err(Failure::from));
+            }
+            datasets.push(info);
         }
         let host = self.host.as_deref();
         Status {
@@ -93,6 +98,8 @@ fn info(dataset: &Dataset, newest: VersionNo, time: Option<Timestamp>) -> Datase
         versions: newest.0,
         newest: time.map(|time| time.to_string()),
         logical_bytes: None,
+        quota_bytes: dataset.quota(),
+        used_bytes: None,
     }
 }
 

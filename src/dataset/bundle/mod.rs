@@ -1,32 +1,41 @@
-//! Bundles: all versions of a dataset up to one, in a file, each chunk once.
+//! Bundles: all versions of a dataset up to one, or those after one, in a file, each chunk once.
 //!
 //! ```text
-//! "strata bundle 1\n"
+//! "strata bundle 1\n"; where it begins after a version, "strata bundle 2\n"
 //! frames   kind u8, length u64 big-endian, payload
 //!   D      once, first: the dataset's record
+//!   P      in form 2, once, second: number (u64 big-endian) and id of the version it begins after
 //!   C, Z   a chunk as it is, or compressed with zstd
 //!   N      a manifest node; chunks and nodes come before what needs them
-//!   V      a version record, whose hash is the version id; in order, from v1 on
+//!   V      a version record, whose hash is the version id; in order, from v1 on, or from behind P on
 //!   T      a tag record
 //!   E      once, last: BLAKE3 of all before this frame
 //! ```
-//! Records are encoded as in the log. What is read is not trusted: nothing of a bundle is made a dataset before
-//! its end was seen and its checksum fits, and all that its versions need was found to be there.
+//! Records are encoded as in the log. What is read is not trusted: nothing of a bundle is made a dataset, or
+//! part of one, before its end was seen and its checksum fits, and all that its versions need was found to be
+//! there. What the tree of P holds is not in the bundle.
 
+mod advance;
+mod append;
+mod output;
 mod read;
 mod write;
 
+pub use append::finish_imports;
 pub use read::{Bundle, is_one};
 pub use write::{Bundled, bundle};
 
-/// How a bundle begins.
+/// How a bundle of all versions up to one begins.
 const MAGIC: &[u8; 16] = b"strata bundle 1\n";
+/// How a bundle of the versions after one begins.
+const MAGIC_AFTER: &[u8; 16] = b"strata bundle 2\n";
 /// Bytes before a frame's payload.
 const HEADER: usize = 9;
 
 /// What a frame holds.
 mod frame {
     pub const DATASET: u8 = b'D';
+    pub const AFTER: u8 = b'P';
     pub const CHUNK: u8 = b'C';
     pub const PACKED_CHUNK: u8 = b'Z';
     pub const NODE: u8 = b'N';

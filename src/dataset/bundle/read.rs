@@ -4,19 +4,21 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use super::{HEADER, MAGIC, frame};
+use super::{HEADER, MAGIC, MAGIC_AFTER, frame};
+use crate::dataset::dataset::Rollback;
 use crate::dataset::error::{Error, Result};
 use crate::model::content::CHUNK_MAX;
 use crate::model::inode::Xattrs;
 use crate::model::{
-    Body, DatasetId, DatasetRecord, Inode, Op, Ops, Piece, TagRecord, VersionId, VersionNo, VersionReader,
-    codec,
+    Body, DatasetRecord, Inode, Op, Piece, TagRecord, VersionId, VersionNo, VersionReader, codec,
 };
 use crate::store::manifest::{Node, pieces_from};
 use crate::store::{Error as StoreError, ObjectStore, Objects, Store};
 
 /// Chunks go to the store together up to as many bytes.
 const BATCH_BYTES: usize = 4 << 20;
+/// No version has a higher number.
+const SINCE_MAX: VersionNo = VersionNo(1 << 60);
 /// Bytes read at a time.
 const BUFFER: usize = 256 << 10;
 
@@ -38,34 +40,76 @@ pub struct Bundle {
     file: File,
     record: DatasetRecord,
     len: u64,
+    /// The version it begins after.
+    pub(super) since: (VersionNo, VersionId),
+    /// The ids of its versions.
+    pub(super) ids: Vec<VersionId>,
+    /// Its rollbacks: the version made and the version restored.
+    pub(super) rollbacks: Vec<Rollback>,
 }
 
 /// A frame as it was read.
-type Frame = (u8, Vec<u8>);
+pub(super) type Frame = (u8, Vec<u8>);
 
 impl Bundle {
     /// Opens the bundle at `path` and reads it once; `watch` is told how many bytes were read, of how many.
     ///
     /// # Errors
-    /// Where it cannot be read, is of an unknown version, altered or truncated.
+    /// Where it cannot be read, is of an unknown version, altered or truncated, or where its versions do not follow
+    /// one another.
     pub fn open(path: &Path, watch: &mut dyn FnMut(u64, u64) -> Result<()>) -> Result<Bundle> {
         let io = |e: io::Error| Error::Store(StoreError::io("read", path, e));
         let file = File::open(path).map_err(io)?;
         let len = file.metadata().map_err(io)?.len();
-        let bad = |why: &str| Error::Invalid(format!("cannot import {}: {why}", path.display()));
+        let bad = |why: &str| bad(path, why);
         let mut frames = Frames::new(&file, path)?;
-        let (mut record, mut hasher) = (None, blake3::Hasher::new());
-        hasher.update(MAGIC);
+        let mut record: Option<DatasetRecord> = None;
+        let mut since = (VersionNo::EMPTY, VersionId::ROOT);
+        let (mut ids, mut rollbacks) = (Vec::new(), Vec::new());
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(frames.magic);
         while let Some((kind, payload)) = frames.next_frame()? {
-            if kind == frame::END {
-                let whole = payload == hasher.finalize().as_bytes() && frames.at == len;
-                let record =
-                    record.filter(|_| whole).ok_or_else(|| bad("the bundle was altered or damaged"))?;
-                return Ok(Bundle { path: path.to_owned(), file, record, len });
-            }
-            if kind == frame::DATASET {
-                let decoded = codec::decode_checked::<DatasetRecord>("dataset record", &payload);
-                record = Some(decoded.map_err(|e| bad(&e.to_string()))?);
+            match kind {
+                frame::END => {
+                    let whole = payload == hasher.finalize().as_bytes() && frames.at == len;
+                    let fits = (since.0 > VersionNo::EMPTY) == (frames.magic == MAGIC_AFTER);
+                    let record = record.filter(|_| whole && fits);
+                    let record = record.ok_or_else(|| bad("the bundle was altered or damaged"))?;
+                    if ids.is_empty() {
+                        return Err(bad("it has no version"));
+                    }
+                    return Ok(Bundle { path: path.to_owned(), file, record, len, since, ids, rollbacks });
+                }
+                frame::DATASET => {
+                    let decoded = codec::decode_checked::<DatasetRecord>("dataset record", &payload);
+                    record = Some(decoded.map_err(|e| bad(&e.to_string()))?);
+                }
+                frame::AFTER if ids.is_empty() => {
+                    let split = payload.split_first_chunk::<8>();
+                    let split = split.and_then(|(number, id)| Some((*number, id.try_into().ok()?)));
+                    let (number, id) = split.ok_or_else(|| bad("where it begins is not told"))?;
+                    since = (VersionNo(u64::from_be_bytes(number)), VersionId(id));
+                    if since.0 > SINCE_MAX {
+                        return Err(bad("it begins after a version of no possible number"));
+                    }
+                }
+                frame::VERSION => {
+                    let id = VersionId::of(&payload);
+                    let reader = VersionReader::new(payload.clone(), 0).map_err(|e| bad(&e.to_string()))?;
+                    let head = reader.head();
+                    let last = VersionNo(since.0.0 + ids.len() as u64);
+                    let follows = head.number == last.next()
+                        && head.previous == *ids.last().unwrap_or(&since.1)
+                        && head.base <= last;
+                    if !follows || record.as_ref().is_none_or(|record| record.id != head.dataset) {
+                        return Err(bad(&format!("{} does not follow {last}", head.number)));
+                    }
+                    if head.base < last {
+                        rollbacks.push((head.number, head.base));
+                    }
+                    ids.push(id);
+                }
+                _ => {}
             }
             hasher.update(&[kind]);
             hasher.update(&(payload.len() as u64).to_be_bytes());
@@ -80,19 +124,27 @@ impl Bundle {
         &self.record
     }
 
-    /// Puts all chunks and nodes into the store, and checks that the versions follow one another and need nothing
-    /// else. Gives how many there are.
+    /// Its last version.
+    pub fn last(&self) -> VersionNo {
+        VersionNo(self.since.0.0 + self.ids.len() as u64)
+    }
+
+    /// The version that it begins after; 0 where it has all up to its last.
+    pub fn since(&self) -> VersionNo {
+        self.since.0
+    }
+
+    /// Puts all chunks and nodes into the store, and checks that the versions need nothing else.
     ///
     /// # Errors
-    /// Where they do not, or the store cannot take them.
+    /// Where they do, or the store cannot take them.
     pub fn put_objects(
         &self,
         objects: &Objects,
         store: &Store,
         watch: &mut dyn FnMut(u64, u64) -> Result<()>,
-    ) -> Result<VersionNo> {
+    ) -> Result<()> {
         let mut frames = self.frames()?;
-        let (mut last, mut last_id) = (VersionNo::EMPTY, VersionId::ROOT);
         let (mut chunks, mut bytes) = (Vec::new(), 0);
         while let Some((kind, payload)) = frames.next_frame()? {
             let chunk = match kind {
@@ -117,73 +169,25 @@ impl Bundle {
                     store.put_node(&payload)?;
                 }
                 frame::VERSION => {
-                    let id = VersionId::of(&payload);
                     let reader = self.reader(payload)?;
-                    let head = reader.head();
-                    let follows = head.number == last.next() && head.previous == last_id && head.base <= last;
-                    if !follows || head.dataset != self.record.id {
-                        return Err(self.bad(&format!("{} does not follow {last}", head.number)));
-                    }
-                    (last, last_id) = (head.number, id);
+                    let number = reader.head().number;
                     for op in reader {
                         let op = op.map_err(|e| self.bad(&e.to_string()))?;
                         if let Op::Inode { inode, .. } = op {
-                            self.needs(objects, store, &inode, last)?;
+                            self.needs(objects, store, &inode, number)?;
                         }
                     }
                 }
                 frame::TAG => {
                     let tag = self.tag(&payload)?;
-                    if tag.version.is_some_and(|version| version > last || version == VersionNo::EMPTY) {
+                    if tag.version.is_some_and(|version| version > self.last() || version == VersionNo::EMPTY)
+                    {
                         return Err(self.bad(&format!("tag {} names no version of it", tag.name)));
                     }
                 }
                 _ => {}
             }
             watch(self.len + frames.at, 2 * self.len)?;
-        }
-        match last {
-            VersionNo::EMPTY => Err(self.bad("it has no version")),
-            last => Ok(last),
-        }
-    }
-
-    /// Appends all versions and tags to the log, for the dataset with number `id`, but for those that are there
-    /// already. Where that is the number they had, the version ids stay; if not, they are others.
-    ///
-    /// # Errors
-    /// Where the store cannot take them, or has others.
-    pub fn append(&self, store: &Store, id: DatasetId) -> Result<()> {
-        let mut frames = self.frames()?;
-        let (had, mut last_id) = (store.last_version(id)?, VersionId::ROOT);
-        let tags_had = store.tags(id)?.len() as u64;
-        while let Some((kind, payload)) = frames.next_frame()? {
-            match kind {
-                frame::VERSION => {
-                    let own = VersionId::of(&payload);
-                    let mut reader = self.reader(payload)?;
-                    let mut head = reader.head().clone();
-                    (head.dataset, head.previous) = (id, last_id);
-                    if head.number <= had {
-                        let there = store.version_id(id, head.number)?;
-                        let same = there.filter(|there| id != self.record.id || *there == own);
-                        last_id = same.ok_or_else(|| self.bad("an attempt before had other versions"))?;
-                        continue;
-                    }
-                    let mut ops = Ops::default();
-                    for op in &mut reader {
-                        ops.push(&op.map_err(|e| self.bad(&e.to_string()))?);
-                    }
-                    last_id = store.append_version(&head, ops)?;
-                }
-                frame::TAG => {
-                    let tag = TagRecord { dataset: id, ..self.tag(&payload)? };
-                    if tag.sequence > tags_had {
-                        store.append_tag(&tag)?;
-                    }
-                }
-                _ => {}
-            }
         }
         Ok(())
     }
@@ -206,26 +210,32 @@ impl Bundle {
         Ok(())
     }
 
-    fn reader(&self, payload: Vec<u8>) -> Result<VersionReader> {
+    pub(super) fn reader(&self, payload: Vec<u8>) -> Result<VersionReader> {
         VersionReader::new(payload, 0).map_err(|e| self.bad(&e.to_string()))
     }
 
-    fn tag(&self, payload: &[u8]) -> Result<TagRecord> {
+    pub(super) fn tag(&self, payload: &[u8]) -> Result<TagRecord> {
         codec::decode("tag record", payload).map_err(|e| self.bad(&e.to_string()))
     }
 
-    fn frames(&self) -> Result<Frames<'_>> {
+    pub(super) fn frames(&self) -> Result<Frames<'_>> {
         (&self.file).rewind().map_err(|e| StoreError::io("read", &self.path, e))?;
         Frames::new(&self.file, &self.path)
     }
 
-    fn bad(&self, why: &str) -> Error {
-        Error::Invalid(format!("cannot import {}: {why}", self.path.display()))
+    pub(super) fn bad(&self, why: &str) -> Error {
+        bad(&self.path, why)
     }
 }
 
+fn bad(path: &Path, why: &str) -> Error {
+    Error::Invalid(format!("cannot import {}: {why}", path.display()))
+}
+
 /// The frames of a bundle.
-struct Frames<'a> {
+pub(super) struct Frames<'a> {
+    /// How the bundle begins.
+    pub magic: &'static [u8; 16],
     from: BufReader<&'a File>,
     path: &'a Path,
     /// Bytes read.
@@ -234,20 +244,17 @@ struct Frames<'a> {
 
 impl<'a> Frames<'a> {
     fn new(file: &'a File, path: &'a Path) -> Result<Frames<'a>> {
-        let mut frames =
-            Frames { from: BufReader::with_capacity(BUFFER, file), path, at: MAGIC.len() as u64 };
+        let mut from = BufReader::with_capacity(BUFFER, file);
         let mut start = [0; MAGIC.len()];
-        match frames.from.read_exact(&mut start) {
-            Ok(()) if start == *MAGIC => Ok(frames),
-            _ => Err(Error::Invalid(format!(
-                "cannot import {}: it is a bundle of a version that this release does not know",
-                path.display()
-            ))),
-        }
+        let read = from.read_exact(&mut start);
+        let known = [MAGIC, MAGIC_AFTER].into_iter().find(|magic| read.is_ok() && **magic == start);
+        let magic =
+            known.ok_or_else(|| bad(path, "it is a bundle of a version that this release does not know"))?;
+        Ok(Frames { magic, from, path, at: MAGIC.len() as u64 })
     }
 
     /// The next frame; `None` after the end. Memory is taken for bytes that are there, whatever a length says.
-    fn next_frame(&mut self) -> Result<Option<Frame>> {
+    pub fn next_frame(&mut self) -> Result<Option<Frame>> {
         let io = |e: io::Error| Error::Store(StoreError::io("read", self.path, e));
         let mut header = [0; HEADER];
         let mut payload = Vec::new();

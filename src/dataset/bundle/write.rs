@@ -2,18 +2,19 @@
 
 use std::collections::HashSet;
 
-use super::{HEADER, MAGIC, frame};
+use super::output::{Out, Output};
+use super::{MAGIC, MAGIC_AFTER, frame};
 use crate::dataset::dataset::Dataset;
 use crate::dataset::error::{Error, Result};
+use crate::dataset::retention::live::Walker;
 use crate::model::inode::Xattrs;
 use crate::model::{
-    Body, ChunkRef, Content, DatasetRecord, Inode, NodeHash, Op, Ops, Piece, VersionId, VersionNo, codec,
+    Body, ChunkRef, Content, DatasetRecord, Ino, Inode, Kind, NodeHash, Op, Ops, Piece, VersionId, VersionNo,
+    codec,
 };
 use crate::store::manifest::{Items, Node, pieces_from};
 use crate::store::{Error as StoreError, ObjectStore, ReadPart, Store};
 
-/// As many bytes are handed on at a time.
-const BUFFER: usize = 256 << 10;
 /// zstd's level: what packs are compressed with.
 const LEVEL: i32 = 1;
 
@@ -28,28 +29,29 @@ pub struct Bundled {
     pub bytes: u64,
 }
 
-/// Writes all versions up to `last` to `out`, which is given at most 1 MiB at a time.
+/// Writes the versions after `since` (all where that is 0) up to `last` to `out`. What the tree of `since` holds is
+/// left out: who has that version has it.
 ///
 /// # Errors
 /// Where something of them is damaged or lost.
 pub fn bundle(
     store: &Store,
     dataset: &Dataset,
+    since: VersionNo,
     last: VersionNo,
-    out: &mut dyn FnMut(&[u8]) -> Result<()>,
+    out: Out<'_>,
 ) -> Result<Bundled> {
-    let mut writer = Writer {
-        store,
-        dataset,
-        out,
-        buffer: MAGIC.to_vec(),
-        hasher: blake3::Hasher::new(),
-        seen: HashSet::new(),
-        done: Bundled::default(),
-    };
+    let magic = if since == VersionNo::EMPTY { MAGIC } else { MAGIC_AFTER };
+    let (out, seen, done) = (Output::new(magic, out), HashSet::new(), Bundled::default());
+    let mut writer = Writer { store, dataset, out, seen, done };
     let record = DatasetRecord { archived: false, ..dataset.record() };
-    writer.frame(frame::DATASET, &codec::encode(&record))?;
-    for number in (1..=last.0).map(VersionNo) {
+    writer.out.frame(frame::DATASET, &codec::encode(&record))?;
+    if since > VersionNo::EMPTY {
+        let (id, _) = dataset.version_reader(since)?;
+        writer.out.frame(frame::AFTER, &[&since.0.to_be_bytes()[..], &id.0].concat())?;
+        writer.leave_out(since)?;
+    }
+    for number in (since.0 + 1..=last.0).map(VersionNo) {
         writer.version(number).map_err(|error| {
             let why = crate::store::error::chain(&error);
             if matches!(error, Error::Invalid(_)) {
@@ -60,24 +62,43 @@ pub fn bundle(
         })?;
     }
     for tag in dataset.tag_history()?.iter().filter(|tag| tag.version.is_none_or(|version| version <= last)) {
-        writer.frame(frame::TAG, &codec::encode(tag))?;
+        writer.out.frame(frame::TAG, &codec::encode(tag))?;
         writer.done.tags += 1;
     }
-    writer.finish()
+    Ok(Bundled { bytes: writer.out.finish()?, ..writer.done })
 }
 
 struct Writer<'a> {
     store: &'a Store,
     dataset: &'a Dataset,
-    out: &'a mut dyn FnMut(&[u8]) -> Result<()>,
-    buffer: Vec<u8>,
-    hasher: blake3::Hasher,
-    /// Chunks and nodes that are in it.
+    out: Output<'a>,
+    /// Chunks and nodes that are in it, or left out.
     seen: HashSet<[u8; 32]>,
     done: Bundled,
 }
 
 impl Writer<'_> {
+    /// Leaves out what the tree of a version holds.
+    fn leave_out(&mut self, version: VersionNo) -> Result<()> {
+        let tree = self.dataset.frozen(version);
+        let mut walker = Walker::new(self.store);
+        let mut has = |ino: Ino| {
+            walker.inode(&tree.inode(ino)?.1, &mut |hash, _| {
+                self.seen.insert(*hash);
+                Ok(())
+            })
+        };
+        has(Ino::ROOT)?;
+        let mut dirs = vec![Ino::ROOT];
+        while let Some(dir) = dirs.pop() {
+            for entry in tree.all_entries(dir)? {
+                has(entry.ino)?;
+                dirs.extend((entry.kind == Kind::Dir).then_some(entry.ino));
+            }
+        }
+        Ok(())
+    }
+
     fn version(&mut self, number: VersionNo) -> Result<()> {
         let (id, mut reader) = self.dataset.version_reader(number)?;
         let head = reader.head().clone();
@@ -94,7 +115,7 @@ impl Writer<'_> {
         if VersionId::of(record.payload()) != id {
             return Err(Error::Lost(format!("the record of {number}")));
         }
-        self.frame(frame::VERSION, record.payload())
+        self.out.frame(frame::VERSION, record.payload())
     }
 
     fn inode(&mut self, inode: &Inode) -> Result<()> {
@@ -118,7 +139,7 @@ impl Writer<'_> {
         let mut todo: Vec<(NodeHash, Option<Vec<u8>>)> = vec![(*root, None)];
         while let Some((hash, encoded)) = todo.pop() {
             if let Some(encoded) = encoded {
-                self.frame(frame::NODE, &encoded)?;
+                self.out.frame(frame::NODE, &encoded)?;
                 continue;
             }
             if !self.seen.insert(hash.0) {
@@ -153,33 +174,10 @@ impl Writer<'_> {
         }
         self.done.chunks += 1;
         match zstd::bulk::compress(&bytes, LEVEL) {
-            Ok(packed) if packed.len() < bytes.len() / 20 * 19 => self.frame(frame::PACKED_CHUNK, &packed),
-            _ => self.frame(frame::CHUNK, &bytes),
+            Ok(packed) if packed.len() < bytes.len() / 20 * 19 => {
+                self.out.frame(frame::PACKED_CHUNK, &packed)
+            }
+            _ => self.out.frame(frame::CHUNK, &bytes),
         }
-    }
-
-    fn frame(&mut self, kind: u8, payload: &[u8]) -> Result<()> {
-        let mut header = [0; HEADER];
-        header[0] = kind;
-        header[1..].copy_from_slice(&(payload.len() as u64).to_be_bytes());
-        self.buffer.extend(header);
-        self.buffer.extend(payload);
-        if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        self.hasher.update(&self.buffer);
-        self.done.bytes += self.buffer.len() as u64;
-        self.buffer.chunks(1 << 20).try_for_each(&mut *self.out)?;
-        self.buffer.clear();
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Bundled> {
-        self.flush()?;
-        let sum = *self.hasher.finalize().as_bytes();
-        self.frame(frame::END, &sum)?;
-        self.flush()?;
-        Ok(self.done)
     }
 }

@@ -8,7 +8,7 @@ mod renames;
 mod summary;
 mod trees;
 
-use crate::model::{Dirent, Inode, Kind, Name, Place, VersionNo};
+use crate::model::{Dirent, Inode, Kind, Name, Place, VersionNo, show_path};
 
 use super::dataset::Dataset;
 use super::error::{Error, Result};
@@ -94,7 +94,7 @@ impl Dataset {
     /// [`Error::NotFound`] where neither version has `path`.
     pub fn diff(&self, before: VersionNo, after: VersionNo, path: &[Name]) -> Result<Vec<Change>> {
         if self.frozen(before).walk(path)?.is_none() && self.frozen(after).walk(path)?.is_none() {
-            return Err(Error::NotFound(show(path)));
+            return Err(Error::NotFound(show_path(path)));
         }
         let (found, _) = self.places_between(before, after, None)?;
         let mut changes = renames::pair(found, renames::By::InodeOrContent);
@@ -125,12 +125,8 @@ impl Dataset {
 /// [`Error::NotFound`] where a tree does not have its path.
 pub fn diff_trees(before: (&Frozen, &[Name]), after: (&Frozen, &[Name])) -> Result<Vec<Change>> {
     let root = |(tree, path): (&Frozen, &[Name])| {
-        tree.walk(path)?.ok_or_else(|| Error::NotFound(format!("{} in {}", show(path), tree.version())))
+        tree.walk(path)?.ok_or_else(|| Error::NotFound(format!("{} in {}", show_path(path), tree.version())))
     };
     let found = trees::compare(before.0, root(before)?, after.0, root(after)?)?;
     Ok(renames::pair(found, renames::By::Content))
-}
-
-fn show(path: &[Name]) -> String {
-    path.iter().map(Name::to_string).collect::<Vec<_>>().join("/")
 }

@@ -11,7 +11,6 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use crate::model::{Dirent, Ino, Inode, Kind, Name, Op, Place, VersionNo};
 use crate::store::Error as StoreError;
 
-use super::super::climb::Climb;
 use super::super::dataset::Dataset;
 use super::super::error::Result;
 use super::super::frozen::Frozen;
@@ -81,8 +80,8 @@ struct Comparison<'a> {
     after: &'a Frozen,
     /// What is known of `after` without looking it up.
     known: Known,
-    /// The paths of directories, of each tree.
-    paths: [HashMap<Ino, Vec<Name>>; 2],
+    /// The paths of directories, in each tree that has them.
+    paths: [HashMap<Ino, Option<Vec<Name>>>; 2],
 }
 
 impl<'a> Comparison<'a> {
@@ -91,26 +90,58 @@ impl<'a> Comparison<'a> {
     }
 
     fn at(&mut self, place: Place) -> Result<Option<Found>> {
-        let old = named(self.before, &Known::default(), place)?;
-        let new = named(self.after, &self.known, place)?;
+        let (old, new) = (self.named(0, place)?, self.named(1, place)?);
         let Some(change) = compare(old.as_ref(), new.as_ref()) else { return Ok(None) };
-        let [old_path, new_path] =
-            [(0, self.before, &old), (1, self.after, &new)].map(|(side, tree, named)| {
-                let path = named
-                    .as_ref()
-                    .map(|(entry, _)| path(&mut self.paths[side], tree, place.dir, &entry.name));
-                path.transpose()
-            });
+        let [old_path, new_path] = [(0, &old), (1, &new)].map(|(side, named)| {
+            let path = named.as_ref().map(|(entry, _)| self.path(side, place.dir, &entry.name));
+            path.transpose().map(Option::flatten)
+        });
         let (old_path, new_path) = (old_path?, new_path?);
         let Some(path) = new_path.or_else(|| old_path.clone()) else { return Ok(None) };
         let old_path = old_path.filter(|old_path| *old_path != path);
         Ok(Some(Found { path, old_path, place: Some(place), change, old, new }))
     }
+
+    /// What the tree before (0) or after (1) has at a place.
+    fn named(&mut self, side: usize, place: Place) -> Result<Option<Named>> {
+        let (tree, none) = ([self.before, self.after][side], Known::default());
+        let known = if side == 1 { &self.known } else { &none };
+        let entry = match known.entry(place) {
+            Some(entry) => entry.cloned(),
+            None => tree.entry(place.dir, place.key)?,
+        };
+        let Some(entry) = entry else { return Ok(None) };
+        if self.dir_path(side, place.dir)?.is_none() {
+            return Ok(None);
+        }
+        let known = if side == 1 { &self.known } else { &none };
+        let inode = match known.inode(entry.ino) {
+            Some(inode) => inode.clone(),
+            None => tree.inode(entry.ino)?.1,
+        };
+        Ok(Some((entry, inode)))
+    }
+
+    /// The path of a directory in the tree before (0) or after (1), if that has it.
+    fn dir_path(&mut self, side: usize, dir: Ino) -> Result<Option<&Vec<Name>>> {
+        let tree = [self.before, self.after][side];
+        let path = match self.paths[side].entry(dir) {
+            Occupied(known) => known.into_mut(),
+            Vacant(unknown) => unknown.insert(tree.dir_path(dir)?),
+        };
+        Ok(path.as_ref())
+    }
+
+    /// The path of a name in a directory of the tree before (0) or after (1).
+    fn path(&mut self, side: usize, dir: Ino, name: &Name) -> Result<Option<Vec<Name>>> {
+        let path = self.dir_path(side, dir)?;
+        Ok(path.map(|path| path.iter().chain([name]).cloned().collect()))
+    }
 }
 
 impl Comparison<'_> {
-    /// Adds what is below directories that only one of the trees has, as far as no record tells it: of a directory
-    /// that goes with all that is in it, a record has the directory alone.
+    /// Adds what is below directories that only one of the trees has, as far as no record tells it: in stores of
+    /// old, of a directory that goes with all that is in it, a record has the directory alone.
     fn with_directories(&mut self, found: &mut Vec<Found>, most: usize) -> Result<()> {
         let mut told: HashSet<Place> = found.iter().filter_map(|found| found.place).collect();
         let mut at = 0;
@@ -124,30 +155,17 @@ impl Comparison<'_> {
                 continue;
             }
             if let Some(dir) = old
-                && !self.is_there(1, dir)?
+                && self.dir_path(1, dir)?.is_none()
             {
                 self.below(0, dir, &mut told, found, most)?;
             }
             if let Some(dir) = new
-                && !self.is_there(0, dir)?
+                && self.dir_path(0, dir)?.is_none()
             {
                 self.below(1, dir, &mut told, found, most)?;
             }
         }
         Ok(())
-    }
-
-    /// Whether the tree before (0) or after (1) has a directory. The entries of one that is gone say nothing: they
-    /// are not taken out one by one.
-    fn is_there(&self, side: usize, dir: Ino) -> Result<bool> {
-        let tree = [self.before, self.after][side];
-        let (mut at, mut climb) = (dir, Climb::default());
-        while at != Ino::ROOT {
-            climb.step(at)?;
-            let Some((above, _)) = tree.name_of(at)? else { return Ok(false) };
-            at = above;
-        }
-        Ok(true)
     }
 
     /// Adds the entries of a directory that only the tree before (0) or after (1) has.
@@ -170,7 +188,7 @@ impl Comparison<'_> {
                 if found.len() > most || !told.insert(place) {
                     continue;
                 }
-                let path = path(&mut self.paths[side], tree, dir, &entry.name)?;
+                let Some(path) = self.path(side, dir, &entry.name)? else { continue };
                 let inode = tree.inode(entry.ino)?.1;
                 let named = Some((entry, inode));
                 let (change, old, new) = match side {
@@ -181,29 +199,6 @@ impl Comparison<'_> {
             }
         }
     }
-}
-
-/// The path of a name in a directory of `tree`.
-fn path(known: &mut HashMap<Ino, Vec<Name>>, tree: &Frozen, dir: Ino, name: &Name) -> Result<Vec<Name>> {
-    let mut path = match known.entry(dir) {
-        Occupied(known) => known.get().clone(),
-        Vacant(unknown) => unknown.insert(tree.dir_path(dir)?).clone(),
-    };
-    path.push(name.clone());
-    Ok(path)
-}
-
-fn named(tree: &Frozen, known: &Known, place: Place) -> Result<Option<Named>> {
-    let entry = match known.entry(place) {
-        Some(entry) => entry.cloned(),
-        None => tree.entry(place.dir, place.key)?,
-    };
-    let Some(entry) = entry else { return Ok(None) };
-    let inode = match known.inode(entry.ino) {
-        Some(inode) => inode.clone(),
-        None => tree.inode(entry.ino)?.1,
-    };
-    Ok(Some((entry, inode)))
 }
 
 fn compare(before: Option<&Named>, after: Option<&Named>) -> Option<ChangeKind> {

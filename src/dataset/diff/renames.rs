@@ -31,7 +31,13 @@ pub fn pair(found: Vec<Found>, by: By) -> Vec<Change> {
     let mut removed = Removed::new(removed, by);
     let mut origins: Vec<Option<Found>> = others.iter().map(|_| None).collect();
     // What is certain first, then by content: where several were alike, the one of the same name.
-    for take in [Removed::take_inode, Removed::take_place, Removed::take_namesake, Removed::take_content] {
+    for take in [
+        Removed::take_inode,
+        Removed::take_place,
+        Removed::take_path,
+        Removed::take_namesake,
+        Removed::take_content,
+    ] {
         for (found, origin) in others.iter().zip(&mut origins) {
             if let (ChangeKind::Added, None, Some(new)) = (found.change, &origin, &found.new) {
                 *origin = take(&mut removed, found, new);
@@ -39,7 +45,7 @@ pub fn pair(found: Vec<Found>, by: By) -> Vec<Change> {
         }
     }
     let changes = others.into_iter().zip(origins).filter_map(|(found, origin)| match origin {
-        Some(was) if was.place.is_some() && was.place == found.place => {
+        Some(was) if was.path == found.path || (was.place.is_some() && was.place == found.place) => {
             Some(Found { change: replaced(&was, &found)?, old: was.old, ..found }.into_change(None))
         }
         Some(was) => Some(Found { old: was.old, ..found }.into_change(Some((was.path, was.place)))),
@@ -76,13 +82,14 @@ struct Removed {
     found: Vec<Option<Found>>,
     inodes: HashMap<Ino, Vec<usize>>,
     places: HashMap<Place, Vec<usize>>,
+    paths: HashMap<Vec<Name>, Vec<usize>>,
     namesakes: HashMap<(ContentId, Name), Vec<usize>>,
     contents: HashMap<ContentId, Vec<usize>>,
 }
 
 impl Removed {
     fn new(found: Vec<Found>, by: By) -> Removed {
-        let (mut inodes, mut places) = (HashMap::new(), HashMap::new());
+        let (mut inodes, mut places, mut paths) = (HashMap::new(), HashMap::new(), HashMap::new());
         let (mut namesakes, mut contents) = (HashMap::new(), HashMap::new());
         // The last of a list is taken first: that is to be the first by path.
         for (n, found) in found.iter().enumerate().rev() {
@@ -90,13 +97,14 @@ impl Removed {
             if by == By::InodeOrContent {
                 note(&mut inodes, old.0.ino, n);
                 found.place.into_iter().for_each(|place| note(&mut places, place, n));
+                note(&mut paths, found.path.clone(), n);
             }
             if let Some(content) = content_of(old) {
                 note(&mut namesakes, (content, old.0.name.clone()), n);
                 note(&mut contents, content, n);
             }
         }
-        Removed { found: found.into_iter().map(Some).collect(), inodes, places, namesakes, contents }
+        Removed { found: found.into_iter().map(Some).collect(), inodes, places, paths, namesakes, contents }
     }
 
     fn take_inode(&mut self, _: &Found, new: &Named) -> Option<Found> {
@@ -105,6 +113,11 @@ impl Removed {
 
     fn take_place(&mut self, found: &Found, _: &Named) -> Option<Found> {
         take(&mut self.found, self.places.get_mut(&found.place?))
+    }
+
+    /// What was at the path of a directory that was made again.
+    fn take_path(&mut self, found: &Found, _: &Named) -> Option<Found> {
+        take(&mut self.found, self.paths.get_mut(&found.path))
     }
 
     fn take_namesake(&mut self, _: &Found, new: &Named) -> Option<Found> {

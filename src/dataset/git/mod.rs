@@ -16,6 +16,7 @@ mod import;
 mod objects;
 mod plan;
 mod pointers;
+mod yaml;
 
 pub use before::Before;
 pub use command::{Commit, Repository};

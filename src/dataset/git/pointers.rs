@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::yaml;
 use crate::store::dvc::{Md5, parse_md5};
 
 /// Longest pointer of git-lfs, by its specification.
@@ -55,24 +56,18 @@ struct Lock {
 
 /// What a `.dvc` file says: where its paths start from, and what DVC keeps.
 pub(super) fn dvc(bytes: &[u8]) -> Result<(Option<String>, Vec<Out>), String> {
-    let Pointer { outs, wdir } = yaml(bytes)?;
+    let Pointer { outs, wdir } = yaml::parse(bytes)?;
     Ok((wdir, outs))
 }
 
 /// What a `dvc.lock` says that DVC keeps.
 pub(super) fn lock(bytes: &[u8]) -> Result<Vec<Out>, String> {
-    let stages = match yaml::<Lock>(bytes)? {
+    let stages = match yaml::parse::<Lock>(bytes)? {
         Lock { schema: Some(_), stages } => stages,
         // Before schema 2.0 there were only stages in it.
-        Lock { schema: None, .. } => yaml(bytes)?,
+        Lock { schema: None, .. } => yaml::parse(bytes)?,
     };
     Ok(stages.into_values().flat_map(|stage| stage.outs).collect())
-}
-
-fn yaml<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
-    let first = |e: serde_saphyr::Error| e.to_string().lines().next().unwrap_or_default().to_owned();
-    serde_saphyr::from_str(text).map_err(first)
 }
 
 /// A file of a list of a directory's files.

@@ -14,7 +14,7 @@ mod scan;
 
 use std::time::{Duration, Instant};
 
-use crate::model::{Inode, Name};
+use crate::model::{Content, Inode, Name};
 
 use super::error::Result;
 
@@ -32,6 +32,18 @@ pub struct Tree {
     pub root: Inode,
     /// All that is below it; a directory comes before what is in it.
     pub entries: Vec<Entry>,
+}
+
+impl Tree {
+    /// The bytes of all its files.
+    pub fn bytes(&self) -> u64 {
+        let size = |entry: &Entry| match entry.source {
+            Source::Known => entry.inode.content().map_or(0, Content::size),
+            Source::Read(bytes) => bytes,
+            Source::Link(_) => 0,
+        };
+        self.entries.iter().map(size).fold(0, u64::saturating_add)
+    }
 }
 
 /// Something in a [`Tree`].

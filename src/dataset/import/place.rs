@@ -33,7 +33,7 @@ impl Dataset {
     ///
     /// # Errors
     /// The dataset is as it was. [`Error::Invalid`] where a directory would take the place of something else
-    /// or the reverse, unless that may go away, or where a batch is under way.
+    /// or the reverse, unless that may go away, or where a batch is under way; [`Error::OverQuota`].
     pub fn take_in(
         &self,
         by: Caller,
@@ -54,6 +54,9 @@ impl Dataset {
         put: impl FnOnce(&mut Live, &mut Invalid) -> Result<()>,
     ) -> Result<Option<VersionNo>> {
         self.store.check_can_grow()?;
+        if self.quota().is_some() {
+            self.used()?;
+        }
         let mut state = self.lock();
         if state.in_batch {
             return Err(Error::Invalid(format!("a batch on {} is under way", self.name())));
@@ -63,10 +66,15 @@ impl Dataset {
         } else if !state.live.is_idle() {
             self.cut(&mut state, None)?;
         }
+        let used = self.quota().map(|_| self.used_by(&mut state)).transpose()?;
         state.note_author(by);
         let mut invalid = Invalid::default();
         state.live.log_nothing();
         let placed = put(&mut state.live, &mut invalid);
+        let placed = placed.and_then(|()| match used {
+            Some(used) => self.check_quota(used, self.used_by(&mut state)?),
+            None => Ok(()),
+        });
         let version = match placed.and_then(|()| self.cut(&mut state, message)) {
             Ok(version) => version,
             Err(error) => {

@@ -176,16 +176,21 @@ impl Live {
     /// whether the content is another.
     pub fn set_content(&mut self, ino: Ino, content: Content, mtime: Option<Timestamp>) -> Result<bool> {
         let node = self.node(ino)?;
+        let (before, is_open) = (node.file_size(), node.file.is_some());
         let Body::File(current) = &mut node.inode.body else {
             return Err(Error::Invalid(format!("inode {} is no file", ino.0)));
         };
         let changed = *current != content;
+        let after = content.size();
         *current = content;
         if let Some(mtime) = mtime {
             node.inode.mtime = mtime;
             node.inode.ctime = node.inode.ctime.max(mtime);
             self.note_inode(ino, false)?;
             self.note_mtime(ino, false);
+        }
+        if !is_open {
+            self.usage.note(before, after);
         }
         if changed {
             self.note_content(ino)?;

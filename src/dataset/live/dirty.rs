@@ -16,6 +16,8 @@ use super::Live;
 pub struct Dirty {
     /// Places of changed names, with the name and what it named at that moment, if it named anything.
     slots: BTreeMap<Place, Option<Box<(Name, Ino)>>>,
+    /// Names of that moment in directories that are gone, and never come back, and what they named.
+    buried: BTreeMap<Place, Box<(Name, Ino)>>,
     inodes: BTreeSet<Ino>,
     /// Files whose content changed.
     contents: BTreeSet<Ino>,
@@ -51,13 +53,23 @@ impl Dirty {
         self.inodes.contains(&ino)
     }
 
-    /// Forgets an inode, and if it is a directory, the names in it: nothing below it can be seen.
+    /// The inodes that changed, those that had a changed name at that moment included.
+    pub fn inodes(&self) -> impl Iterator<Item = Ino> {
+        let named = self.slots.values().flatten().map(|was| was.1);
+        self.inodes.iter().copied().chain(named).chain(self.buried.values().map(|was| was.1))
+    }
+
+    /// Forgets an inode that is gone, and if it is a directory, the names in it but for those that there were.
     fn forget_inode(&mut self, ino: Ino) {
         self.inodes.remove(&ino);
         self.contents.remove(&ino);
         self.timed.remove(&ino);
         let gone: Vec<Place> = self.slots.range(names_in(ino)).map(|(place, _)| *place).collect();
-        gone.iter().for_each(|place| drop(self.slots.remove(place)));
+        for place in gone {
+            if let Some(was) = self.slots.remove(&place).flatten() {
+                self.buried.insert(place, was);
+            }
+        }
     }
 }
 
@@ -226,6 +238,9 @@ impl Live {
         net: bool,
         each: &mut dyn FnMut(&mut Live, Op) -> Result<()>,
     ) -> Result<()> {
+        for (place, was) in &dirty.buried {
+            each(self, Op::Unlink { dir: place.dir, name: was.0.clone() })?;
+        }
         for (place, was) in &dirty.slots {
             let dir = place.dir;
             let now = self.entries(dir)?.trie.get(&place.key).cloned();

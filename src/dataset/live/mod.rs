@@ -14,13 +14,14 @@
 //! permissions (the kernel checks them) or versions other than its head.
 
 mod attrs;
+mod count;
 mod dirty;
 mod names;
 mod rename;
 mod reset;
 mod take_in;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::model::{
@@ -32,6 +33,7 @@ use crate::store::{Objects, Store};
 use super::climb::Climb;
 use super::error::{Error, Result};
 use super::open_file::OpenFile;
+use super::quota::Usage;
 use super::trie::{Slot, Trie};
 
 pub use attrs::{
@@ -93,6 +95,11 @@ impl Node {
         Node { inode, entries: None, tree: None, file: None, opens: 0, held, unlinked, uncertain }
     }
 
+    /// The bytes of a file as the tree has it; none of anything else.
+    fn file_size(&self) -> u64 {
+        self.inode.content().map_or(0, Content::size)
+    }
+
     /// Makes it one that has no name any more.
     fn unlink(&mut self) {
         self.inode.nlink = 0;
@@ -124,6 +131,7 @@ pub struct Live {
     dataset: DatasetId,
     store: Arc<Store>,
     objects: Arc<Objects>,
+    usage: Arc<Usage>,
     /// The root directory as long as no version has recorded it.
     initial_root: Inode,
     /// Versions whose records are lost.
@@ -149,8 +157,7 @@ pub struct Live {
 impl Live {
     /// The live tree as `head` has it; `root` is the root directory if no version has one.
     pub fn new(
-        store: Arc<Store>,
-        objects: Arc<Objects>,
+        (store, objects, usage): (Arc<Store>, Arc<Objects>, Arc<Usage>),
         dataset: DatasetId,
         head: Head,
         root: Inode,
@@ -161,6 +168,7 @@ impl Live {
             dataset,
             store,
             objects,
+            usage,
             initial_root: root,
             lost,
             nodes: HashMap::new(),
@@ -186,6 +194,12 @@ impl Live {
         }
         self.next_ino += 1;
         Ok(Ino(self.next_ino - 1))
+    }
+
+    /// Whether a file is open that has an inode number which no version knows of.
+    pub fn has_unrecorded_file(&self) -> Result<bool> {
+        let last = self.store.max_ino(self.dataset)?;
+        Ok(self.nodes.iter().any(|(ino, node)| *ino > last.max(Ino::ROOT) && node.opens > 0))
     }
 
     /// The root directory's inode.
@@ -387,7 +401,10 @@ impl Live {
         let Some(node) = self.nodes.get_mut(&ino) else { return };
         node.opens = node.opens.saturating_sub(1);
         if node.opens == 0 {
-            node.file = None;
+            let size = node.file_size();
+            if let Some(file) = node.file.take() {
+                self.usage.release(file.share(), if node.unlinked { 0 } else { size });
+            }
             if node.unlinked {
                 self.nodes.remove(&ino);
             }
@@ -440,14 +457,16 @@ impl Live {
                 }
             }
         }
+        let mut gone = HashSet::new();
         for slot in unnamed {
             let places = self.node(slot.ino).map(|node| node.inode.places()).unwrap_or_default();
             let mut named = false;
-            for place in places {
+            for place in places.into_iter().filter(|place| !gone.contains(&place.dir)) {
                 let entries = self.entries(place.dir);
                 named |= entries.is_ok_and(|e| e.trie.get(&place.key).is_some_and(|s| s.ino == slot.ino));
             }
             if !named {
+                gone.insert(slot.ino);
                 self.forget_changes(slot.ino);
                 self.nodes.remove(&slot.ino);
             }

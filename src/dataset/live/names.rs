@@ -65,6 +65,7 @@ impl Live {
         let ino = self.allocate_ino()?;
         let slot = Slot { key, name: name.clone(), ino, kind };
         let mut node = Node::new(inode);
+        self.usage.note(0, node.file_size());
         node.held = held;
         if is_dir {
             node.entries = Some(Box::default());
@@ -201,9 +202,10 @@ impl Live {
             return Ok(false);
         }
         node.unlink();
-        let open = node.opens > 0;
+        let (open, size) = (node.opens > 0, node.file_size());
         self.forget_changes(slot.ino);
         if !open {
+            self.usage.note(size, 0);
             self.nodes.remove(&slot.ino);
         }
         Ok(true)

@@ -59,6 +59,9 @@ impl Live {
     /// and the content it must now have are returned, to be set once the tree's lock is released.
     pub fn reset(&mut self, head: Head) -> Result<Vec<Reopened>> {
         self.head = head;
+        self.usage.forget();
+        // A head that comes from elsewhere may have inodes of its own.
+        self.next_ino = self.next_ino.max(self.store.max_ino(self.dataset)?.0 + 1);
         self.dirty = Dirty::default();
         self.unlogged = Some(Dirty::default());
         self.stale.clear();

@@ -1,6 +1,6 @@
 //! Taking inodes from outside into a live tree.
 
-use crate::model::{Ino, Inode, Kind, Name, Place};
+use crate::model::{Content, Ino, Inode, Kind, Name, Place};
 
 use super::super::error::{Error, Result};
 use super::{Invalid, Live};
@@ -33,8 +33,10 @@ impl Live {
             return self.put_new(dir, name, inode, invalid);
         }
         if node.inode.body != inode.body {
+            let before = node.file_size();
             node.inode.body = inode.body.clone();
             node.inode.ctime = inode.ctime;
+            self.usage.note(before, inode.content().map_or(0, Content::size));
             self.note_content(slot.ino)?;
             invalid.inodes.insert(slot.ino);
         }

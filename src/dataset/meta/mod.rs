@@ -95,8 +95,7 @@ impl Texts {
     /// # Errors
     /// Where something that it is made of cannot be read, or it cannot be written.
     pub fn get(&self, dataset: &Dataset, version: VersionNo, dir: Ino, about: About) -> Result<Arc<Told>> {
-        let said = if about == About::Croissant { dataset.said() } else { 0 };
-        let key = (dataset.id(), version, dir, about, said);
+        let key = key(dataset, version, dir, about);
         let place = self.kept.lock().get_or_insert(key, Arc::default).clone();
         let mut told = place.lock();
         if let Some(told) = &*told {
@@ -106,6 +105,17 @@ impl Texts {
         let maker = Maker { dataset, tree: &tree, dir, digests: &self.digests };
         Ok(told.insert(Arc::new(maker.make(about)?)).clone())
     }
+
+    /// Whether a text was made, so that asking for it takes no time.
+    pub fn has(&self, dataset: &Dataset, version: VersionNo, dir: Ino, about: About) -> bool {
+        let place = self.kept.lock().peek(&key(dataset, version, dir, about)).cloned();
+        place.is_some_and(|place| place.try_lock().is_some_and(|told| told.is_some()))
+    }
+}
+
+fn key(dataset: &Dataset, version: VersionNo, dir: Ino, about: About) -> Key {
+    let said = if about == About::Croissant { dataset.said() } else { 0 };
+    (dataset.id(), version, dir, about, said)
 }
 
 /// Makes a text.

@@ -4,8 +4,7 @@
 //! A value that an inode got at version `a` is seen, in a history without rollbacks, by the versions from `a` up
 //! to where it is superseded or loses its last name, and by no later one. So it is enough to look at the first
 //! version from `a` on that is kept; with rollbacks, at the first one in each stretch between two of them from
-//! which `a` is seen. A value that a kept version itself recorded is needed without a look. What is named in a
-//! directory that itself has no name any more counts as needed: that errs on the side of keeping.
+//! which `a` is seen. A value that a kept version itself recorded is needed without a look.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -79,13 +78,7 @@ impl<'a> Keeping<'a> {
             Ok(_) | Err(Error::Stale) => return Ok(false),
             Err(error) => return Err(error),
         }
-        let places = inode.places();
-        for place in &places {
-            if tree.entry(place.dir, place.key)?.is_some_and(|entry| entry.ino == ino) {
-                return Ok(true);
-            }
-        }
-        Ok(places.is_empty())
+        Ok(inode.place.is_none() || tree.path_of(ino, inode)?.is_some())
     }
 }
 
@@ -93,12 +86,14 @@ impl<'a> Keeping<'a> {
 pub struct Walker<'a> {
     store: &'a Store,
     seen: HashSet<NodeHash>,
+    /// Whether it met a node that was purged, so that it is not known what was below.
+    pub met_purged: bool,
 }
 
 impl<'a> Walker<'a> {
     /// One that has seen nothing.
     pub fn new(store: &'a Store) -> Walker<'a> {
-        Walker { store, seen: HashSet::new() }
+        Walker { store, seen: HashSet::new(), met_purged: false }
     }
 
     /// What an inode holds.
@@ -128,7 +123,11 @@ impl<'a> Walker<'a> {
     }
 
     fn node(&mut self, hash: NodeHash, each: Each<'_>) -> Result<()> {
-        if !self.seen.insert(hash) || self.store.is_purged(&hash.0) {
+        if !self.seen.insert(hash) {
+            return Ok(());
+        }
+        if self.store.is_purged(&hash.0) {
+            self.met_purged = true;
             return Ok(());
         }
         each(&hash.0, 0)?;
@@ -161,6 +160,7 @@ pub fn each_needed(
     for dataset in datasets {
         dataset.each_held(&mut walker, each)?;
     }
+    each_copied(store, &mut walker, each)?;
     for dataset in datasets {
         for pending in store.pending(dataset.id()) {
             for op in pending?.1? {
@@ -182,6 +182,12 @@ pub fn each_needed(
         })?;
     }
     Ok(())
+}
+
+/// Calls `each` with what was copied between files while it was found out what these hold: the one it was copied
+/// to may have been looked at before, and the one it was copied from be another since.
+pub(super) fn each_copied(store: &Store, walker: &mut Walker<'_>, each: Each<'_>) -> Result<()> {
+    store.copied().iter().try_for_each(|content| walker.content(content, each))
 }
 
 impl Dataset {
@@ -246,7 +252,7 @@ pub fn freed_by(
         if after.needs(ino, at, inode)? || !before.needs(ino, at, inode)? {
             return Ok(());
         }
-        let path = dataset.path_of(at, inode)?;
+        let path = dataset.frozen(at).path_of(ino, inode)?.unwrap_or_default();
         let number = *numbers.entry(path).or_insert_with_key(|path| {
             paths.push(path.clone());
             paths.len() - 1
@@ -275,19 +281,5 @@ impl Dataset {
             true => Keeping::new(self, self.pruned()).needs(ino, at, inode),
             false => Ok(true),
         }
-    }
-
-    /// A path that an inode had at a version; empty where it cannot be told.
-    fn path_of(&self, version: VersionNo, inode: &Inode) -> Result<Vec<Name>> {
-        let tree = self.frozen(version);
-        let Some(place) = inode.place else { return Ok(Vec::new()) };
-        let Some(entry) = tree.entry(place.dir, place.key)? else { return Ok(Vec::new()) };
-        let mut path = match tree.dir_path(place.dir) {
-            Ok(path) => path,
-            Err(Error::Stale) => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        path.push(entry.name);
-        Ok(path)
     }
 }

@@ -8,13 +8,17 @@
 pub mod live;
 mod plan;
 mod purge;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashSet};
 
+use parking_lot::RwLockReadGuard;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Author, DatasetId, RetentionAction, RetentionRecord, Rules, Span, Timestamp, VersionNo, VersionSet,
+    Author, DatasetId, DatasetName, RetentionAction, RetentionRecord, Rules, Span, Timestamp, VersionNo,
+    VersionSet,
 };
 use crate::store::Store;
 use crate::store::error::chain;
@@ -24,7 +28,7 @@ use super::dataset::Dataset;
 use super::error::{Error, Result};
 
 pub use plan::{Plan, Planned};
-pub use purge::Purging;
+pub use purge::{PurgedFile, Purging};
 
 /// When a version was pruned, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +72,9 @@ pub(super) struct Retention {
     /// The purges, oldest first.
     tombstones: Vec<Tombstone>,
     rules: Option<Rules>,
+    quota: Option<u64>,
+    /// Whether a record is lost: versions that it pruned are taken for kept.
+    is_patchy: bool,
     /// When a prune, or the setting of rules, was last recorded.
     acted: Option<Timestamp>,
 }
@@ -78,12 +85,25 @@ impl Retention {
         let mut retention = Retention::default();
         for record in store.retentions(dataset)? {
             match record {
-                Ok(record) => retention.take(store, record),
+                Ok(record) => {
+                    retention.is_patchy |= record.sequence > retention.last + 1;
+                    retention.take(store, record);
+                }
                 // What it pruned shows again, as damaged: that is told of, nothing is made up.
-                Err(error) => log::error!("a record of what is kept cannot be read: {}", chain(&error)),
+                Err(error) => {
+                    log::error!("a record of what is kept cannot be read: {}", chain(&error));
+                    retention.is_patchy = true;
+                    // The next one does not take its number: that it is missing stays to be seen.
+                    retention.last += 1;
+                }
             }
         }
         Ok(retention)
+    }
+
+    /// The quota, if there is one.
+    pub fn quota(&self) -> Option<u64> {
+        self.quota
     }
 
     fn take(&mut self, store: &Store, record: RetentionRecord) {
@@ -105,6 +125,7 @@ impl Retention {
                 self.rules = rules;
                 self.acted = None;
             }
+            RetentionAction::Quota(quota) => self.quota = quota,
             RetentionAction::Purge { what, objects } => {
                 store.note_purged(&objects);
                 let Author { uid, command, .. } = author;
@@ -117,6 +138,21 @@ impl Retention {
                     objects: objects.len() as u64,
                 });
             }
+        }
+    }
+}
+
+impl Retention {
+    fn pruned_by(&self, version: VersionNo) -> Option<&Pruned> {
+        self.prunes.iter().find(|(set, _)| set.contains(version)).map(|(_, told)| told)
+    }
+
+    fn check_kept(&self, dataset: &DatasetName, version: VersionNo) -> Result<()> {
+        match self.pruned_by(version) {
+            Some(Pruned { time, .. }) => {
+                Err(Error::Pruned { dataset: dataset.to_string(), version, time: time.clone() })
+            }
+            None => Ok(()),
         }
     }
 }
@@ -134,13 +170,18 @@ impl Dataset {
 
     /// Who pruned a version, if it was.
     pub fn pruned_by(&self, version: VersionNo) -> Option<Pruned> {
-        let retention = self.retention.read();
-        retention.prunes.iter().find(|(set, _)| set.contains(version)).map(|(_, told)| told.clone())
+        self.retention.read().pruned_by(version).cloned()
     }
 
     /// What was purged, oldest first.
     pub fn tombstones(&self) -> Vec<Tombstone> {
         self.retention.read().tombstones.clone()
+    }
+
+    /// Whether a record of what is kept is lost, so that what it pruned shows again, and pins, purges and
+    /// settings of it are not known.
+    pub fn has_lost_retention(&self) -> bool {
+        self.retention.read().is_patchy
     }
 
     /// Whether a version is pinned.
@@ -198,12 +239,15 @@ impl Dataset {
     /// # Errors
     /// [`Error::Pruned`].
     pub fn check_kept(&self, version: VersionNo) -> Result<()> {
-        match self.pruned_by(version) {
-            Some(Pruned { time, .. }) => {
-                Err(Error::Pruned { dataset: self.name().to_string(), version, time })
-            }
-            None => Ok(()),
-        }
+        self.keeping(version).map(drop)
+    }
+
+    /// The same, and lets no version be pruned before what it gives is dropped. The dataset's lock must not be
+    /// asked for meanwhile.
+    pub(super) fn keeping(&self, version: VersionNo) -> Result<RwLockReadGuard<'_, Retention>> {
+        let retention = self.retention.read();
+        retention.check_kept(&self.name(), version)?;
+        Ok(retention)
     }
 
     pub(super) fn note_retention(
@@ -214,8 +258,12 @@ impl Dataset {
     ) -> Result<()> {
         self.store.check_writable()?;
         let author = self.lock().authors.author(by);
-        // No version may get a tag or a pin while it is decided that nothing names it: see `prune`.
+        // No version may get a tag or a pin while it is decided that nothing names it, or lose its content while
+        // it is given one: see `keeping`.
         let mut retention = self.retention.write();
+        if let RetentionAction::Pin(version) = action {
+            retention.check_kept(&self.name(), version)?;
+        }
         let (dataset, sequence) = (self.id(), retention.last + 1);
         let record = RetentionRecord { dataset, sequence, time: Timestamp::now(), author, message, action };
         if let RetentionAction::Prune { versions, .. } = &record.action {

@@ -127,7 +127,11 @@ impl<'a> Known<'a> {
             }
             Ok(None) if self.store.is_purged(hash) => None,
             Ok(None) => {
-                let what = format!("{what} {} is missing", hex());
+                let why = match self.store.was_reclaimed(hash) {
+                    true => ": it was reclaimed, since no version that was kept needed it",
+                    false => "",
+                };
+                let what = format!("{what} {} is missing{why}", hex());
                 Some(Bad { what, place: None, index_failed: false })
             }
             Err(e) => Some(Bad::of(format!("{what} {}", hex()), &e)),

@@ -41,8 +41,14 @@ impl Replay {
     /// The tree of a version as the index has it.
     pub fn load(tree: &Frozen) -> Result<Replay> {
         let mut replay = Replay::default();
-        let mut dirs = vec![Ino::ROOT];
-        let mut seen = HashSet::from([Ino::ROOT]);
+        replay.load_below(Ino::ROOT, tree)?;
+        Ok(replay)
+    }
+
+    /// Adds all that is below a directory of `tree`.
+    fn load_below(&mut self, dir: Ino, tree: &Frozen) -> Result<()> {
+        let mut dirs = vec![dir];
+        let mut seen = HashSet::from([dir]);
         while let Some(dir) = dirs.pop() {
             let mut after = None;
             loop {
@@ -50,19 +56,19 @@ impl Replay {
                 let Some(&(last, _)) = page.last() else { break };
                 after = Some(last);
                 for (_, entry) in page {
-                    replay.link(dir, &entry.name, entry.ino, entry.kind);
+                    self.link(dir, &entry.name, entry.ino, entry.kind);
                     if entry.kind == Kind::Dir {
                         if !seen.insert(entry.ino) {
                             return Err(Error::Invalid(format!("directory {} has two names", entry.ino.0)));
                         }
                         dirs.push(entry.ino);
                     } else {
-                        replay.set_inode(entry.ino, &tree.inode(entry.ino)?.1);
+                        self.set_inode(entry.ino, &tree.inode(entry.ino)?.1);
                     }
                 }
             }
         }
-        Ok(replay)
+        Ok(())
     }
 
     /// Applies the changes of a version.
@@ -105,9 +111,14 @@ impl Replay {
         };
         match tree.lookup(dir, name)? {
             Some(entry) => {
+                let is_new = entry.kind == Kind::Dir && !self.dirs.contains_key(&entry.ino);
                 self.link(dir, name, entry.ino, entry.kind);
                 if entry.kind != Kind::Dir {
                     self.set_inode(entry.ino, &tree.inode(entry.ino)?.1);
+                }
+                // In stores of old, no record says what went with a directory.
+                if is_new {
+                    self.load_below(entry.ino, tree)?;
                 }
             }
             None => drop(self.unlink(dir, name)),

@@ -37,7 +37,7 @@ impl Fixture {
     }
 
     fn rollback(&self, to: u64) {
-        self.dataset.rollback(by(), VersionNo(to), None, |_| ()).unwrap().unwrap();
+        self.dataset.rollback(by(), VersionNo(to), None, false, |_| ()).unwrap().unwrap();
     }
 
     fn findings(&self, damaged: HashSet<(u32, u64)>) -> Vec<Finding> {

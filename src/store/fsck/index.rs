@@ -14,7 +14,7 @@ use crate::model::{
 use crate::store::error::{Error, Result};
 use crate::store::identity::StoreId;
 use crate::store::index::change::{
-    StoredInode, VersionMeta, decode, decode_checked, decode_inode, decode_pos,
+    StoredInode, VersionMeta, decode, decode_checked, decode_inode, decode_pos, is_reclaimed,
 };
 use crate::store::index::{Index, Range, keys, list_aside, put_aside};
 use crate::store::layout::{LastSession, sync_dir};
@@ -249,7 +249,10 @@ fn knowledge_of(index: &Index, packs: &BTreeSet<u32>) -> Result<Known> {
     while let Some((key, value)) = range.next_entry()? {
         match key.split_first() {
             Some((b'c', hash)) => {
-                if let Ok(hash) = <[u8; 32]>::try_from(hash) {
+                // What was reclaimed lies nowhere.
+                if let Ok(hash) = <[u8; 32]>::try_from(hash)
+                    && !is_reclaimed(&value)
+                {
                     note(decode_pos(&value)?, Knows::Object(hash));
                 }
             }

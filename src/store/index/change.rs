@@ -169,6 +169,11 @@ pub fn reclaim_change(hash: &[u8; 32]) -> Change {
     Change::Put(keys::object(hash), Vec::new())
 }
 
+/// Whether this is what the index has of an object that was forgotten.
+pub fn is_reclaimed(value: &[u8]) -> bool {
+    value.is_empty()
+}
+
 /// The changes a pending record makes.
 pub fn pending_changes(record: &PendingRecord, pos: Pos) -> Vec<Change> {
     let key = keys::pending(record.dataset, record.sequence);

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod basics;
+mod collect;
 mod crash;
 mod damage;
 mod faults;

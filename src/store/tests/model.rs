@@ -1,9 +1,10 @@
-//! Random histories with rollbacks, looked up in the store and in a naive model.
+//! Random histories with rollbacks, and chunks that come and go, looked up in the store and in a naive model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use super::collect::{collect, is_there, put};
 use super::*;
 use crate::model::NameKey;
 
@@ -16,6 +17,9 @@ enum Step {
     Rollback(u8),
     /// Records changes that no version holds, or that those so far do not count.
     Pending(bool),
+    /// Puts a chunk; collects all but these.
+    Put(u8),
+    Collect(BTreeSet<u8>),
     /// Applies the index, or has it fail and be had in one of three ways, or kills and reopens the store,
     /// or rebuilds the index.
     Apply,
@@ -30,6 +34,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         12 => (names(), names()).prop_map(|(a, b): (Vec<u8>, Vec<u8>)| Step::Change(a, b)),
         3 => any::<u8>().prop_map(Step::Rollback),
         2 => any::<bool>().prop_map(Step::Pending),
+        4 => (0u8..6).prop_map(Step::Put),
+        2 => prop::collection::btree_set(0u8..6, 0..5).prop_map(Step::Collect),
         2 => Just(Step::Apply),
         2 => (0u8..3).prop_map(Step::Lose),
         1 => Just(Step::Kill),
@@ -47,6 +53,10 @@ struct Model {
     sequence: u64,
     /// How many pending records count.
     pending: usize,
+    /// The chunks there are, by number.
+    chunks: BTreeMap<u8, ChunkRef>,
+    /// Those there were.
+    gone: BTreeMap<u8, ChunkRef>,
 }
 
 /// A file's inode as version `v` wrote it.
@@ -59,6 +69,12 @@ fn check(store: &Store, model: &Model) {
     assert_eq!(store.last_version(DS).unwrap(), last);
     assert_eq!(store.rollbacks(DS).unwrap(), model.rollbacks);
     assert_eq!(store.pending(DS).count(), model.pending);
+    for (n, chunk) in &model.chunks {
+        assert!(is_there(store, *chunk, *n), "chunk {n}");
+    }
+    for (n, chunk) in &model.gone {
+        assert!(!store.has_object(&chunk.hash.0).unwrap(), "chunk {n} was collected");
+    }
     for (n, tree) in model.trees.iter().enumerate() {
         let view = View::of(VersionNo(n as u64), &model.rollbacks);
         // By pages of an odd size.
@@ -137,6 +153,19 @@ fn take(step: &Step, dir: &Path, store: Store, model: &mut Model, history: &mut 
             store.append_pending(&PendingRecord { dataset: DS, sequence, discard: *discard, ops }).unwrap();
             model.pending = if *discard { 0 } else { model.pending + 1 };
         }
+        Step::Put(n) => {
+            model.gone.remove(n);
+            model.chunks.insert(*n, put(&store, *n));
+        }
+        Step::Collect(kept) => {
+            let (kept, gone) =
+                std::mem::take(&mut model.chunks).into_iter().partition(|(n, _)| kept.contains(n));
+            model.chunks = kept;
+            model.gone.extend::<BTreeMap<_, _>>(gone);
+            let needed: Vec<ChunkRef> = model.chunks.values().copied().collect();
+            let underway = store.begin_collection(true).unwrap();
+            collect(&store, &underway, 0, &needed);
+        }
         Step::Lose(how) => store.index.lose(*how),
         Step::Apply => store.index.apply(|| store.log.sync()).unwrap(),
         Step::Kill => {
@@ -168,7 +197,9 @@ fn dump(dir: &Path) -> Vec<index::Entry> {
 /// Takes the steps, and checks all that must then be so.
 fn follow(steps: &[Step]) {
     let (dir, mut store) = new_store();
-    let mut model = Model { trees: vec![Tree::new()], rollbacks: vec![], sequence: 0, pending: 0 };
+    let (chunks, gone) = Default::default();
+    let mut model =
+        Model { trees: vec![Tree::new()], rollbacks: vec![], sequence: 0, pending: 0, chunks, gone };
     let mut history = History::new(DS);
     for step in steps {
         store = take(step, dir.path(), store, &mut model, &mut history);

@@ -4,6 +4,7 @@
 //! cargo-fuzz runs the bodies on what it finds by coverage (`scripts/fuzz`), `tests/fuzzed` on mutations of
 //! the valid inputs (`cargo test`).
 
+mod archives;
 mod compressed;
 mod files;
 mod input;
@@ -14,6 +15,7 @@ mod samples;
 mod search;
 mod sockets;
 mod stores;
+mod tables;
 mod text;
 
 /// A body and what belongs to it.
@@ -50,6 +52,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "control", body: sockets::frames, seeds: sockets::frame_seeds, each: 64, base: 5 * MIB },
     Target { name: "requests", body: sockets::requests, seeds: sockets::request_seeds, each: 64, base: 16 * MIB },
     Target { name: "bit_flips", body: search::bit_flips, seeds: search::seeds, each: 64, base: 64 * KIB },
+    Target { name: "archive", body: archives::archives, seeds: archives::archive_seeds, each: 1024, base: 16 * MIB },
+    Target { name: "bundle", body: archives::bundles, seeds: archives::bundle_seeds, each: 1024, base: 64 * MIB },
+    Target { name: "table", body: tables::tables, seeds: tables::seeds, each: 1024, base: 16 * MIB },
     Target { name: "recovery", body: stores::recovery, seeds: logs::seeds, each: 256, base: 16 * MIB },
     Target { name: "store", body: stores::whole_store, seeds: stores::seeds, each: 1024, base: 64 * MIB },
 ];

@@ -73,7 +73,7 @@ pub fn make_store(path: &Path) -> Arc<Repo> {
     let dataset = repo.dataset("d").expect("there it is");
     dataset.commit(BY, Some("a message".into())).expect("commit");
     fs.unlink(BY, top, b"text").expect("remove a name");
-    dataset.rollback(BY, VersionNo(3), None, |_| ()).expect("roll back");
+    dataset.rollback(BY, VersionNo(3), None, false, |_| ()).expect("roll back");
     dataset.set_policy(Policy::Manual).expect("set a policy");
     write(&fs, top, b"pending", b"not in a version yet");
     repo.finish().expect("sync");

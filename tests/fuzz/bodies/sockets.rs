@@ -126,7 +126,7 @@ fn all_requests() -> Vec<Request> {
             policy: Policy::Settle(std::time::Duration::from_millis(1500)),
         },
         Request::Commit { dataset: dataset(), message: message() },
-        Request::Rollback { dataset: dataset(), version: version(), message: message() },
+        Request::Rollback { dataset: dataset(), version: version(), message: message(), skip_purged: true },
         Request::Import {
             source: "/source".into(),
             dataset: dataset(),
@@ -186,7 +186,13 @@ fn all_items() -> Vec<Item> {
         target: Some(b"b".to_vec()),
         content: Some("00ff".into()),
     };
-    let made = Made { dataset: "d".into(), version: None, restores: None, newest: "v0".into() };
+    let made = Made {
+        dataset: "d".into(),
+        version: None,
+        restores: None,
+        left_out: Vec::new(),
+        newest: "v0".into(),
+    };
     vec![
         Item::Status(status),
         Item::Change(change),
@@ -248,7 +254,7 @@ impl Served {
 
 /// Counts an answer.
 #[derive(Default)]
-struct Counting {
+pub struct Counting {
     items: usize,
     bytes: usize,
 }

@@ -1,0 +1,162 @@
+//! Purged content: naming it, and bringing back what had it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+use serde_json::Value;
+
+use crate::harness::*;
+
+/// The id of a content, as `strata hash` prints it.
+fn content_id(m: &Mount, bytes: &[u8]) -> String {
+    let file = m.outside().join("hashed");
+    fs::write(&file, bytes).expect("write");
+    let told = m.strata(&["hash", file.to_str().expect("a path")]).ok();
+    told.split_whitespace().next().expect("an id").to_owned()
+}
+
+/// A content is purged by its id too, or by how that begins; what is no id of it, or that of live content, is
+/// refused. A path wins.
+#[test]
+fn a_purge_takes_the_id_of_a_content() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    let (secret, kept) = (noise(1, 500_000), noise(2, 400_000));
+    let id = content_id(&m, &secret);
+    d.write("f", &secret);
+    d.write("f", &kept);
+    d.write("moved", &secret);
+    let purge = |what: &str| m.strata(&["purge", "d", what, "--reason", "law", "--json"]);
+    assert!(purge(&id).fails(1).contains("moved"), "it is live");
+    fs::remove_file(d.path("moved")).expect("remove");
+    assert!(purge("0000000000").fails(1).contains("nor one whose content has this id"));
+    assert!(purge(&id[..7]).fails(1).contains("does not exist"), "too short to be an id");
+    assert!(purge(&format!("{id}0")).fails(1).contains("does not exist"), "too long to be an id");
+    d.write(&id[..12], "a file with this name");
+    fs::remove_file(d.path(&id[..12])).expect("remove");
+    let told: Value = serde_json::from_str(&purge(&id[..12]).ok()).expect("JSON");
+    assert_eq!((&told["path"], &told["bytes"]), (&Value::from(&id[..12]), &Value::from(21)), "the path wins");
+    assert_eq!(d.bytes("@v1/f"), secret);
+    let told: Value = serde_json::from_str(&purge(&id[..10].to_uppercase()).ok()).expect("JSON");
+    assert_eq!((&told["path"], &told["bytes"]), (&Value::from(id), &Value::from(500_000)));
+    refused(fs::read(d.path("@v1/f")), Errno::IO);
+    refused(fs::read(d.path("@v3/moved")), Errno::IO);
+    assert_eq!((d.bytes("@v2/f"), d.bytes("f")), (kept.clone(), kept));
+    m.strata(&["verify"]).ok();
+}
+
+/// A rollback to a version with purged files names them and changes nothing; with --skip-purged all else comes
+/// back, in a version that has none of them. A checkout of it is refused, and reading is logged.
+#[test]
+fn a_rollback_onto_purged_content_is_refused_or_leaves_it_out() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.mkdir("faces");
+    d.write("faces/7", noise(1, 300_000));
+    d.write("faces/8", noise(2, 300_000));
+    fs::hard_link(d.path("faces/7"), d.path("seven")).expect("link");
+    let target = format!("v{}", d.versions());
+    let pointer = m.outside().join("p.strata");
+    m.strata(&["pointer", &format!("d@{target}"), "-o", pointer.to_str().expect("a path")]).ok();
+    fs::remove_dir_all(d.path("faces")).expect("remove");
+    fs::remove_file(d.path("seven")).expect("remove");
+    d.write("now", "here");
+    m.strata(&["purge", "d", "faces/7", "--reason", "consent withdrawn"]).ok();
+    d.policy("manual");
+    d.write("pending", "not in a version yet");
+    let before = (d.versions(), fs::read_dir(d.root()).expect("list").count());
+    let failed = m.strata(&["rollback", "d", &target]).fails(1);
+    for part in ["faces/7", "seven", "was purged", "nothing was changed", "--skip-purged"] {
+        assert!(failed.contains(part), "{part}: {failed}");
+    }
+    assert!(!failed.contains("faces/8"), "{failed}");
+    assert_eq!((d.versions(), fs::read_dir(d.root()).expect("list").count()), before);
+    let failed = m.strata(&[
+        "checkout",
+        pointer.to_str().expect("a path"),
+        m.outside().join("out").to_str().expect("a path"),
+    ]);
+    assert!(failed.fails(1).contains("faces/7"));
+    refused(fs::read(d.path(&format!("@{target}/faces/7"))), Errno::IO);
+    let log = fs::read_to_string(m.store().join("daemon.log")).expect("the log");
+    assert!(log.contains("which was purged"), "{log}");
+    let told = m.strata(&["rollback", "d", &target, "--skip-purged", "--json"]).ok();
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    let mut left_out: Vec<&str> =
+        told["left_out"].as_array().expect("paths").iter().filter_map(Value::as_str).collect();
+    left_out.sort_unstable();
+    assert_eq!((left_out, told["restores"].as_str()), (vec!["faces/7", "seven"], Some(target.as_str())));
+    let check = |when: &str| {
+        assert_eq!((d.list(""), d.list("faces")), (vec!["faces".to_owned()], vec!["8".to_owned()]), "{when}");
+        assert_eq!(d.bytes("faces/8"), noise(2, 300_000), "{when}");
+        m.strata(&["verify"]).ok();
+    };
+    check("at once");
+    m.kill();
+    m.up(&[]);
+    check("after a kill");
+    // Back to what was, and what was pending is there.
+    let newest = d.versions();
+    m.strata(&["rollback", "d", &format!("v{}", newest - 2)]).ok();
+    assert_eq!(d.text("pending"), "not in a version yet");
+}
+
+/// Where the record of a prune is damaged, what it pruned shows again: verify says so and what it means, before
+/// fsck and after, and reading what a collection took says that.
+#[test]
+fn a_damaged_record_of_a_prune_is_told_of() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    (1..=6).for_each(|n| d.write("f", noise(n, 100_000)));
+    m.strata(&["prune", "d", "--keep-last", "2", "-m", "the spring cleaning"]).ok();
+    m.strata(&["gc", "--all"]).ok();
+    m.strata(&["pin", "d@v6"]).ok();
+    m.down();
+    damage(&m, b"the spring cleaning");
+    let check = |when: &str| {
+        let ran = m.strata(&["verify"]);
+        let told = ran.text();
+        assert_eq!(ran.code, Some(3), "{when}: {told}");
+        assert!(
+            told.contains("a record of what is kept is lost: versions that it pruned show again"),
+            "{when}: {told}"
+        );
+        assert!(
+            told.contains("it was reclaimed, since no version that was kept needed it"),
+            "{when}: {told}"
+        );
+        let failed = m.strata(&["cat", "d@v1/f"]).fails(1);
+        assert!(
+            failed.contains("was reclaimed since no version that was kept needed it"),
+            "{when}: {failed}"
+        );
+    };
+    check("as it is");
+    let ran = m.strata(&["fsck"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.text());
+    assert!(!ran.text().contains("index failed"), "it knows what was reclaimed: {}", ran.text());
+    check("after fsck");
+    m.strata(&["fsck", "--rebuild-index"]);
+    check("with a new index");
+    m.up(&[]);
+    refused(fs::read(d.path("@v1/f")), Errno::IO);
+    // What else was in the damaged frame is lost too; the rest goes on.
+    d.write("f", "goes on");
+}
+
+/// Writes over the only place in the packs that has these bytes.
+fn damage(m: &Mount, what: &[u8]) {
+    let packs = fs::read_dir(m.store().join("packs")).expect("packs");
+    let paths: Vec<PathBuf> = packs.map(|entry| entry.expect("entry").path()).collect();
+    let mut found = 0;
+    for path in paths {
+        let mut bytes = fs::read(&path).expect("a pack");
+        if let Some(at) = bytes.windows(what.len()).position(|part| part == what) {
+            bytes[at..at + what.len()].fill(b'x');
+            fs::write(&path, bytes).expect("write");
+            found += 1;
+        }
+    }
+    assert_eq!(found, 1, "packs that have it");
+}
