@@ -55,7 +55,7 @@ impl Service {
             telling(sink, |teller| self.read_source(by, source, existing.as_deref(), checksum, teller))?;
         let dataset = match existing {
             Some(dataset) => dataset,
-            None => self.make(name, &tree)?,
+            None => self.make(name, (tree.root.mode, tree.root.uid, tree.root.gid))?,
         };
         let forget = |invalid: &Invalid| self.invalidate(dataset.id(), invalid);
         let version = dataset.take_in(by, tree, Placement { root: source, delete, message }, forget)?;
@@ -95,9 +95,13 @@ impl Service {
         Ok(tree)
     }
 
-    fn make(&self, name: &DatasetName, tree: &Tree) -> Result<Arc<Dataset>, Failure> {
-        let root = &tree.root;
-        let dataset = match self.repo.create(name.clone(), root.mode, root.uid, root.gid) {
+    /// Makes a dataset whose root has this mode and these owners.
+    pub(super) fn make(
+        &self,
+        name: &DatasetName,
+        (mode, uid, gid): (u32, u32, u32),
+    ) -> Result<Arc<Dataset>, Failure> {
+        let dataset = match self.repo.create(name.clone(), mode, uid, gid) {
             // Somebody else made it meanwhile.
             Err(Error::Exists(_)) => return self.writable(name),
             made => made?,

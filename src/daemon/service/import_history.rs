@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::dataset::git::{Before, Importer, Plan, Planned, Repository, Scope, plan};
+use crate::dataset::git::{Before, Imported, Importer, Plan, Planned, Repository, Scope, plan};
 use crate::dataset::import::{Progress, Teller};
 use crate::dataset::{Caller, Dataset, Error, Invalid};
 use crate::model::{DatasetName, VersionNo};
@@ -36,6 +36,7 @@ impl Service {
         if let Some(dataset) = &dataset {
             dataset.seal()?;
         }
+        let newest = dataset.as_deref().map_or(VersionNo::EMPTY, Dataset::newest);
         let repository = Repository::open(source)?;
         let before = dataset.as_deref().map(|dataset| Before::of(dataset, &scope));
         let before = before.transpose()?.unwrap_or_default();
@@ -46,47 +47,31 @@ impl Service {
         if dry_run {
             return self.tell_plan(&planned, sink);
         }
-        if dataset.is_none() {
-            dataset = Some(self.repo.create(name.clone(), 0o755, by.uid, by.gid)?);
-            if let Some(host) = &self.host {
-                host.dataset_made(name);
+        let (mut newest, mut at, mut made_one) = (newest, VersionNo::EMPTY, None);
+        let mut importer = Importer::new(by, self.repo.objects(), &repository, &planned, scope)?;
+        for commit in &planned.commits {
+            let mut imported = Imported { notices: commit.notices.clone(), ..Imported::default() };
+            if !commit.is_empty() {
+                let contents = telling(sink, |teller| importer.contents(commit, teller))?;
+                // Not made before there is something to put into it.
+                let dataset = match &mut dataset {
+                    Some(dataset) => dataset,
+                    none => none.insert(self.make(name, (0o755, by.uid, by.gid))?),
+                };
+                let forget = |invalid: &Invalid| self.invalidate(dataset.id(), invalid);
+                imported.version = importer.version(dataset, commit, contents, newest, forget)?;
+                made_one = imported.version.or(made_one);
+                newest = imported.version.unwrap_or(newest);
             }
+            at = imported.version.or(before.versions.get(&commit.commit.id).copied()).unwrap_or(at);
+            if let Some(dataset) = &dataset {
+                importer.tag(dataset, commit, at, &mut imported)?;
+            }
+            tell(commit, imported, sink)?;
         }
         let Some(dataset) = dataset else { return Ok(()) };
-        let last = self.make_versions(by, &dataset, (&repository, scope), (&before, &planned), sink)?;
-        sink.item(Item::Made(made(&dataset, last.map(|version| version.to_string()))))
-    }
-
-    /// Makes the versions; gives the last that was made.
-    fn make_versions(
-        &self,
-        by: Caller,
-        dataset: &Dataset,
-        (repository, scope): (&Repository, Scope<'_>),
-        (before, planned): (&Before, &Plan),
-        sink: &mut dyn Sink,
-    ) -> Result<Option<VersionNo>, Failure> {
-        let mut importer = Importer::new(by, self.repo.objects(), repository, planned, scope)?;
-        let (mut last, mut at) = (None, VersionNo::EMPTY);
-        for commit in &planned.commits {
-            let forget = |invalid: &Invalid| self.invalidate(dataset.id(), invalid);
-            let mut imported = telling(sink, |teller| importer.import(dataset, commit, forget, teller))?;
-            let known = before.versions.get(&commit.commit.id).copied();
-            at = imported.version.or(known).unwrap_or(at);
-            importer.tag(dataset, commit, at, &mut imported)?;
-            last = imported.version.or(last);
-            let info = CommitInfo {
-                version: imported.version.map(|version| version.to_string()),
-                tags: imported.tags.iter().map(ToString::to_string).collect(),
-                notices: imported.notices,
-                ..info(commit)
-            };
-            if info.version.is_some() || !info.tags.is_empty() || !info.notices.is_empty() {
-                sink.item(Item::Commit(info))?;
-            }
-        }
         self.repo.store().sync()?;
-        Ok(last)
+        sink.item(Item::Made(made(&dataset, made_one.map(|version| version.to_string()))))
     }
 
     fn tell_plan(&self, plan: &Plan, sink: &mut dyn Sink) -> Result<(), Failure> {
@@ -94,6 +79,17 @@ impl Service {
         let mut todo = todo.filter(|info| info.changed + info.removed > 0);
         todo.try_for_each(|info| sink.item(Item::Commit(info)))
     }
+}
+
+/// Tells what became of a commit, if anything did.
+fn tell(commit: &Planned, imported: Imported, sink: &mut dyn Sink) -> Result<(), Failure> {
+    let Imported { version, tags, notices } = imported;
+    if version.is_none() && tags.is_empty() && notices.is_empty() {
+        return Ok(());
+    }
+    let version = version.map(|version| version.to_string());
+    let tags = tags.iter().map(ToString::to_string).collect();
+    sink.item(Item::Commit(CommitInfo { version, tags, notices, ..info(commit) }))
 }
 
 fn info(planned: &Planned) -> CommitInfo {

@@ -25,6 +25,13 @@ impl Before {
     /// Where it has something else than imported commits of that scope.
     pub fn of(dataset: &Dataset, scope: &Scope<'_>) -> Result<Before> {
         let mut before = Before::default();
+        if let Some(lost) = dataset.lost().first() {
+            return Err(Error::Invalid(format!(
+                "cannot import a history into {}: {} is lost: name another dataset",
+                dataset.name(),
+                lost.first
+            )));
+        }
         let newest = dataset.newest();
         for version in dataset.versions() {
             let said = dataset.annotation(version);
@@ -58,7 +65,7 @@ impl Before {
         if newest == VersionNo::EMPTY || self.versions.values().any(|version| *version == newest) {
             return Ok(());
         }
-        let next = plan.commits[plan.done..].iter().find(|planned| !planned.changes.is_empty());
+        let next = plan.commits[plan.done..].iter().find(|planned| !planned.is_empty());
         match next.and_then(|planned| unannotated(dataset, &planned.commit.message)) {
             Some(_) => Ok(()),
             None => Err(foreign(dataset, newest)),

@@ -9,15 +9,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use super::super::error::{Error, Result};
 
-/// What would make git look at another repository than the one that is meant.
-const ELSEWHERE: [&str; 6] = [
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_COMMON_DIR",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-];
+/// Settings of a repository that would have its programs run. git itself refuses a repository of another user.
+const RUN_NOTHING: [&str; 6] =
+    ["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "log.showSignature=false"];
 /// Fields of a commit that git prints, each with a NUL behind it.
 const FORMAT: &str = "--format=tformat:%H%x00%an <%ae>%x00%aI%x00%ct%x00%B";
 const FIELDS: usize = 5;
@@ -56,10 +50,10 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// The repository that `dir` is in.
+    /// The repository whose work tree, or bare repository, `dir` is.
     ///
     /// # Errors
-    /// Where git is not there, or says that it is none.
+    /// Where git is not there, or says that it is none, or that of another directory.
     pub fn open(dir: &Path) -> Result<Repository> {
         let mut repository =
             Repository { dir: dir.to_owned(), git_dir: PathBuf::new(), top: None, empty_tree: String::new() };
@@ -69,6 +63,10 @@ impl Repository {
         // A bare repository has none.
         let top = repository.run(&["rev-parse", absolute, "--show-toplevel"]);
         repository.top = top.ok().map(|top| path_of(&top));
+        if let Some(top) = repository.top().filter(|top| *top != dir) {
+            let why = format!("it is part of {}: name that, and --path with what of it to import", top.display());
+            return Err(repository.failed(&why));
+        }
         repository.empty_tree = text(&repository.run(&["hash-object", "-t", "tree", "--stdin"])?);
         Ok(repository)
     }
@@ -78,9 +76,12 @@ impl Repository {
         dir.join(".git").exists() || (dir.join("HEAD").is_file() && dir.join("objects").is_dir())
     }
 
-    /// The directory git keeps the repository in.
-    pub(super) fn git_dir(&self) -> &Path {
-        &self.git_dir
+    /// The directory git-lfs keeps its objects in.
+    pub(super) fn lfs_objects(&self) -> PathBuf {
+        // There need be no such setting.
+        let storage = self.run(&["config", "--type=path", "--get", "lfs.storage"]);
+        let storage = storage.map_or_else(|_| PathBuf::from("lfs"), |path| path_of(&path));
+        self.git_dir.join(storage).join("objects")
     }
 
     /// The top of the work tree, if there is one.
@@ -94,19 +95,7 @@ impl Repository {
         let tip = self.run(&["rev-parse", "--verify", "--quiet", "--end-of-options", &tip]);
         let missing = |_| self.failed(&format!("it has no commit '{branch}'"));
         let tip = text(&tip.map_err(missing)?);
-        let config = "log.showSignature=false";
-        let list = [
-            "-c",
-            config,
-            "log",
-            "-z",
-            "--first-parent",
-            "--reverse",
-            "--encoding=UTF-8",
-            FORMAT,
-            &tip,
-            "--",
-        ];
+        let list = ["log", "-z", "--first-parent", "--reverse", "--encoding=UTF-8", FORMAT, &tip, "--"];
         let said = self.run(&list)?;
         let fields: Vec<&[u8]> = said.split(|byte| *byte == 0).collect();
         let mut commits = Vec::with_capacity(fields.len() / FIELDS);
@@ -183,12 +172,15 @@ impl Repository {
 
     fn command(&self) -> Command {
         let mut command = Command::new("git");
-        command.arg("-C").arg(&self.dir).stdin(Stdio::null()).stderr(Stdio::null());
-        for name in ELSEWHERE {
+        command.arg("-C").arg(&self.dir).args(RUN_NOTHING).stdin(Stdio::null()).stderr(Stdio::null());
+        // Such variables would have git look elsewhere, or at something else.
+        let set = std::env::vars_os().map(|(name, _)| name);
+        for name in set.filter(|name| name.as_bytes().starts_with(b"GIT_")) {
             command.env_remove(name);
         }
-        // Nothing is written, and nothing fetched over a network.
-        command.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_NO_LAZY_FETCH", "1").env("LC_ALL", "C");
+        // Nothing is written, nothing fetched over a network, and history is what the commits say.
+        command.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_NO_LAZY_FETCH", "1").env("GIT_ALLOW_PROTOCOL", "none");
+        command.env("GIT_NO_REPLACE_OBJECTS", "1").env("LC_ALL", "C");
         command
     }
 
@@ -228,6 +220,22 @@ impl Cat {
         size.ok_or_else(|| {
             self.broken(oid, "it is missing (`git fsck` tells what is; `git fetch` may bring it)")
         })
+    }
+
+    /// Whether a commit has something at a path; only for `--batch-check`.
+    pub fn has(&mut self, commit: &str, path: &Path) -> Result<bool> {
+        let mut object = format!("{commit}:").into_bytes();
+        object.extend_from_slice(path.as_os_str().as_bytes());
+        // It could not be asked for.
+        if object.contains(&b'\n') {
+            return Ok(false);
+        }
+        object.push(b'\n');
+        let sent = self.to.write_all(&object).and_then(|()| self.to.flush());
+        let mut line = Vec::new();
+        let answered = sent.and_then(|()| self.from.read_until(b'\n', &mut line));
+        answered.map_err(|e| self.broken(commit, &e.to_string()))?;
+        Ok(!line.ends_with(b" missing\n"))
     }
 
     /// Reads an object, part by part.

@@ -40,10 +40,12 @@ impl Deltas<'_> {
         let (mut old, mut new) = (Leaves::new(), Leaves::new());
         for difference in self.repository.differences(before, after, self.path)? {
             let known = self.notices.len();
-            self.leaves(&difference.path, &difference.before, &mut old)?;
+            if let Some(before) = before {
+                self.leaves(before, &difference.path, &difference.before, &mut old)?;
+            }
             // What was left out before was told of then.
             self.notices.truncate(known);
-            self.leaves(&difference.path, &difference.after, &mut new)?;
+            self.leaves(after, &difference.path, &difference.after, &mut new)?;
         }
         let gone = old.keys().filter(|path| !new.contains_key(*path));
         let gone = gone.map(|path| Change { path: path.clone(), leaf: None, size: 0 });
@@ -57,8 +59,14 @@ impl Deltas<'_> {
         Ok(changes)
     }
 
-    /// Adds what a path of git stands for.
-    fn leaves(&mut self, path: &[u8], (mode, oid): &(u32, String), leaves: &mut Leaves) -> Result<()> {
+    /// Adds what a path of a commit stands for.
+    fn leaves(
+        &mut self,
+        commit: &str,
+        path: &[u8],
+        (mode, oid): &(u32, String),
+        leaves: &mut Leaves,
+    ) -> Result<()> {
         match mode {
             0 => {}
             0o160_000 => self.notices.push(format!("{} is a submodule: skipped", lossy(path))),
@@ -66,13 +74,13 @@ impl Deltas<'_> {
             _ if path.ends_with(b".dvc") => {
                 let bytes = self.pointer(path, oid)?;
                 let (wdir, outs) = pointers::dvc(&bytes).map_err(|why| self.bad(path, &why))?;
-                self.outs(path, wdir.as_deref(), outs, leaves)?;
+                self.outs((commit, path), wdir.as_deref(), outs, leaves)?;
             }
             _ => {
                 if as_path(path).file_name().is_some_and(|name| name == "dvc.lock") {
                     let bytes = self.pointer(path, oid)?;
                     let outs = pointers::lock(&bytes).map_err(|why| self.bad(path, &why))?;
-                    self.outs(path, None, outs, leaves)?;
+                    self.outs((commit, path), None, outs, leaves)?;
                 }
                 self.put(path, Leaf::Blob { oid: oid.clone(), exec: mode & 0o111 != 0 }, leaves);
             }
@@ -87,9 +95,16 @@ impl Deltas<'_> {
         }
     }
 
-    /// Adds what a pointer of DVC stands for. A file of the same path in git is what counts.
-    fn outs(&mut self, of: &[u8], wdir: Option<&str>, outs: Vec<Out>, leaves: &mut Leaves) -> Result<()> {
+    /// Adds what a pointer of DVC stands for, but for what git has itself at that path, as it has metrics.
+    fn outs(
+        &mut self,
+        (commit, of): (&str, &[u8]),
+        wdir: Option<&str>,
+        outs: Vec<Out>,
+        leaves: &mut Leaves,
+    ) -> Result<()> {
         let above = as_path(of).parent().unwrap_or(Path::new(""));
+        let own = of.ends_with(b".dvc") && Some(as_path(of)) == self.path;
         for out in outs {
             let said = above.join(wdir.unwrap_or("")).join(&out.path);
             let Some(base) = normal(&said) else {
@@ -105,7 +120,9 @@ impl Deltas<'_> {
                 continue;
             };
             let named = pointers::named(md5).ok_or_else(|| self.bad(of, &format!("{md5} is no MD5")))?;
-            let own = Some(as_path(of)) == self.path;
+            if !own && self.sizes.has(commit, &base)? {
+                continue;
+            }
             match named {
                 (md5, false) => {
                     let path = if own { base.file_name().map_or(base.as_path(), Path::new) } else { &base };

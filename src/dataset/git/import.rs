@@ -20,6 +20,13 @@ const SMALL: u64 = 256 << 10;
 const BATCH_BYTES: usize = 4 << 20;
 const BATCH_FILES: usize = 512;
 
+/// What a commit changes, with its bytes in the store.
+#[derive(Debug)]
+pub struct Contents {
+    gone: Vec<Vec<Name>>,
+    put: Vec<(Vec<Name>, Inode)>,
+}
+
 /// What became of a commit.
 #[derive(Debug, Default)]
 pub struct Imported {
@@ -57,26 +64,8 @@ impl<'a> Importer<'a> {
         Ok(Importer { by, objects, plan, scope, blobs, done: Progress::default() })
     }
 
-    /// Makes a version of a commit, durably and as a whole.
-    ///
-    /// # Errors
-    /// Where its bytes cannot be read or are not what they should be, or the dataset cannot take them.
-    pub fn import(
-        &mut self,
-        dataset: &Dataset,
-        planned: &Planned,
-        forget: impl FnOnce(&Invalid),
-        teller: &mut Teller<'_>,
-    ) -> Result<Imported> {
-        let mut imported = Imported { notices: planned.notices.clone(), ..Imported::default() };
-        if !planned.changes.is_empty() {
-            imported.version = self.version(dataset, planned, forget, teller)?;
-        }
-        Ok(imported)
-    }
-
-    /// Sets those of git's tags of a commit, whose data `version` has, that are not set so yet. Names that no tag of
-    /// a dataset can have are told.
+    /// Sets those of git's tags of a commit, whose data `version` has, that are not set so yet. Those that cannot be
+    /// set are told.
     ///
     /// # Errors
     /// Where the dataset cannot take them.
@@ -90,31 +79,43 @@ impl<'a> Importer<'a> {
         for name in &planned.tags {
             match TagName::new(name) {
                 Err(error) => imported.notices.push(format!("tag {name} is not set: {error}")),
-                Ok(_) if version == VersionNo::EMPTY => {}
                 Ok(name) if dataset.tag(&name).is_some_and(|tag| tag.version == version) => {}
-                Ok(name) => {
-                    dataset.set_tag(self.by, name.clone(), version, None)?;
-                    imported.tags.push(name);
-                }
+                Ok(name) => match dataset.set_tag(self.by, name.clone(), version, None) {
+                    Err(error @ (Error::Pruned { .. } | Error::NoVersion { .. })) => {
+                        imported.notices.push(format!("tag {name} is not set: {error}"));
+                    }
+                    set => {
+                        set?;
+                        imported.tags.push(name);
+                    }
+                },
             }
         }
         Ok(())
     }
 
-    fn version(
-        &mut self,
+    /// Makes a version of a commit, durably and as a whole, whose data follows that of `last`.
+    ///
+    /// # Errors
+    /// Where the dataset cannot take it, or has a newer version than `last`.
+    pub fn version(
+        &self,
         dataset: &Dataset,
         planned: &Planned,
+        Contents { gone, put }: Contents,
+        last: VersionNo,
         forget: impl FnOnce(&Invalid),
-        teller: &mut Teller<'_>,
     ) -> Result<Option<VersionNo>> {
         let commit = &planned.commit;
-        let mtime = Timestamp::from_parts(commit.committed, 0);
-        let (gone, put) = self.contents(&planned.changes, mtime, teller)?;
-        let dir = Inode::root(0o755, self.by.uid, self.by.gid, mtime);
+        let dir = Inode::root(0o755, self.by.uid, self.by.gid, Timestamp::from_parts(commit.committed, 0));
         let message = Some(commit.message.clone());
-        let made = dataset
-            .take_in_by(self.by, message, forget, |live, invalid| apply(live, &gone, put, &dir, invalid))?;
+        let made = dataset.take_in_by(self.by, message, forget, |live, invalid| {
+            if live.head.number != last {
+                let why = "has got another version meanwhile: run the import again";
+                return Err(Error::Invalid(format!("cannot import into {}: it {why}", dataset.name())));
+            }
+            apply(live, &gone, put, &dir, invalid)
+        })?;
         let version = made.or_else(|| unannotated(dataset, &commit.message));
         if let Some(version) = version {
             let path = self.scope.path.map(|path| path.display().to_string());
@@ -133,17 +134,15 @@ impl<'a> Importer<'a> {
         Ok(version)
     }
 
-    /// What goes away, and what comes, with its bytes in the store.
-    #[allow(clippy::type_complexity)]
-    fn contents(
-        &mut self,
-        changes: &[Change],
-        mtime: Timestamp,
-        teller: &mut Teller<'_>,
-    ) -> Result<(Vec<Vec<Name>>, Vec<(Vec<Name>, Inode)>)> {
+    /// Reads what a commit changes into the store.
+    ///
+    /// # Errors
+    /// Where its bytes cannot be read or are not what they should be, or a dataset can have no such name.
+    pub fn contents(&mut self, planned: &Planned, teller: &mut Teller<'_>) -> Result<Contents> {
+        let mtime = Timestamp::from_parts(planned.commit.committed, 0);
         let (mut gone, mut put) = (Vec::new(), Vec::new());
         let (mut small, mut small_bytes) = (Vec::new(), 0);
-        for Change { path, leaf, size } in changes {
+        for Change { path, leaf, size } in &planned.changes {
             let path = names(path)?;
             let Some(leaf) = leaf else {
                 gone.push(path);
@@ -189,7 +188,7 @@ impl<'a> Importer<'a> {
             teller.tell(|| progress(total, done.files, done.bytes))?;
         }
         self.store(small, &mut put)?;
-        Ok((gone, put))
+        Ok(Contents { gone, put })
     }
 
     fn store(&self, small: Vec<(usize, Vec<u8>)>, put: &mut [(Vec<Name>, Inode)]) -> Result<()> {

@@ -20,7 +20,7 @@ mod yaml;
 
 pub use before::Before;
 pub use command::{Commit, Repository};
-pub use import::{Imported, Importer};
+pub use import::{Contents, Imported, Importer};
 pub use plan::{Plan, Planned, Scope, plan};
 
 /// The key of the annotation that names a version's commit.

@@ -26,7 +26,7 @@ pub(super) struct Places {
 impl Places {
     /// Those of a repository: its own caches, the configured ones, and remotes that are directories.
     pub fn of(repository: &Repository) -> Places {
-        let lfs = repository.git_dir().join("lfs/objects");
+        let lfs = repository.lfs_objects();
         let Some(top) = repository.top() else { return Places { lfs, dvc: Vec::new() } };
         let own = top.join(".dvc");
         let mut dvc = vec![own.join("cache")];

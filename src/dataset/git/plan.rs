@@ -44,6 +44,11 @@ pub struct Planned {
 }
 
 impl Planned {
+    /// Whether it changes nothing of what is imported.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
     /// Number of files that come or change, and of those that go away.
     pub fn count(&self) -> (u64, u64) {
         let put = self.changes.iter().filter(|change| change.leaf.is_some()).count() as u64;
@@ -106,9 +111,13 @@ pub fn plan(
         let fetch = "`git lfs fetch --all` or `dvc fetch --all-commits` fetches them";
         return Err(repository.failed(&format!("{why} ({fetch})")));
     }
-    if done == 0 && planned.iter().all(|commit| commit.changes.is_empty()) {
+    if done == 0 && planned.iter().all(Planned::is_empty) {
         let why = match scope.path {
-            Some(path) => format!("nothing was ever at {} in '{}'", path.display(), scope.branch),
+            Some(path) => format!(
+                "nothing was ever at {} in '{}' (what DVC keeps is named by its .dvc file)",
+                path.display(),
+                scope.branch
+            ),
             None => format!("no commit of '{}' has a file", scope.branch),
         };
         return Err(repository.failed(&why));
