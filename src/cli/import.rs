@@ -1,6 +1,6 @@
 //! `strata import`
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, PathBuf};
 
 use crate::daemon::protocol::CommitInfo;
 use crate::daemon::{Failure, Item, Request};
@@ -30,9 +30,9 @@ use super::{Context, values};
 ///
 /// With --history, SOURCE is a git repository, and each commit that changes the data becomes a version, oldest first,
 /// along first parents. Pointers of git-lfs and DVC are replaced by their objects, which must be on this machine and
-/// are checked. Each version is whole and durable at once; where an import ends early, the same command goes on after
-/// the last. Of each commit the message is kept, and as annotations git.commit, git.author and git.date; git's tags
-/// become tags.
+/// are checked. Each version is whole and durable at once; where an import ends early, or when there are new commits,
+/// the same command goes on after the last. Of each commit the message is kept, and as annotations git.commit,
+/// git.author and git.date; git's tags become tags. See strata(7), Histories of git.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata import ~/images images
@@ -46,7 +46,8 @@ pub struct Args {
     /// Read all files, those that seem unchanged too
     #[arg(long)]
     checksum: bool,
-    /// Print JSON: dataset, version (null if nothing had changed), newest
+    /// Print JSON: dataset, version (null if nothing had changed), newest; with --history, a line for each commit:
+    /// commit, author, date, message, version, changed, removed, bytes, tags, notices
     #[arg(long)]
     json: bool,
     /// Make a version of each commit of a git repository
@@ -77,7 +78,8 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let shown = source.display().to_string();
     let source = source.canonicalize().map_err(|e| Failure::because(format!("cannot import {shown}"), &e))?;
     if history {
-        let path = path.filter(|path| path != Path::new("."));
+        let path = path.map(|path| path.components().filter(|part| *part != Component::CurDir).collect());
+        let path = path.filter(|path: &PathBuf| !path.as_os_str().is_empty());
         return run_history(Request::ImportHistory { source, dataset, branch, path, dry_run }, json, context);
     }
     if Repository::is_one(&source) {
@@ -123,10 +125,7 @@ fn run_history(request: Request, json: bool, context: &Context) -> Result<u8, Fa
             }
             Item::Commit(commit) => {
                 progress.clear();
-                match json {
-                    true => out.json(&commit)?,
-                    false => print(out, &commit)?,
-                }
+                if json { out.json(&commit)? } else { print(out, &commit)? }
             }
             Item::Made(made) if !json && made.version.is_none() => {
                 eprintln!("{}: no commit after that of {} changes it", made.dataset, made.newest);

@@ -32,7 +32,9 @@ impl Repo {
         command.current_dir(&self.dir).args(arguments);
         command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
         for who in ["AUTHOR", "COMMITTER"] {
-            command.env(format!("GIT_{who}_NAME"), "Ann Ö").env(format!("GIT_{who}_EMAIL"), "ann@example.org");
+            command
+                .env(format!("GIT_{who}_NAME"), "Ann Ö")
+                .env(format!("GIT_{who}_EMAIL"), "ann@example.org");
         }
         command.env("GIT_AUTHOR_DATE", "2020-05-06T07:08:09+02:00");
         run(&mut command).ok().trim_end().to_owned()
@@ -98,7 +100,7 @@ fn commits_become_versions() {
     fs::set_permissions(repo.dir.join("run"), PermissionsExt::from_mode(0o755)).expect("chmod");
     symlink("../large.bin", repo.dir.join("dir/link")).expect("symlink");
     let mut commits = vec![repo.commit("first\n\nwith a body")];
-    repo.git(&["tag", "1.0"]);
+    repo.git(&["tag", "first"]);
     repo.git(&["tag", "v7"]);
     repo.commit("nothing");
     repo.git(&["tag", "-a", "-m", "x", "1.0.1"]);
@@ -134,7 +136,7 @@ fn commits_become_versions() {
     assert!(ran.stderr.contains("module is a submodule: skipped"), "{}", ran.stderr);
     assert!(ran.stderr.contains("tag v7 is not set"), "{}", ran.stderr);
     let said = ran.ok();
-    assert!(said.starts_with(&format!("v1 @1.0  {}  13 changed, 0 removed", &commits[0][..12])), "{said}");
+    assert!(said.starts_with(&format!("v1 @first  {}  13 changed, 0 removed", &commits[0][..12])), "{said}");
     let d = m.existing("d");
     assert_eq!(d.versions(), 3, "{said}");
     for (n, commit) in commits.iter().enumerate() {
@@ -157,11 +159,16 @@ fn commits_become_versions() {
     assert_eq!(d.versions(), 3);
     repo.write("moved.bin", &other);
     let last = repo.commit("later");
-    repo.git(&["tag", "2.0"]);
+    repo.git(&["tag", "later"]);
     let made = m.strata(&["import", "--history", "--json", repo.text(), "d"]).ok();
-    let made: Value = serde_json::from_str(made.lines().find(|l| l.contains(&last)).expect(&made)).expect("JSON");
-    assert!(made["version"] == "v4" && made["tags"][0] == "2.0", "{made}");
-    assert_eq!(tree(&repo.dir), tree(&d.path("@2.0")));
+    let made: Value =
+        serde_json::from_str(made.lines().find(|l| l.contains(&last)).expect(&made)).expect("JSON");
+    assert!(made["version"] == "v4" && made["tags"][0] == "later", "{made}");
+    assert_eq!(tree(&repo.dir), tree(&d.path("@later")));
+    // A tag that was moved stays where it is.
+    m.strata(&["tag", "d@v1", "later"]).ok();
+    let ran = m.strata(&["import", "--history", repo.text(), "d"]);
+    assert!(ran.stderr.contains("tag later is not set: it names v1 already"), "{}", ran.stderr);
     m.strata(&["verify"]).ok();
 }
 
@@ -184,8 +191,11 @@ fn a_part_of_a_repository_is_imported() {
     repo.git(&["checkout", "-q", "main"]);
     m.strata(&["import", "--history", "--path", "data", "--branch", "side", repo.text(), "d"]).ok();
     let d = m.existing("d");
-    assert_eq!((d.versions(), d.list(""), d.text("a.bin")), (2, vec!["a.bin".into(), "b".into()], "a".into()));
-    m.strata(&["import", "--history", "--path", "code", repo.text(), "code"]).ok();
+    assert_eq!(
+        (d.versions(), d.list(""), d.text("a.bin")),
+        (2, vec!["a.bin".into(), "b".into()], "a".into())
+    );
+    m.strata(&["import", "--history", "--path", "./code/", repo.text(), "code"]).ok();
     assert_eq!((m.existing("code").versions(), m.existing("code").text("code")), (2, "2".into()));
     let fails = |arguments: &[&str], said: &str| {
         let ran = m.strata(&[&["import", "--history"], arguments].concat()).fails(1);
@@ -258,7 +268,8 @@ fn what_is_no_sound_history_is_refused() {
     tool("chmod", &["u+w".as_ref(), object.as_os_str()]);
     fs::write(&object, "short").expect("damage it");
     fails(&damaged.dir, "e", &["is damaged"]);
-    let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 12\n", "a".repeat(64));
+    let pointer =
+        format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 12\n", "a".repeat(64));
     for (n, (path, text, said)) in [
         ("plain", &pointer[..60], "plain: it begins as a pointer of git-lfs, but is truncated"),
         ("plain", &pointer[..pointer.len() - 2], "is truncated"),
@@ -302,7 +313,8 @@ fn a_killed_import_goes_on() {
     let d = m.existing("d");
     let mut before = 0;
     loop {
-        let mut child = m.command(&import).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("start");
+        let mut child =
+            m.command(&import).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("start");
         let mut ended = false;
         poll("a version is made", || {
             ended = child.try_wait().expect("wait").is_some();

@@ -64,7 +64,8 @@ impl Repository {
         let top = repository.run(&["rev-parse", absolute, "--show-toplevel"]);
         repository.top = top.ok().map(|top| path_of(&top));
         if let Some(top) = repository.top().filter(|top| *top != dir) {
-            let why = format!("it is part of {}: name that, and --path with what of it to import", top.display());
+            let why =
+                format!("it is part of {}: name that, and --path with what of it to import", top.display());
             return Err(repository.failed(&why));
         }
         repository.empty_tree = text(&repository.run(&["hash-object", "-t", "tree", "--stdin"])?);
@@ -179,7 +180,10 @@ impl Repository {
             command.env_remove(name);
         }
         // Nothing is written, nothing fetched over a network, and history is what the commits say.
-        command.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_NO_LAZY_FETCH", "1").env("GIT_ALLOW_PROTOCOL", "none");
+        command
+            .env("GIT_OPTIONAL_LOCKS", "0")
+            .env("GIT_NO_LAZY_FETCH", "1")
+            .env("GIT_ALLOW_PROTOCOL", "none");
         command.env("GIT_NO_REPLACE_OBJECTS", "1").env("LC_ALL", "C");
         command
     }

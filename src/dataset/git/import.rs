@@ -64,8 +64,8 @@ impl<'a> Importer<'a> {
         Ok(Importer { by, objects, plan, scope, blobs, done: Progress::default() })
     }
 
-    /// Sets those of git's tags of a commit, whose data `version` has, that are not set so yet. Those that cannot be
-    /// set are told.
+    /// Sets those of git's tags of a commit, whose data `version` has, that are not set yet. Those that cannot be set,
+    /// or name another version, are told.
     ///
     /// # Errors
     /// Where the dataset cannot take them.
@@ -76,14 +76,20 @@ impl<'a> Importer<'a> {
         version: VersionNo,
         imported: &mut Imported,
     ) -> Result<()> {
-        for name in &planned.tags {
-            match TagName::new(name) {
-                Err(error) => imported.notices.push(format!("tag {name} is not set: {error}")),
-                Ok(name) if dataset.tag(&name).is_some_and(|tag| tag.version == version) => {}
-                Ok(name) => match dataset.set_tag(self.by, name.clone(), version, None) {
-                    Err(error @ (Error::Pruned { .. } | Error::NoVersion { .. })) => {
-                        imported.notices.push(format!("tag {name} is not set: {error}"));
-                    }
+        for text in &planned.tags {
+            let mut unset = |why: String| imported.notices.push(format!("tag {text} is not set: {why}"));
+            let name = match TagName::new(text) {
+                Ok(name) => name,
+                Err(error) => {
+                    unset(error.to_string());
+                    continue;
+                }
+            };
+            match dataset.tag(&name) {
+                Some(tag) if tag.version == version => {}
+                Some(tag) => unset(format!("it names {} already", tag.version)),
+                None => match dataset.set_tag(self.by, name.clone(), version, None) {
+                    Err(error @ (Error::Pruned { .. } | Error::NoVersion { .. })) => unset(error.to_string()),
                     set => {
                         set?;
                         imported.tags.push(name);

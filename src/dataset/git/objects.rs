@@ -31,8 +31,10 @@ impl Places {
         let own = top.join(".dvc");
         let mut dvc = vec![own.join("cache")];
         for name in ["config.local", "config"] {
+            let path = own.join(name);
             // A repository without DVC has none.
-            let Ok(text) = fs::read_to_string(own.join(name)) else { continue };
+            let text = if path.is_file() { fs::read_to_string(&path) } else { continue };
+            let Ok(text) = text else { continue };
             dvc.extend(directories(&text).into_iter().map(|dir| own.join(dir)));
         }
         Places { lfs, dvc }
