@@ -30,6 +30,19 @@ impl Bytes for File {
     }
 }
 
+impl Bytes for Vec<u8> {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        let rest = usize::try_from(offset).ok().and_then(|at| self.get(at..)).unwrap_or_default();
+        let count = rest.len().min(out.len());
+        out[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+}
+
 /// Fills `out` from `offset` on as far as there are bytes; gives how many there were.
 pub(super) fn fill(bytes: &dyn Bytes, offset: u64, out: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;

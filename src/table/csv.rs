@@ -18,6 +18,7 @@ const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 pub struct CsvRows {
     records: Records,
     columns: Vec<Column>,
+    repeats_names: bool,
 }
 
 impl CsvRows {
@@ -32,12 +33,18 @@ impl CsvRows {
             None => separator_of(stream.fill().map_err(Error::Read)?),
         };
         let mut records = Records { stream, separator, line: 1, text: Vec::new(), ends: Vec::new() };
-        let names = match records.next()? {
+        let names: Vec<String> = match records.next()? {
             Some(line) => records.fields(line)?.map(str::to_owned).collect(),
             // A file that nothing was written to yet.
             None => Vec::new(),
         };
-        Ok(CsvRows { records, columns: named(names) })
+        let repeats_names = names.iter().collect::<HashSet<_>>().len() < names.len();
+        Ok(CsvRows { records, columns: named(names), repeats_names })
+    }
+
+    /// Whether the header has a name more than once: columns are told apart by numbers then.
+    pub fn repeats_names(&self) -> bool {
+        self.repeats_names
     }
 }
 

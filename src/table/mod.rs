@@ -24,6 +24,7 @@ mod value;
 mod testing;
 
 pub use bytes::Bytes;
+pub use csv::CsvRows;
 pub use diff::{ColumnDiff, Options, RowCounts, TableDiff, diff};
 pub use error::{Error, Result, Side};
 pub use format::Format;

@@ -26,7 +26,32 @@ pub struct Ledger {
     noted: Tree,
     noted_version: Option<String>,
     /// What versions must hold.
-    versions: Vec<(String, Tree)>,
+    versions: Vec<Held>,
+}
+
+/// Whether something was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    No,
+    /// It was asked for, and failed.
+    Perhaps,
+    Yes,
+}
+
+/// What must be found by an `@` name.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// DATASET@NAME
+    pub name: String,
+    dataset: String,
+    /// The number of a version that no tag keeps from being pruned.
+    number: Option<u64>,
+    /// Paths, the `@` name in them.
+    pub tree: Tree,
+    /// Whether it was pruned.
+    pub pruned: Gone,
+    /// The file in it that was purged, if any.
+    pub purged: Option<(String, Gone)>,
 }
 
 impl Ledger {
@@ -60,6 +85,7 @@ impl Ledger {
     pub fn done(&mut self, op: &Op, version: Option<String>) {
         op.apply(&mut self.tree, &self.noted);
         let dataset = op.dataset();
+        self.give_up(op, version.as_deref(), Gone::Yes);
         let of_dataset = |(path, _): &(&String, &Node)| {
             is_within(path, dataset) && !self.doubts.keys().any(|d| d == *path || is_within(path, d))
         };
@@ -71,6 +97,9 @@ impl Ledger {
             self.must_hold(dataset, &version, now.clone());
             if let Op::Tag(_, tag) = op {
                 self.must_hold(dataset, &format!("tag/{tag}"), now);
+                let name = format!("{dataset}@{version}");
+                let tagged = self.versions.iter_mut().filter(|held| held.name == name);
+                tagged.for_each(|held| held.number = None);
             }
         }
     }
@@ -79,11 +108,43 @@ impl Ledger {
     fn must_hold(&mut self, dataset: &str, at: &str, tree: Tree) {
         let name = |path: String| path.replacen(dataset, &format!("{dataset}/@{at}"), 1);
         let tree = tree.into_iter().map(|(path, node)| (name(path), node)).collect();
-        self.versions.push((format!("{dataset}@{at}"), tree));
+        let (name, dataset) = (format!("{dataset}@{at}"), dataset.to_owned());
+        if self.versions.iter().any(|held| held.name == name && held.tree == tree) {
+            return;
+        }
+        let number = number_of(at);
+        self.versions.push(Held { name, dataset, number, tree, pruned: Gone::No, purged: None });
     }
 
-    /// Enters that an operation failed.
-    pub fn failed(&mut self, op: &Op) {
+    /// Enters that what an operation gives up is gone, or perhaps; `newest`: the version its dataset is at, where
+    /// known.
+    fn give_up(&mut self, op: &Op, newest: Option<&str>, gone: Gone) {
+        let newest = newest.and_then(number_of).unwrap_or(u64::MAX);
+        let of_dataset = self.versions.iter_mut().filter(|held| held.dataset == op.dataset());
+        match op {
+            Op::Prune(_, last) => {
+                let is_old = |number: u64| number <= newest.saturating_sub(*last);
+                for held in of_dataset.filter(|held| held.number.is_some_and(is_old)) {
+                    held.pruned = gone;
+                }
+            }
+            Op::Purge(path) => {
+                let (dataset, path) = path.split_once('/').expect("a path in a dataset");
+                for held in of_dataset {
+                    let at = held.name.trim_start_matches(dataset);
+                    let path = format!("{dataset}/{at}/{path}");
+                    if held.tree.contains_key(&path) {
+                        held.purged = Some((path, gone));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Enters that an operation failed; `version` is what its dataset is at, where known.
+    pub fn failed(&mut self, op: &Op, version: Option<&str>) {
+        self.give_up(op, version, Gone::Perhaps);
         let mut after = self.tree.clone();
         op.apply(&mut after, &self.noted);
         for path in op.paths(&self.tree, &self.noted) {
@@ -121,10 +182,14 @@ impl Ledger {
         wrong
     }
 
-    /// What versions must hold: name of the version, and paths through `@`.
-    pub fn versions(&self) -> &[(String, Tree)] {
+    /// What versions must hold.
+    pub fn versions(&self) -> &[Held] {
         &self.versions
     }
+}
+
+fn number_of(version: &str) -> Option<u64> {
+    version.strip_prefix('v')?.parse().ok()
 }
 
 impl Doubt {
@@ -146,6 +211,7 @@ pub fn show(node: Option<&Node>) -> String {
     match node {
         None => "missing".into(),
         Some(Node::Dir) => "a directory".into(),
+        Some(Node::Purged) => "a file that was purged".into(),
         Some(Node::File(bytes)) => {
             let hash = blake3::hash(bytes).to_hex();
             format!("a file of {} bytes ({})", bytes.len(), &hash[..8])

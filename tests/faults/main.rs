@@ -20,6 +20,7 @@ mod recording;
 mod rig;
 mod round;
 mod script;
+mod scripts;
 mod shim;
 mod trace;
 mod variants;

@@ -7,20 +7,21 @@ use std::thread;
 
 use super::rig::say;
 use super::round::{End, Round};
+use super::scripts::Script;
 use super::shim::{Class, Fault};
 
 /// Most points of a kind that are tried unless `STRIDE` says otherwise.
 const POINTS: u32 = 12;
 
 /// Runs rounds on some threads, and says what was wrong.
-fn rounds(name: &str, todo: Vec<(Fault, End)>) {
+fn rounds(name: &str, script: Script, todo: Vec<(Fault, End)>) {
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let seen = Mutex::new(BTreeMap::<String, usize>::new());
     thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
                 while let Some((fault, end)) = todo.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    let out = Round::run(Some(*fault), *end);
+                    let out = Round::run(script, Some(*fault), *end);
                     let what = match (out.fired, out.mount_failed, out.read_only, out.failed) {
                         (0, ..) => "never came",
                         (_, true, ..) => "failed the mount",
@@ -53,8 +54,8 @@ fn points(class: Class, count: u32) -> Vec<u32> {
     (1..=count).step_by(stride as usize).collect()
 }
 
-fn try_all(class: Class) {
-    let clean = Round::run(None, End::Unmount);
+fn try_all(script: Script, class: Class) {
+    let clean = Round::run(script, None, End::Unmount);
     assert!(clean.wrong.is_empty(), "without a fault: {:#?}", clean.wrong);
     let (while_mounted, count) = clean.counts[&class];
     let mut todo = vec![];
@@ -77,7 +78,7 @@ fn try_all(class: Class) {
             }
         }
     }
-    rounds(&format!("{class:?}"), todo);
+    rounds(&format!("{script:?}, {class:?}"), script, todo);
 }
 
 /// Whichever write to a file of the store fails, or all from it on, with EIO or ENOSPC: the caller gets the
@@ -86,26 +87,34 @@ fn try_all(class: Class) {
 /// that is interrupted or short is not noticed.
 #[test]
 fn any_write_may_fail() {
-    try_all(Class::Write);
+    try_all(Script::Changes, Class::Write);
 }
 
 /// The same of syncs. After one of the log failed, none is said to have succeeded: the store takes no more
 /// writes, and its log and status say so.
 #[test]
 fn any_sync_may_fail() {
-    try_all(Class::Sync);
+    try_all(Script::Changes, Class::Sync);
 }
 
 /// The same of opening and creating files.
 #[test]
 fn any_open_may_fail() {
-    try_all(Class::Open);
+    try_all(Script::Changes, Class::Open);
 }
 
 /// The same of renaming, removing and making files and directories, and of setting a file's size.
 #[test]
 fn any_change_of_names_may_fail() {
-    try_all(Class::Rename);
-    try_all(Class::Names);
-    try_all(Class::Size);
+    try_all(Script::Changes, Class::Rename);
+    try_all(Script::Changes, Class::Names);
+    try_all(Script::Changes, Class::Size);
+}
+
+/// The same, whichever call of any class fails while versions are pruned, content is purged and space is given
+/// back: nothing of a version that is kept is lost or wrong, one that was to be pruned is whole or gone, what was
+/// purged is gone, and doing it again works.
+#[test]
+fn any_call_may_fail_while_history_is_given_up() {
+    Class::ALL.into_iter().for_each(|class| try_all(Script::Retention, class));
 }

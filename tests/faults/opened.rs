@@ -9,24 +9,28 @@ use std::time::Duration;
 
 use stratafs::dataset::verify::{Known, verify_dataset};
 use stratafs::dataset::{Caller, Error, Repo, Result};
-use stratafs::model::Kind;
-use stratafs::model::Policy;
+use stratafs::model::{Kind, Policy, VersionNo};
 use stratafs::store::{Error as StoreError, RecordKind};
 use stratafs::view::{FileSystem, NodeId, Scope};
 
-use super::recording::State;
+use super::recording::{PRUNED, State};
 use super::script::{Node, Tree};
+
+/// What the versions that are kept hold, by number.
+pub type Versions = BTreeMap<u64, Tree>;
 
 /// A dataset as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub policy: Policy,
     pub tree: Tree,
+    /// Only where they are looked at.
+    pub versions: Versions,
 }
 
 impl Settings {
     pub fn state(&self) -> State {
-        State { tree: self.tree.clone(), policy: self.policy }
+        State { tree: self.tree.clone(), policy: self.policy, versions: self.versions.clone() }
     }
 }
 
@@ -77,7 +81,7 @@ fn look(repo: &Arc<Repo>) -> Result<Result<Opened, String>> {
     store.each_record(
         |_| false,
         |header, _, _| {
-            if matches!(header.kind, RecordKind::Version | RecordKind::Dataset | RecordKind::Pending) {
+            if !header.kind.is_object() && !matches!(header.kind, RecordKind::Footer | RecordKind::Void) {
                 opened.log.push(header.hash);
             }
             Ok(())
@@ -98,13 +102,21 @@ fn look(repo: &Arc<Repo>) -> Result<Result<Opened, String>> {
         if !findings.is_empty() {
             return Ok(Err(format!("verifying {} finds {findings:?}", dataset.name())));
         }
-        let settings = Settings { policy: dataset.policy(), tree: Tree::new() };
+        let settings = Settings { policy: dataset.policy(), tree: Tree::new(), versions: Versions::new() };
         opened.datasets.insert(dataset.name().to_string(), settings);
     }
     let fs = FileSystem::new(repo.clone(), Scope::Store, true);
     for (name, settings) in &mut opened.datasets {
         let root = fs.lookup(Caller::default(), NodeId::ROOT, name.as_bytes())?;
         walk(&fs, root.node, name, &mut settings.tree)?;
+        if name != PRUNED {
+            continue;
+        }
+        let dataset = repo.dataset(name)?;
+        for number in (1..=dataset.newest().0).filter(|number| !dataset.is_pruned(VersionNo(*number))) {
+            let version = fs.lookup(Caller::default(), root.node, format!("@v{number}").as_bytes())?;
+            walk(&fs, version.node, name, settings.versions.entry(number).or_default())?;
+        }
     }
     Ok(Ok(opened))
 }
@@ -129,10 +141,16 @@ fn walk(fs: &FileSystem, dir: NodeId, path: &str, tree: &mut Tree) -> Result<()>
         let by = Caller { uid: 0, gid: 0, pid: 0 };
         let opened = fs.open(by, entry.node, libc::O_RDONLY)?;
         let mut bytes = vec![0; entry.attr.size as usize + 1];
-        let len = fs.read(entry.node, opened.fh, 0, &mut bytes)?;
+        let read = fs.read(entry.node, opened.fh, 0, &mut bytes);
         fs.release(by, opened.fh);
-        bytes.truncate(len);
-        tree.insert(path, Node::File(bytes));
+        let node = match read {
+            Err(Error::Store(StoreError::Missing(what))) if what.contains("purged") => Node::Purged,
+            read => {
+                bytes.truncate(read?);
+                Node::File(bytes)
+            }
+        };
+        tree.insert(path, node);
     }
     Ok(())
 }

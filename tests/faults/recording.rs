@@ -1,6 +1,6 @@
 //! A script done to a mount whose daemon's every call is recorded, and what it was told when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -11,7 +11,7 @@ use stratafs::model::Policy;
 use crate::harness::command::run;
 use crate::harness::{Random, digits, noise, poll};
 
-use super::opened::{Opened, Settings, open};
+use super::opened::{Opened, Settings, Versions, open};
 use super::rig::Rig;
 use super::script::{Node, Op, Tree, is_within};
 use super::trace::{Event, events};
@@ -43,11 +43,15 @@ pub struct Deed {
     pub done: usize,
 }
 
-/// A dataset as its live tree shows it.
+/// The dataset of which versions are pruned, so that its versions are looked at.
+pub const PRUNED: &str = "k";
+
+/// A dataset as its live tree shows it, and its versions where they are looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     pub tree: Tree,
     pub policy: Policy,
+    pub versions: Versions,
 }
 
 /// The number of a deed (`None`: before the first), and what its dataset was then, if there was one.
@@ -105,6 +109,20 @@ pub fn script() -> Vec<Step> {
         Do(Write("d/text", digits(17, 300_000), false)),
         Do(Compact("d")),
         Do(Write("d/text", digits(18, 100_000), true)),
+        Do(Mkdir("k")),
+        Do(Write("k/f", noise(70, 6000), false)),
+        Do(Tag("k", "kept")),
+        Do(Write("k/f", noise(71, 40_000), false)),
+        Do(Write("k/f", noise(72, 9000), true)),
+        Do(Write("k/secret", noise(73, 7000), false)),
+        Do(Unlink("k/secret")),
+        Do(Write("k/g", noise(74, 30_000), false)),
+        Do(Prune("k", 3)),
+        Do(Gc("k")),
+        Do(Write("k/again", noise(71, 40_000), false)),
+        Do(Purge("k/secret")),
+        Do(Prune("k", 2)),
+        Do(Gc("k")),
         Kill,
         Do(Write("d/after", noise(15, 5000), false)),
         Do(Write("m/r", noise(16, 5000), true)),
@@ -305,6 +323,7 @@ fn states(deeds: &[Deed]) -> BTreeMap<&'static str, Vec<Reached>> {
     let mut tree = Tree::new();
     let mut noted = Tree::new();
     let mut policies = BTreeMap::new();
+    let (mut versions, mut newest, mut tagged) = (Versions::new(), 0, BTreeSet::new());
     for (n, op) in deeds.iter().enumerate().filter_map(|(n, deed)| Some((n, deed.op.as_ref()?))) {
         let dataset = op.dataset();
         op.apply(&mut tree, &noted);
@@ -320,7 +339,31 @@ fn states(deeds: &[Deed]) -> BTreeMap<&'static str, Vec<Reached>> {
             |(path, node): (&String, &Node)| is_within(path, dataset).then(|| (path.clone(), node.clone()));
         let policy = policies.get(dataset).copied().unwrap_or(Policy::EveryWrite);
         let is = tree.contains_key(dataset);
-        let state = State { tree: tree.iter().filter_map(of).collect(), policy };
+        let now: Tree = tree.iter().filter_map(of).collect();
+        if dataset == PRUNED {
+            match op {
+                Op::Tag(..) => drop(tagged.insert(newest)),
+                Op::Prune(_, last) => {
+                    let count = versions.len() as u64;
+                    let old: Vec<u64> =
+                        versions.keys().copied().take(count.saturating_sub(*last) as usize).collect();
+                    old.iter()
+                        .filter(|version| !tagged.contains(*version))
+                        .for_each(|old| drop(versions.remove(old)));
+                }
+                Op::Purge(path) => {
+                    let nodes = versions.values_mut().filter_map(|tree: &mut Tree| tree.get_mut(*path));
+                    nodes.for_each(|node| *node = Node::Purged);
+                }
+                op if op.makes_version() => {
+                    newest += 1;
+                    versions.insert(newest, now.clone());
+                }
+                _ => {}
+            }
+        }
+        let versions = if dataset == PRUNED { versions.clone() } else { Versions::new() };
+        let state = State { tree: now, policy, versions };
         states.entry(dataset).or_insert_with(|| vec![(None, None)]).push((Some(n), is.then_some(state)));
     }
     states

@@ -8,52 +8,13 @@ use rustix::fs::getxattr;
 use rustix::process::Signal;
 
 use crate::harness::command::{Ran, run};
-use crate::harness::{digits, noise, poll};
+use crate::harness::poll;
 
-use super::ledger::Ledger;
+use super::ledger::{Gone, Held, Ledger};
 use super::rig::Rig;
 use super::script::{Node, Op, read_tree};
+use super::scripts::Script;
 use super::shim::{Class, Fault};
-
-/// The script: every sort of change, three datasets with the three policies, more than one pack.
-fn script() -> Vec<Op> {
-    use Op::*;
-    let edits = |seed: u64, count: u64, step: u64, len: usize| {
-        (0..count).map(|i| (i * step, noise(seed + i, len))).collect::<Vec<_>>()
-    };
-    vec![
-        Mkdir("d"),
-        Write("d/a", noise(1, 3000), false),
-        Write("d/big", noise(2, 300_000), false),
-        Remember("d"),
-        Edit("d/big", edits(3, 3, 90_000, 4000), true),
-        Mkdir("d/sub"),
-        Write("d/sub/x", noise(4, 50_000), false),
-        Rename("d/a", "d/sub/a"),
-        Write("d/new", noise(5, 60_000), true),
-        Rename("d/new", "d/sub/x"),
-        Mkdir("m"),
-        Policy("m", "manual"),
-        Write("m/p", noise(6, 20_000), true),
-        Commit("m"),
-        Write("m/q", noise(7, 20_000), false),
-        Mkdir("s"),
-        Policy("s", "settle=1h"),
-        Write("s/one", noise(8, 10_000), false),
-        Write("s/one", noise(9, 10_000), true),
-        // More than is kept in memory: this one goes through a scratch file.
-        Write("d/long", vec![7; 6 << 20], false),
-        Edit("d/long", edits(10, 50, 110_000, 100_000), false),
-        Unlink("d/sub/a"),
-        Tag("d", "kept"),
-        // Half of it is saved: packs are compressed.
-        Write("d/text", digits(13, 500_000), false),
-        Compact("d"),
-        Rollback("d"),
-        Commit("d"),
-        Write("d/last", noise(12, 1000), false),
-    ]
-}
 
 /// How a round ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,22 +40,32 @@ pub struct Outcome {
 pub struct Round {
     rig: Rig,
     fault: Option<Fault>,
+    /// What failed and is to be done again at the end.
+    again: Vec<Op>,
     ledger: Ledger,
     out: Outcome,
 }
 
 impl Round {
     /// Runs it, and says what was wrong.
-    pub fn run(fault: Option<Fault>, end: End) -> Outcome {
+    pub fn run(script: Script, fault: Option<Fault>, end: End) -> Outcome {
         let rig = Rig::new(false);
-        let mut round = Round { rig, fault, ledger: Ledger::default(), out: Outcome::default() };
-        if let Some(fault) = fault {
+        let (again, ledger, out) = (vec![], Ledger::default(), Outcome::default());
+        let mut round = Round { rig, fault, again, ledger, out };
+        let (before, under) = script.ops();
+        // Counts calls in any case.
+        let fault = fault.unwrap_or(Fault { class: Class::Write, from: u32::MAX, until: 0, error: 0 });
+        if before.is_empty() {
             round.rig.shim.arm(fault);
         }
         if !round.mount() {
             return round.out;
         }
-        script().iter().for_each(|op| round.operation(op));
+        if !before.is_empty() {
+            before.iter().for_each(|op| round.operation(op));
+            round.rig.shim.arm(fault);
+        }
+        under.iter().for_each(|op| round.operation(op));
         round.live(end);
         round.end(end);
         round.anew();
@@ -158,7 +129,11 @@ impl Round {
             }
             Err(error) => {
                 self.out.failed += 1;
-                self.ledger.failed(op);
+                let version = self.version(op);
+                self.ledger.failed(op, version.as_deref());
+                if op.is_retention() {
+                    self.again.push(op.clone());
+                }
                 if self.rig.shim.fired() == 0 || self.is_invisible() {
                     self.wrong(format!("{op:.60?} failed: {error}"));
                 }
@@ -249,6 +224,53 @@ impl Round {
         self.check_verify("while mounted");
     }
 
+    fn check_versions(&mut self, when: &str) {
+        let mut wrong = vec![];
+        for Held { name, tree, pruned, purged, .. } in self.ledger.versions() {
+            let point = self.rig.mount.point();
+            let top = point.join(name.replacen('@', "/@", 1));
+            let is_there = top.is_dir();
+            if is_there == (*pruned == Gone::Yes) && *pruned != Gone::Perhaps {
+                wrong.push(format!("{when}: {name} is {}there", if is_there { "" } else { "not " }));
+            }
+            for (path, node) in tree.iter().filter(|_| is_there) {
+                let gone = purged.as_ref().filter(|(purged, _)| purged == path).map_or(Gone::No, |p| p.1);
+                let fits = match (node, std::fs::read(point.join(path)), gone) {
+                    (Node::File(_), Err(error), Gone::Yes | Gone::Perhaps) => {
+                        error.raw_os_error() == Some(libc::EIO)
+                    }
+                    (Node::File(bytes), Ok(found), Gone::No | Gone::Perhaps) => found == *bytes,
+                    (Node::Dir, ..) => point.join(path).is_dir(),
+                    _ => false,
+                };
+                if !fits {
+                    wrong.push(format!("{when}: {name} has no whole {path} ({gone:?})"));
+                }
+            }
+        }
+        self.out.wrong.extend(wrong);
+    }
+
+    /// No pack has the bytes of what was purged.
+    fn check_purged(&mut self) {
+        let mut wrong = vec![];
+        for Held { name, tree, purged, .. } in self.ledger.versions() {
+            let Some((path, Gone::Yes)) = purged else { continue };
+            let Some(Node::File(bytes)) = tree.get(path) else { continue };
+            let packs = std::fs::read_dir(self.rig.mount.store().join("packs")).expect("list the packs");
+            for pack in packs.map(|entry| entry.expect("an entry").path()) {
+                let held = std::fs::read(&pack).expect("read a pack");
+                if bytes.chunks(20_000).any(|part| held.windows(64).any(|window| window == &part[..64])) {
+                    wrong.push(format!(
+                        "{} has the bytes of {path} of {name}, which was purged",
+                        pack.display()
+                    ));
+                }
+            }
+        }
+        self.out.wrong.extend(wrong);
+    }
+
     fn check_verify(&mut self, when: &str) {
         let ran = run(&mut self.rig.command(&["verify"]));
         if ran.code != Some(0) {
@@ -300,20 +322,20 @@ impl Round {
             return self.wrong(format!("cannot be mounted any more: {}", ran.stderr));
         }
         self.check_tree("mounted anew");
-        for (name, tree) in self.ledger.versions() {
-            for (path, node) in tree {
-                let found = match node {
-                    Node::Dir => self.rig.mount.point().join(path).is_dir(),
-                    Node::File(bytes) => {
-                        std::fs::read(self.rig.mount.point().join(path)).is_ok_and(|found| found == *bytes)
-                    }
-                };
-                if !found {
-                    self.out.wrong.push(format!("{name} has no whole {path}"));
-                }
-            }
-        }
+        self.check_versions("mounted anew");
         self.check_verify("mounted anew");
+        for op in std::mem::take(&mut self.again) {
+            match op.run(self.rig.mount.point(), |arguments| self.rig.command(arguments), "") {
+                Ok(()) => {
+                    let version = self.version(&op);
+                    self.ledger.done(&op, version);
+                }
+                Err(error) => self.wrong(format!("{op:?} fails when it is done again: {error}")),
+            }
+            self.check_versions("once what failed was done again");
+            self.check_verify("once what failed was done again");
+        }
+        self.check_purged();
         let point = self.rig.mount.point().join("d");
         if point.is_dir()
             && let Err(error) = std::fs::write(point.join("goes on"), "x")

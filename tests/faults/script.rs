@@ -35,6 +35,12 @@ pub enum Op {
     Tag(&'static str, &'static str),
     /// `strata compact`, which changes this dataset as little as any other.
     Compact(&'static str),
+    /// `strata prune DATASET` but for so many of its newest versions, and what has a tag.
+    Prune(&'static str, u64),
+    /// `strata gc --all`, which changes this dataset as little as any other.
+    Gc(&'static str),
+    /// `strata purge` of a file that is there no more.
+    Purge(&'static str),
 }
 
 /// What a path names.
@@ -42,6 +48,8 @@ pub enum Op {
 pub enum Node {
     Dir,
     File(Vec<u8>),
+    /// A file that was purged: reading it fails.
+    Purged,
 }
 
 /// What there is, by path.
@@ -52,10 +60,10 @@ impl Op {
     pub fn dataset(&self) -> &'static str {
         let path = match self {
             Op::Mkdir(path) | Op::Write(path, ..) | Op::Edit(path, ..) => path,
-            Op::Unlink(path) | Op::Rmdir(path) => path,
+            Op::Unlink(path) | Op::Rmdir(path) | Op::Purge(path) => path,
             Op::Rename(from, _) => from,
             Op::Policy(ds, _) | Op::Tag(ds, _) | Op::Commit(ds) | Op::Remember(ds) => ds,
-            Op::Rollback(ds) | Op::Compact(ds) => ds,
+            Op::Rollback(ds) | Op::Compact(ds) | Op::Prune(ds, _) | Op::Gc(ds) => ds,
         };
         path.split('/').next().unwrap_or(path)
     }
@@ -63,7 +71,21 @@ impl Op {
     /// Whether success means that all before is durable.
     pub fn syncs(&self) -> bool {
         let by_sync = matches!(self, Op::Write(_, _, true) | Op::Edit(_, _, true));
-        by_sync || matches!(self, Op::Commit(_) | Op::Policy(..) | Op::Tag(..))
+        by_sync || matches!(self, Op::Commit(_) | Op::Policy(..) | Op::Tag(..)) || self.is_retention()
+    }
+
+    /// Whether it gives up something of the history, or its space: done again, it comes to the same.
+    pub fn is_retention(&self) -> bool {
+        matches!(self, Op::Prune(..) | Op::Gc(_) | Op::Purge(_))
+    }
+
+    /// Whether it makes a version, of a dataset whose policy is `every-write`.
+    pub fn makes_version(&self) -> bool {
+        match self {
+            Op::Write(..) | Op::Edit(..) | Op::Rename(..) | Op::Unlink(_) | Op::Rollback(_) => true,
+            Op::Mkdir(path) | Op::Rmdir(path) => *path != self.dataset(),
+            _ => false,
+        }
     }
 
     /// The paths whose state it changes; a rollback changes all that was noted or is there now.
@@ -81,7 +103,7 @@ impl Op {
                 let all = tree.keys().chain(noted.keys());
                 all.filter(|path| is_within(path, ds)).cloned().collect()
             }
-            Op::Policy(..) | Op::Tag(..) | Op::Commit(_) | Op::Remember(_) | Op::Compact(_) => vec![],
+            _ => vec![],
         }
     }
 
@@ -107,7 +129,7 @@ impl Op {
                 tree.retain(|path, _| !is_within(path, ds));
                 tree.extend(noted.iter().filter(|(path, _)| is_within(path, ds)).map(own));
             }
-            Op::Policy(..) | Op::Tag(..) | Op::Commit(_) | Op::Remember(_) | Op::Compact(_) => {}
+            _ => {}
         }
     }
 
@@ -135,6 +157,12 @@ impl Op {
             Op::Commit(ds) => told(&["commit", ds, "-m", "a commit"]),
             Op::Remember(_) => Ok(()),
             Op::Rollback(ds) => told(&["rollback", ds, version]),
+            Op::Prune(ds, last) => told(&["prune", ds, "--keep-last", &last.to_string()]),
+            Op::Gc(_) => told(&["gc", "--all"]),
+            Op::Purge(path) => {
+                let (ds, path) = path.split_once('/').expect("a path in a dataset");
+                told(&["purge", ds, path, "--reason", "a test"])
+            }
         }
     }
 }

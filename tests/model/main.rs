@@ -104,7 +104,7 @@ fn run(steps: Vec<Step>) {
             Step::Rollback { back } => {
                 let Some((&number, earlier)) = models.iter().rev().nth(back) else { continue };
                 model = earlier.clone();
-                real.dataset().rollback(BY, VersionNo(number), None, |_| ()).unwrap();
+                real.dataset().rollback(BY, VersionNo(number), None, false, |_| ()).unwrap();
             }
             Step::Prune { last } => {
                 real.prune(last);

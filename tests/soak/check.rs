@@ -1,6 +1,6 @@
 //! Compares what is in a mount with what the writers' journals say.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use serde_json::Value;
@@ -110,7 +110,7 @@ impl Subject {
     ) -> Figures {
         let live = lister.list(&m.point().join(&self.name), false);
         let live = live.unwrap_or_else(|e| panic!("list {}: {e}", self.name));
-        let versions = self.dense(m);
+        let (versions, pruned) = self.dense(m);
         let mut figures = Figures { versions, ..Figures::default() };
         let at = self.locate(&live, versions, least);
         for (journal, at) in self.journals.iter_mut().zip(&at) {
@@ -122,25 +122,22 @@ impl Subject {
             }
             journal.cut(*at);
         }
-        figures.compared = self.compare(m, lister, versions);
+        figures.compared = self.compare(m, lister, versions, &pruned);
         // Of changes that ended where they began, a file made and removed again say, it cannot be told whether
         // they were lost: no version is asked for what was in between.
         self.reached = at;
+        self.seen.retain(|version, _| !pruned.contains(version));
         figures.again = self.compare_again(m, lister, sample, random);
         figures
     }
 
-    /// The number of versions, which are without gaps.
-    fn dense(&self, m: &Mount) -> u64 {
-        let lines = m.strata(&["log", &self.name, "--json"]).ok();
-        let number = |line: &str| -> u64 {
-            let record: Value = serde_json::from_str(line).expect("log prints JSON lines");
-            record["version"].as_str().and_then(|v| v[1..].parse().ok()).expect("versions are spelled vN")
-        };
-        let numbers: Vec<u64> = lines.lines().map(number).collect();
+    /// The number of versions, which are without gaps; and those that were pruned.
+    fn dense(&self, m: &Mount) -> (u64, BTreeSet<u64>) {
+        let listed = listed(m, &self.name);
+        let numbers: Vec<u64> = listed.iter().map(|(number, _)| *number).collect();
         let newest = numbers.len() as u64;
         assert!(numbers.iter().copied().eq((1..=newest).rev()), "{}: versions are without gaps", self.name);
-        newest
+        (newest, pruned(listed))
     }
 
     /// Finds the change that each journal's part of the live tree is at: the last one that made such a tree
@@ -186,7 +183,7 @@ impl Subject {
     /// Compares each version that was not seen before with the states of the journals: it has to be the
     /// state that the version's number was told for, or else one that comes no earlier than that of the
     /// version before. All states up to the last closed one have to have been kept.
-    fn compare(&mut self, m: &Mount, lister: &mut Lister, versions: u64) -> u64 {
+    fn compare(&mut self, m: &Mount, lister: &mut Lister, versions: u64, pruned: &BTreeSet<u64>) -> u64 {
         let from = self.seen.last_key_value().map_or(0, |(v, _)| *v) + 1;
         let mut cursors: Vec<Cursor<'_>> = self.journals.iter().map(Cursor::new).collect();
         for (cursor, at) in cursors.iter_mut().zip(&self.reached) {
@@ -194,7 +191,7 @@ impl Subject {
         }
         let mut kept = HashSet::new();
         let known = self.is_told();
-        for version in from..=versions {
+        for version in (from..=versions).filter(|version| !pruned.contains(version)) {
             let tree = version_tree(m, lister, &self.name, version);
             for cursor in &mut cursors {
                 if known {
@@ -217,7 +214,7 @@ impl Subject {
             kept.extend(tree.entries().values().cloned());
             self.seen.insert(version, tree.digest());
         }
-        if self.policy != Policy::Manual {
+        if self.policy != Policy::Manual && pruned.is_empty() {
             for (cursor, journal) in cursors.iter().zip(&self.journals) {
                 let closed = journal.changes[..cursor.number].iter().filter_map(|c| c.closes.as_ref());
                 let new = closed.skip(self.reached_closes(journal));
@@ -230,7 +227,7 @@ impl Subject {
             }
         }
         self.reached = cursors.iter().map(|cursor| cursor.number).collect();
-        versions + 1 - from
+        versions + 1 - from - pruned.range(from..).count() as u64
     }
 
     /// How many closes there are up to where a journal was when the versions were last compared.
@@ -242,10 +239,11 @@ impl Subject {
     /// Compares some of the versions with what they were when they were first seen.
     fn compare_again(&self, m: &Mount, lister: &mut Lister, sample: usize, random: &mut Random) -> u64 {
         let count = self.seen.len().min(sample);
+        let seen: Vec<(&u64, &Digest)> = self.seen.iter().collect();
         for _ in 0..count {
-            let version = 1 + random.below(self.seen.len()) as u64;
-            let tree = version_tree(m, lister, &self.name, version);
-            assert_eq!(tree.digest(), self.seen[&version], "{}@v{version} is as it was", self.name);
+            let (version, digest) = seen[random.below(seen.len())];
+            let tree = version_tree(m, lister, &self.name, *version);
+            assert_eq!(tree.digest(), *digest, "{}@v{version} is as it was", self.name);
         }
         count as u64
     }
@@ -260,6 +258,26 @@ fn origins(journal: &Journal, tree: &Tree, other: &Tree) -> String {
         format!("{path} is as of the changes {changes:?}")
     };
     differing.map(origin).collect::<Vec<_>>().join("\n")
+}
+
+/// The versions of a dataset, newest first, and whether each was pruned.
+fn listed(m: &Mount, dataset: &str) -> Vec<(u64, bool)> {
+    let lines = m.strata(&["log", dataset, "--json"]).ok();
+    let version = |line: &str| {
+        let record: Value = serde_json::from_str(line).expect("log prints JSON lines");
+        let number = record["version"].as_str().and_then(|v| v[1..].parse().ok());
+        (number.expect("versions are spelled vN"), !record["pruned"].is_null())
+    };
+    lines.lines().map(version).collect()
+}
+
+fn pruned(listed: Vec<(u64, bool)>) -> BTreeSet<u64> {
+    listed.into_iter().filter(|(_, pruned)| *pruned).map(|(number, _)| number).collect()
+}
+
+/// The versions of a dataset that were pruned.
+pub fn pruned_versions(m: &Mount, dataset: &str) -> BTreeSet<u64> {
+    pruned(listed(m, dataset))
 }
 
 /// The tree of a version.

@@ -1,4 +1,4 @@
-//! Sixteen processes use one mount at the same time, in every way there is.
+//! Eighteen processes use one mount at the same time, in every way there is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::check::{Figures, Policy, Subject, read_journals, version_tree};
+use crate::check::{Figures, Policy, Subject, pruned_versions, read_journals, version_tree};
 use crate::harness::*;
 use crate::journal::readings;
 use crate::listing::Lister;
@@ -18,6 +18,8 @@ use crate::{say, setting};
 
 /// Dataset that several write to and that is rolled back meanwhile.
 const STORM: &str = "storm";
+/// Dataset with one writer, of which versions are pruned meanwhile; those of the storm's are too.
+const THINNED: &str = "thinned";
 
 /// Every file of every version of the storm's dataset is one that somebody wrote.
 fn check_storm(m: &Mount, lister: &mut Lister, dir: &Path) -> u64 {
@@ -29,19 +31,21 @@ fn check_storm(m: &Mount, lister: &mut Lister, dir: &Path) -> u64 {
             written.insert(entry[1].as_str().expect("a hash").to_owned());
         }
     }
-    let versions = m.existing(STORM).versions();
-    for version in 1..=versions {
+    let (versions, pruned) = (m.existing(STORM).versions(), pruned_versions(m, STORM));
+    for version in (1..=versions).filter(|version| !pruned.contains(version)) {
         for (path, value) in version_tree(m, lister, STORM, version).entries() {
             assert!(written.contains(value), "{STORM}@v{version}/{path} has what nobody wrote: {value}");
         }
     }
-    versions
+    versions - pruned.len() as u64
 }
 
-/// Readers saw each version as it is now.
+/// Readers saw each version as it is now, if it is there.
 fn check_readings(m: &Mount, lister: &mut Lister, dir: &Path) -> usize {
     let mut digests = BTreeMap::new();
-    let readings = readings(dir);
+    let pruned: BTreeMap<&str, _> = [STORM, THINNED].map(|name| (name, pruned_versions(m, name))).into();
+    let mut readings = readings(dir);
+    readings.retain(|of| pruned.get(&*of.dataset).is_none_or(|pruned| !pruned.contains(&of.version)));
     for reading in &readings {
         let now = digests
             .entry((reading.dataset.clone(), reading.version))
@@ -51,9 +55,10 @@ fn check_readings(m: &Mount, lister: &mut Lister, dir: &Path) -> usize {
     readings.len()
 }
 
-/// Sixteen processes write, rename, remove, map, read versions, commit, roll back, make batches, set policies,
-/// make, rename and archive datasets, hash and verify at once. None fails or hangs; afterwards every version is
-/// what its writers made and what its readers saw, and the store verifies.
+/// Eighteen processes write, rename, remove, map, read versions, commit, roll back, make batches, set policies,
+/// make, rename and archive datasets, prune and pin versions, give back space, hash and verify at once. None fails
+/// or hangs; afterwards every version that is left is what its writers made and what its readers saw, and the store
+/// verifies.
 #[test]
 fn a_crowd_of_processes_finds_every_version_as_it_was_made() {
     let seconds: u64 = setting("SOAK_CROWD_SECONDS", 12);
@@ -68,6 +73,7 @@ fn a_crowd_of_processes_finds_every_version_as_it_was_made() {
         Subject::new(&dir, "manual", Policy::Manual, 1),
         // Its policy is changed all the time, so not every state need be in a version.
         Subject::new(&dir, "shared", Policy::Manual, 4),
+        Subject::new(&dir, THINNED, Policy::EveryWrite, 1),
     ];
     subjects.iter().for_each(|subject| subject.make(&m));
     let storm = m.dataset(STORM);
@@ -87,8 +93,9 @@ fn a_crowd_of_processes_finds_every_version_as_it_was_made() {
         crowd.start(&m, &dir, config);
     };
     (0..3).for_each(|n| other("storm", n, json!({"dataset": STORM})));
-    let datasets = json!(["one", "two", "burst", "manual", "shared", STORM]);
+    let datasets = json!(["one", "two", "burst", "manual", "shared", STORM, THINNED]);
     (3..6).for_each(|n| other("reader", n, json!({"datasets": datasets})));
+    other("keeper", 8, json!({"datasets": [STORM, THINNED]}));
     for (n, dataset, rollbacks) in [(6, "shared", false), (7, STORM, true)] {
         let own = format!("own-{n}");
         other(
@@ -97,7 +104,7 @@ fn a_crowd_of_processes_finds_every_version_as_it_was_made() {
             json!({"dataset": dataset, "own": own, "rollbacks": rollbacks, "verify_every": 60}),
         );
     }
-    assert_eq!(crowd.len(), 16);
+    assert_eq!(crowd.len(), 18);
     crowd.wait(Duration::from_secs(seconds + 180), false);
     let peak = peak(&m);
 
@@ -108,6 +115,8 @@ fn a_crowd_of_processes_finds_every_version_as_it_was_made() {
         total.add(subject.check(&m, &mut lister, &all, 0.0, 200, &mut random));
     }
     assert_eq!(total.lost, 0, "nothing that had returned is lost");
+    let thinned = pruned_versions(&m, THINNED).len();
+    assert!(thinned > 0, "versions were pruned");
     let storm = check_storm(&m, &mut lister, &dir);
     let read = check_readings(&m, &mut lister, &dir);
     let mut verify: Command = m.command(&["verify"]);
@@ -115,8 +124,8 @@ fn a_crowd_of_processes_finds_every_version_as_it_was_made() {
     let log = fs::read_to_string(m.store().join("daemon.log")).unwrap_or_default();
     assert!(!log.contains("panicked") && !log.contains("ERROR"), "the daemon's log: {log}");
     say(format!(
-        "crowd: 16 processes for {seconds} s (seed {seed}); {} versions compared with the journals, {} again, {storm} \
-         of a dataset rolled back under its writers; {read} readings of versions confirmed; differences: 0; the \
+        "crowd: 18 processes for {seconds} s (seed {seed}); {} versions compared with the journals, {} again, {storm} \
+         of a dataset rolled back under its writers, {thinned} of another pruned; {read} readings of versions confirmed; differences: 0; the \
          daemon's peak memory: {} MiB; {}",
         total.compared,
         total.again,

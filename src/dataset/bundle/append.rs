@@ -90,9 +90,8 @@ impl Bundle {
             }
         }
         let there = store.tags(id)?;
-        let mut sequence = there.last().map_or(0, |tag| tag.sequence);
-        for tag in new_tags(&there, tags) {
-            sequence += 1;
+        let last = there.last().map_or(0, |tag| tag.sequence);
+        for (sequence, tag) in (last + 1..).zip(new_tags(&there, tags)) {
             store.append_tag(&TagRecord { sequence, ..tag })?;
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::table::Bytes;
+use crate::table::{Bytes, CsvRows, Rows, Value as Cell};
 
 /// Bytes that are looked at, of a file of whatever length.
 pub const SAMPLE: usize = 1 << 20;
@@ -142,27 +142,29 @@ pub fn declared(bytes: &Arc<dyn Bytes>) -> Option<Vec<Column>> {
     (!columns.is_empty() && columns.len() <= COLUMNS).then_some(columns)
 }
 
-fn separated(sample: &[u8], delimiter: u8, whole: bool) -> Option<Vec<Column>> {
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(sample);
-    let names: Vec<String> = reader.headers().ok()?.iter().map(str::to_owned).collect();
-    let mut sorted = names.clone();
-    sorted.sort_unstable();
-    sorted.dedup();
+fn separated(sample: &[u8], separator: u8, whole: bool) -> Option<Vec<Column>> {
+    let bytes: Arc<dyn Bytes> = Arc::new(sample.to_vec());
+    let mut rows = CsvRows::open(&bytes, Some(separator)).ok()?;
+    let names: Vec<String> = rows.columns().iter().map(|column| column.name.clone()).collect();
     let numeric = |name: &String| name.parse::<f64>().is_ok();
-    if sorted.len() < names.len() || names.iter().any(|name| name.trim().is_empty() || numeric(name)) {
+    if rows.repeats_names() || names.iter().any(|name| name.trim().is_empty() || numeric(name)) {
         return None;
     }
     let mut kinds: Vec<Option<Type>> = vec![None; names.len()];
-    for record in reader.records() {
-        let record = match record {
-            Ok(record) => record,
+    let mut row = Vec::new();
+    loop {
+        match rows.next(&mut row) {
+            Ok(true) => {}
+            Ok(false) => break,
             // A line that the end of the sample cut in a quoted field.
             Err(_) if !whole => break,
             Err(_) => return None,
-        };
-        for (kind, value) in kinds.iter_mut().zip(&record).filter(|(_, value)| !value.is_empty()) {
-            let found = Type::of(value);
-            *kind = Some(kind.map_or(found, |kind| kind.or(found)));
+        }
+        for (kind, value) in kinds.iter_mut().zip(&row) {
+            if let Cell::Field(text) = value {
+                let found = Type::of(text);
+                *kind = Some(kind.map_or(found, |kind| kind.or(found)));
+            }
         }
     }
     let column = |(name, kind): (String, Option<Type>)| Column { name, kind: kind.unwrap_or(Type::Text) };

@@ -36,7 +36,7 @@ fn a_pruned_version_gets_no_pin_and_is_not_taken_up() {
     // As where the prune came after the pin had looked.
     pruned(dataset.note_retention(BY, None, RetentionAction::Pin(VersionNo(1))));
     assert!(!dataset.is_pinned(VersionNo(1)));
-    pruned(dataset.rollback(BY, VersionNo(1), None, |_| ()).map(drop));
+    pruned(dataset.rollback(BY, VersionNo(1), None, false, |_| ()).map(drop));
     assert_eq!(dataset.newest(), VersionNo(2));
 }
 

@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use super::keys;
 use super::memtable::{Generation, Value};
+use super::runs::{Block, Blocks, Runs};
 use crate::store::error::{Error, Result, chain};
 use crate::store::layout::{make_dir, make_private, sync_dir};
 use crate::store::plain;
@@ -37,6 +39,8 @@ pub struct Backing {
     dir: PathBuf,
     /// There until it is dropped.
     db: Option<sled::Db>,
+    /// Where the keys of hashes are.
+    runs: Runs,
 }
 
 impl Backing {
@@ -51,41 +55,65 @@ impl Backing {
         } else {
             make_dir(dir, false).map_err(|e| Error::Index(chain(&e)))?;
         }
-        let backing = Backing { dir: dir.to_owned(), db: Some(open_sled(dir)?) };
+        let (db, runs) = (Some(open_sled(dir)?), Runs::default());
+        let mut backing = Backing { dir: dir.to_owned(), db, runs };
         backing.sync_files().map_err(|e| failed(dir, "sync", &e))?;
+        backing.runs = Runs::load(&backing)?;
         Ok(backing)
     }
 
     /// The value of `key`.
     pub fn get(&self, key: &[u8]) -> Result<Option<Box<[u8]>>> {
+        if let Some(hash) = keys::as_hash(key)
+            && self.runs.holds(self, &hash)?
+        {
+            return Ok(Some(Box::default()));
+        }
         self.call("read", |db| Ok(db.get(key)?.map(|v| Box::from(&*v))))
     }
 
     /// Up to `limit` entries from `start` up to `end`.
     pub fn page(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Entries> {
-        self.call("scan", |db| {
+        let mut found: Entries = self.call("scan", |db| {
             let entries = db.range(start..end).take(limit);
             entries.map(|e| e.map(|(k, v)| (Box::from(&*k), Some(Box::from(&*v))))).collect()
-        })
+        })?;
+        let hashes = self.runs.page(self, start, end, limit)?;
+        if !hashes.is_empty() {
+            found.extend(hashes.iter().map(|key| (Box::from(&key[..]), Some(Box::default()))));
+            found.sort_unstable();
+            found.dedup();
+            found.truncate(limit);
+        }
+        Ok(found)
     }
 
-    /// The last key from `start` up to `end`.
+    /// The last key from `start` up to `end`, among which are none of hashes.
     pub fn last(&self, start: &[u8], end: &[u8]) -> Result<Option<Box<[u8]>>> {
-        self.call("scan", |db| Ok(db.range(start..end).next_back().transpose()?.map(|(k, _)| Box::from(&*k))))
+        Ok(self.last_block(start, end)?.map(|(key, _)| key))
     }
 
     /// Applies changes one by one: half the time of sled's batches, which make reads wait too. What is
     /// applied halfway does no harm, since whatever is not durable is applied again.
     pub fn apply(&self, changes: &Generation) -> Result<()> {
-        changes.iter().try_for_each(|(key, value)| match value {
-            Some(value) => self.put(key, value),
-            None => self.call("write", |db| db.remove(&**key).map(drop)),
-        })
+        let mut hashes = Vec::new();
+        for (key, value) in changes {
+            match (keys::as_hash(key), value) {
+                (Some(hash), _) => hashes.push(hash),
+                (None, Some(value)) => self.put(key, value)?,
+                (None, None) => self.remove(key)?,
+            }
+        }
+        if hashes.is_empty() { Ok(()) } else { self.runs.add(self, hashes) }
     }
 
     /// Sets one key.
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
         self.call("write", |db| db.insert(key, value).map(drop))
+    }
+
+    fn remove(&self, key: &[u8]) -> Result<()> {
+        self.call("write", |db| db.remove(key).map(drop))
     }
 
     /// Has sled write all that was applied: it survives the process and a reopening.
@@ -120,6 +148,28 @@ impl Backing {
         let db = self.db.as_ref().ok_or_else(|| Error::Index(format!("cannot {what}: it is closed")))?;
         guard(what, || f(db))
     }
+}
+
+impl Blocks for Backing {
+    fn first_block(&self, start: &[u8], end: &[u8]) -> Result<Option<Block>> {
+        self.call("scan", |db| Ok(db.range(start..end).next().transpose()?.map(boxed)))
+    }
+
+    fn last_block(&self, start: &[u8], end: &[u8]) -> Result<Option<Block>> {
+        self.call("scan", |db| Ok(db.range(start..end).next_back().transpose()?.map(boxed)))
+    }
+
+    fn put_block(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.put(key, value)
+    }
+
+    fn remove_block(&self, key: &[u8]) -> Result<()> {
+        self.remove(key)
+    }
+}
+
+fn boxed((key, value): (sled::IVec, sled::IVec)) -> Block {
+    (Box::from(&*key), Box::from(&*value))
 }
 
 impl Drop for Backing {

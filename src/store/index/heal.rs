@@ -187,7 +187,7 @@ impl Index {
 
     /// Opens what is there, or a new one, and replays what it does not have.
     fn opened(&self, until: LogPos) -> Result<Healed> {
-        let (backing, watermark) = open_backing(&self.dir, &self.meta)?;
+        let (backing, watermark) = open_backing(&self.dir, self.store)?;
         if watermark > until {
             return Err(Error::Index("it knows more than was applied".into()));
         }
@@ -227,7 +227,7 @@ impl Index {
             return Ok(());
         }
         put_aside(&self.dir)?;
-        let (backing, watermark) = open_backing(&self.dir, &self.meta)?;
+        let (backing, watermark) = open_backing(&self.dir, self.store)?;
         let mut slot = self.slot.write();
         slot.state = State::Sled(backing);
         slot.generation += 1;

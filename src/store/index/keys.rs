@@ -10,7 +10,7 @@
 //! v ds4 v8                  -> VersionMeta
 //! a ds4 v8                  -> Summary, of a version of very many changes
 //! r ds4 v8                  -> the version a rollback restores, 8 bytes
-//! h ds4 hash12 tag1 v8      -> empty; tag 0: snapshot id, 1: version id
+//! h ds4 hash12 tag1 v8      -> empty; tag 0: snapshot id, 1: version id (on disk in `runs`)
 //! c hash32                  -> Pos of a chunk or manifest node; empty: it was reclaimed
 //! w ds4 sequence8           -> Pos of a PendingRecord
 //! t ds4 sequence8           -> TagRecord
@@ -26,6 +26,8 @@ use crate::model::{DatasetId, Ino, NameKey, VersionNo};
 pub type Key = Vec<u8>;
 /// The key of a pending record.
 pub type PendingKey = [u8; 13];
+/// The key of a version by a hash of its.
+pub type HashKey = [u8; 26];
 
 /// Key of the index's format and the id of its store.
 pub const META: &[u8] = b"mmeta";
@@ -126,6 +128,11 @@ pub fn rollback(id: DatasetId, v: VersionNo) -> Key {
     key(b'r', &[&ds(id), &v.0.to_be_bytes()])
 }
 
+/// Start of all hashes of all datasets.
+pub fn all_hashes() -> Key {
+    vec![b'h']
+}
+
 /// Start of all hashes of a dataset.
 pub fn hashes(id: DatasetId) -> Key {
     key(b'h', &[&ds(id)])
@@ -134,6 +141,11 @@ pub fn hashes(id: DatasetId) -> Key {
 /// A version by a hash of its.
 pub fn hash(id: DatasetId, hash: &[u8; 32], tag: u8, v: VersionNo) -> Key {
     key(b'h', &[&ds(id), &hash[..HASH_PREFIX], &[tag], &v.0.to_be_bytes()])
+}
+
+/// A key of a hash; `None` where it is no such key.
+pub fn as_hash(key: &[u8]) -> Option<HashKey> {
+    key.try_into().ok().filter(|key: &HashKey| key[0] == b'h')
 }
 
 /// A chunk or manifest node.
@@ -263,6 +275,9 @@ mod tests {
         assert_eq!(as_pending(&pending(id, 6)).map(Vec::from), Some(pending(id, 6)));
         assert_eq!(as_pending(&version(id, v)), None);
         assert_eq!(as_pending(&pendings(id)), None);
+        let hash = hash(id, &[0xcd; 32], TAG_VERSION, v);
+        assert_eq!(as_hash(&hash).map(Vec::from), Some(hash));
+        assert_eq!(as_hash(&pending(id, 6)), None);
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod heal;
 pub mod keys;
 mod memtable;
 mod range;
+mod runs;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -46,8 +47,11 @@ pub use committer::Followers;
 pub use heal::{Replay, Target};
 pub use range::{Entry, Range};
 
-/// Format of the index; one of another format is rebuilt.
-const FORMAT: u32 = 1;
+/// Format of the index; one of another format is rebuilt, but for the one before.
+const FORMAT: u32 = 2;
+/// The format in which each hash had a key in sled. Those keys are still found, so that one of it becomes
+/// one of [`FORMAT`] as it is.
+const FORMAT_OF_HASH_KEYS: u32 = 1;
 /// How often what was applied is made durable.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// As many bytes of changes in memory make appends wait.
@@ -83,8 +87,7 @@ impl Applied {
 #[derive(Debug)]
 pub struct Index {
     dir: PathBuf,
-    /// What it says it is.
-    meta: Vec<u8>,
+    store: StoreId,
     mem: RwLock<Memtable>,
     slot: RwLock<Slot>,
     /// Held by who applies, and who replaces sled.
@@ -104,29 +107,27 @@ impl Index {
     /// # Errors
     /// [`Error::Index`] where it does not open or is of another store or format.
     pub fn open(dir: &Path, store: StoreId, replay: Arc<dyn Replay>) -> Result<(Index, LogPos)> {
-        let meta = meta_of(store);
-        let (backing, watermark) = open_backing(dir, &meta)?;
+        let (backing, watermark) = open_backing(dir, store)?;
         let mem = Memtable::new(watermark, stored_pending(&backing)?);
-        Ok((Index::new(dir, meta, mem, State::Sled(backing), watermark, Some(replay)), watermark))
+        Ok((Index::new(dir, store, mem, State::Sled(backing), watermark, Some(replay)), watermark))
     }
 
     /// Opens the index in `dir` as [`Index::open`] does, but leaves it as it is where it fails.
     pub fn open_as_is(dir: &Path, store: StoreId) -> Result<(Index, LogPos)> {
-        let meta = meta_of(store);
-        let (backing, watermark) = open_backing(dir, &meta)?;
+        let (backing, watermark) = open_backing(dir, store)?;
         let mem = Memtable::new(watermark, stored_pending(&backing)?);
-        Ok((Index::new(dir, meta, mem, State::Sled(backing), watermark, None), watermark))
+        Ok((Index::new(dir, store, mem, State::Sled(backing), watermark, None), watermark))
     }
 
     /// An index in memory, empty: all records have to be published. It goes into `dir` when it is applied.
     pub fn in_memory(dir: &Path, store: StoreId, replay: Arc<dyn Replay>) -> Index {
         let start = LogPos::default();
-        Index::new(dir, meta_of(store), Memtable::default(), State::Memory, start, Some(replay))
+        Index::new(dir, store, Memtable::default(), State::Memory, start, Some(replay))
     }
 
     fn new(
         dir: &Path,
-        meta: Vec<u8>,
+        store: StoreId,
         mem: Memtable,
         state: State,
         end: LogPos,
@@ -142,7 +143,7 @@ impl Index {
         };
         Index {
             dir: dir.to_owned(),
-            meta,
+            store,
             mem: RwLock::new(mem),
             slot: RwLock::new(Slot::new(state)),
             applied: Mutex::new(applied),
@@ -378,18 +379,17 @@ impl Target for Index {
     }
 }
 
-fn meta_of(store: StoreId) -> Vec<u8> {
-    let mut meta = FORMAT.to_be_bytes().to_vec();
-    meta.extend_from_slice(&store.0);
-    meta
+fn meta_of(format: u32, store: StoreId) -> Vec<u8> {
+    [&format.to_be_bytes(), &store.0[..]].concat()
 }
 
-/// Opens the sled in `dir`, or makes one, and gives its watermark.
-fn open_backing(dir: &Path, meta: &[u8]) -> Result<(Backing, LogPos)> {
-    let backing = Backing::open(dir)?;
+/// Opens the sled in `dir` of the store, or makes one, and gives its watermark.
+fn open_backing(dir: &Path, store: StoreId) -> Result<(Backing, LogPos)> {
+    let (backing, meta) = (Backing::open(dir)?, meta_of(FORMAT, store));
     match backing.get(keys::META)? {
         Some(found) if *found == *meta => {}
-        None if backing.page(&[0], &[0xff], 1)?.is_empty() => backing.put(keys::META, meta)?,
+        Some(found) if *found == *meta_of(FORMAT_OF_HASH_KEYS, store) => backing.put(keys::META, &meta)?,
+        None if backing.page(&[0], &[0xff], 1)?.is_empty() => backing.put(keys::META, &meta)?,
         _ => return Err(Error::Index("it is of another store or format".into())),
     }
     let watermark = match backing.get(keys::WATERMARK)? {

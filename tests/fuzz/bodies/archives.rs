@@ -189,7 +189,7 @@ pub fn bundle_seeds() -> Vec<Vec<u8>> {
     let dataset = repo.dataset("d").expect("there it is");
     let of = |last| {
         let mut bytes = Vec::new();
-        let done = bundle(repo.store(), &dataset, last, &mut |part| {
+        let done = bundle(repo.store(), &dataset, VersionNo::EMPTY, last, &mut |part| {
             bytes.extend_from_slice(part);
             Ok(())
         });

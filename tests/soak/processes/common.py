@@ -90,6 +90,14 @@ class Process:
     def log(self, *line):
         os.write(self.journal, json.dumps(line).encode() + b"\n")
 
+    def log_of(self, name, *options):
+        """The versions of a dataset, newest first: number -> whether it was pruned."""
+        records = [json.loads(line) for line in self.strata("log", name, "--json", *options).splitlines()]
+        return {int(record["version"][1:]): record.get("pruned") is not None for record in records}
+
+    def is_pruned(self, name, version):
+        return self.log_of(name).get(version, False)
+
     def turns(self):
         """Goes on until the time is over, pausing in between as configured."""
         end = time.monotonic() + CONFIG.get("seconds", 1e9)

@@ -35,7 +35,7 @@ class Storm(Process):
 
 
 class Reader(Process):
-    """Reads versions at random, and notes what it saw."""
+    """Reads versions at random, and notes what it saw. One that it does not find was pruned."""
 
     def run(self):
         for _ in self.turns():
@@ -50,18 +50,64 @@ class Reader(Process):
             version = self.random.randrange(1, newest + 1)
             if self.random.random() < 0.5:
                 version = max(1, newest - self.random.randrange(30))
-            at, what = os.path.join(root, f"@v{version}"), self.random.random()
-            if what < 0.9:
-                self.log("r", name, version, tree_digest(tree_of(at)))
-            elif what < 0.95:
-                snapshot = os.getxattr(at, "user.strata.snapshot").decode()
-                hashed = self.strata("hash", at).split()[0]
-                if hashed != snapshot:
-                    raise AssertionError(f"{at}: its tree hashes to {hashed}, its snapshot is {snapshot}")
-            else:
-                shown = self.strata.json("show", f"{name}@v{version}")
-                if shown["version"] != f"v{version}":
-                    raise AssertionError(shown)
+            try:
+                self.read(name, version, os.path.join(root, f"@v{version}"))
+            except OSError:
+                if not self.is_pruned(name, version):
+                    raise
+
+    def read(self, name, version, at):
+        what = self.random.random()
+        if what < 0.9:
+            self.log("r", name, version, tree_digest(tree_of(at)))
+        elif what < 0.95:
+            snapshot = os.getxattr(at, "user.strata.snapshot").decode()
+            hashed = self.strata("hash", at).split()[0]
+            if hashed != snapshot:
+                raise AssertionError(f"{at}: its tree hashes to {hashed}, its snapshot is {snapshot}")
+        else:
+            shown = self.strata.json("show", f"{name}@v{version}")
+            if shown["version"] != f"v{version}":
+                raise AssertionError(shown)
+
+
+class Keeper(Process):
+    """Prunes, pins and unpins versions of datasets that others write to, has the daemon prune them by rules, and
+    gives back space."""
+
+    def run(self):
+        acts = [self.prune, self.prune, self.collect, self.collect, self.rules, self.pin]
+        for _ in self.turns():
+            self.name = self.random.choice(CONFIG["datasets"])
+            self.random.choice(acts)()
+        # However few versions there were time for.
+        for self.name in CONFIG["datasets"]:
+            self.prune(5)
+        self.collect()
+
+    def prune(self, most=60):
+        self.strata("prune", self.name, "--keep-last", str(self.random.randrange(4, most)))
+
+    def collect(self):
+        self.strata("gc", *["--all"] * self.random.randrange(2))
+
+    def rules(self):
+        self.strata("set", self.name, "retention=" + self.random.choice(["none", "keep-last=50,every=1s"]))
+
+    def pin(self):
+        versions = self.log_of(self.name)
+        version = self.random.choice([number for number, pruned in versions.items() if not pruned] or [None])
+        try:
+            if version:
+                self.strata("pin", f"{self.name}@v{version}")
+        except OSError:
+            if not self.is_pruned(self.name, version):
+                raise
+        else:
+            if version and self.is_pruned(self.name, version):
+                raise AssertionError(f"{self.name}@v{version} was pinned and then pruned")
+        if self.random.random() < 0.5 and version:
+            self.strata("unpin", f"{self.name}@v{version}")
 
 
 class Clerk(Process):
@@ -90,17 +136,27 @@ class Clerk(Process):
 
     def rollback(self):
         name = CONFIG["dataset"]
-        records = [json.loads(line) for line in self.strata("log", name, "--json", "-n", "40").splitlines()]
-        numbers = [int(record["version"][1:]) for record in records]
+        versions = self.log_of(name, "-n", "40")
+        numbers = list(versions)
         if numbers and numbers != list(range(numbers[0], numbers[0] - len(numbers), -1)):
             raise AssertionError(f"{name}: its log has {numbers}")
-        if CONFIG["rollbacks"] and records:
-            made = self.strata.json("rollback", name, self.random.choice(records)["version"])
-            if made["version"]:
-                roots = [os.path.join(CONFIG["mount"], name, "@" + made[key]) for key in ("version", "restores")]
-                snapshots = [os.getxattr(root, "user.strata.snapshot") for root in roots]
-                if snapshots[0] != snapshots[1] or tree_of(roots[0]) != tree_of(roots[1]):
-                    raise AssertionError(f"{name}: {made} have other trees")
+        kept = [number for number, pruned in versions.items() if not pruned]
+        if CONFIG["rollbacks"] and kept:
+            looked_at = [self.random.choice(kept)]
+            try:
+                self.rollback_to(name, looked_at)
+            except OSError:
+                if not any(self.is_pruned(name, version) for version in looked_at):
+                    raise
+
+    def rollback_to(self, name, looked_at):
+        made = self.strata.json("rollback", name, f"v{looked_at[0]}")
+        if made["version"]:
+            looked_at.append(int(made["version"][1:]))
+            roots = [os.path.join(CONFIG["mount"], name, "@" + made[key]) for key in ("version", "restores")]
+            snapshots = [os.getxattr(root, "user.strata.snapshot") for root in roots]
+            if snapshots[0] != snapshots[1] or tree_of(roots[0]) != tree_of(roots[1]):
+                raise AssertionError(f"{name}: {made} have other trees")
 
     def dataset(self):
         own = os.path.join(CONFIG["mount"], CONFIG["own"])
@@ -119,7 +175,7 @@ class Clerk(Process):
 
 def main():
     try:
-        {"writer": Writer, "storm": Storm, "reader": Reader, "clerk": Clerk}[CONFIG["role"]]().run()
+        {"writer": Writer, "storm": Storm, "reader": Reader, "keeper": Keeper, "clerk": Clerk}[CONFIG["role"]]().run()
     except OSError as error:
         if not CONFIG.get("may_go") or error.errno not in GONE:
             raise
