@@ -46,7 +46,8 @@ pub fn json_with(out: &mut Out, change: &ChangeInfo, within: &Within, first: boo
         (change.kind, change.change),
         (change.size_before, change.size_after),
         (change.mode_before, change.mode_after),
-    );
+    )
+    .with(change.kind_before, change.attributes.iter().map(String::as_str));
     let value = WithJson { change: value, within };
     let text = serde_json::to_string(&value).map_err(|e| Failure::because("cannot write JSON", &e))?;
     out.text(format_args!("{}{text}", if first { "" } else { "," }))
@@ -94,6 +95,12 @@ pub fn print(out: &mut Out, change: &ChangeInfo) -> Result<(), Failure> {
             out.text(format_args!("  mode {before:03o} -> {after:03o}"))?;
         }
         _ => {}
+    }
+    if !change.attributes.is_empty() {
+        out.text(format_args!("  {}", change.attributes.join(", ")))?;
+    }
+    if let Some(before) = change.kind_before {
+        out.text(format_args!("  was {}", kind_name(before)))?;
     }
     out.text(format_args!("\n"))
 }

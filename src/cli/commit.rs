@@ -34,7 +34,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         match &made.version {
             Some(version) => out.text(format_args!("{}: {version}\n", made.dataset)),
             None => {
-                eprintln!("{}: nothing to commit since {}", made.dataset, made.newest);
+                eprintln!("{}: nothing to commit since {}", made.dataset, made.since());
                 Ok(())
             }
         }

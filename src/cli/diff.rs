@@ -68,7 +68,8 @@ pub struct Args {
     #[arg(short, long)]
     patch: bool,
     /// Print a JSON object: the array changes (path, from where it was renamed, kind, change,
-    /// size_before, size_after, mode_before, mode_after, and where asked for table, patch or no_patch, error) unless
+    /// size_before, size_after, mode_before, mode_after, where it was of another kind kind_before, where attributes
+    /// besides the mode changed attributes (owner, xattrs, time), and where asked for table, patch or no_patch, error) unless
     /// --stat is given, and stat (added, removed, modified, renamed, attributes, bytes_before, bytes_after). A table
     /// has format, key, rows (before, after, added, removed, changed, unchanged), columns (name, change, changed,
     /// and before and after: type, values, nulls, nans, distinct, distinct_is_estimate, min, max, mean, top),

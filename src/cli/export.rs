@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::daemon::protocol::Exported;
 use crate::daemon::{Failure, Item, ObjectSpec, Request};
 
-use super::out::{JsonName, Out, human};
+use super::out::{JsonName, Out, count, human};
 use super::{Context, values};
 
 /// Write a version as a tar archive or a directory
@@ -95,9 +95,12 @@ fn report(exported: &Exported, target: &Path, json: bool) -> Result<(), Failure>
         for path in left_out {
             eprintln!("left out, being a socket: {}", String::from_utf8_lossy(path).escape_debug());
         }
-        let files = if *files == 1 { "1 file".into() } else { format!("{files} files") };
         let target = target.display();
-        out.text(format_args!("{dataset}@{version}: {files}, {} in {target}\n", human(*bytes)))?;
+        out.text(format_args!(
+            "{dataset}@{version}: {}, {} in {target}\n",
+            count(*files, "file"),
+            human(*bytes)
+        ))?;
     }
     out.flush()
 }

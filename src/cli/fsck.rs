@@ -7,7 +7,7 @@ use crate::daemon::{Client, Failure, control, preflight};
 use crate::store::{self, FsckOptions, Outcome, Problem};
 
 use super::Context;
-use super::out::Out;
+use super::out::{Out, count};
 use super::progress::Waiting;
 use super::verify::{DamageJson, find};
 
@@ -82,7 +82,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     if !args.json && !problems.is_empty() {
         let repaired = problems.iter().filter(|p| p.outcome == Outcome::Repaired).count();
         let tense = if args.dry_run { "would be repaired" } else { "repaired" };
-        eprintln!("{} problems, {repaired} {tense}", problems.len());
+        eprintln!("{}, {repaired} {tense}", count(problems.len() as u64, "problem"));
     }
     // What is to be repaired first cannot be replayed yet.
     let findings = match args.dry_run && !problems.is_empty() {

@@ -4,7 +4,7 @@ use crate::daemon::protocol::Collected;
 use crate::daemon::{Failure, Item, Request};
 
 use super::Context;
-use super::out::{Out, ask, human};
+use super::out::{Out, ask, count, human};
 use super::progress::Progress;
 
 /// Give back the space of what nothing needs any more
@@ -48,11 +48,12 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
 
 fn print(out: &mut Out, collected: Collected) -> Result<(), Failure> {
     let Collected { dry_run, packs, rewritten, objects, dead, left, freed } = collected;
+    let (objects_text, packs_text) = (count(objects, "object"), count(packs, "pack"));
     if dry_run || objects == 0 {
-        return out.text(format_args!("{} in {objects} objects of {packs} packs not needed\n", human(dead)));
+        return out.text(format_args!("{} in {objects_text} of {packs_text} not needed\n", human(dead)));
     }
     out.text(format_args!(
-        "{} in {objects} objects not needed; {rewritten} of {packs} packs rewritten, {} given back\n",
+        "{} in {objects_text} not needed; {rewritten} of {packs_text} rewritten, {} given back\n",
         human(dead),
         human(freed)
     ))?;

@@ -104,7 +104,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
                         eprintln!("{}: all of it is there already, up to {}", made.dataset, made.newest);
                     }
                     Some(version) => out.text(format_args!("{}: {version}\n", made.dataset))?,
-                    None => eprintln!("{}: nothing changed since {}", made.dataset, made.newest),
+                    None => eprintln!("{}: nothing changed since {}", made.dataset, made.since()),
                 }
             }
             _ => {}

@@ -8,7 +8,7 @@ use crate::daemon::protocol::{PlannedInfo, PrunedInfo};
 use crate::daemon::{Failure, Item, Request};
 use crate::model::{DatasetName, Rules, parse_span};
 
-use super::out::{JsonName, Out, ask, human, short_time};
+use super::out::{JsonName, Out, ask, count, human, short_time};
 use super::{Context, values};
 
 /// Give up versions that are no longer wanted
@@ -118,7 +118,7 @@ fn print_version(out: &mut Out, planned: &PlannedInfo) -> Result<(), Failure> {
 fn print(out: &mut Out, pruned: &PrunedInfo) -> Result<(), Failure> {
     let PrunedInfo { dataset, dry_run, kept, dropped, bytes, paths, more_paths } = pruned;
     let would = if *dry_run { "would be " } else { "" };
-    out.text(format_args!("{dataset}: {dropped} versions {would}pruned, {kept} kept; "))?;
+    out.text(format_args!("{dataset}: {} {would}pruned, {kept} kept; ", count(*dropped, "version")))?;
     out.text(format_args!("{} for `strata gc` to give back\n", human(*bytes)))?;
     for (path, bytes) in paths {
         out.text(format_args!("  {:>10}  ", human(*bytes)))?;
@@ -127,7 +127,7 @@ fn print(out: &mut Out, pruned: &PrunedInfo) -> Result<(), Failure> {
     }
     match more_paths {
         0 => Ok(()),
-        more => out.text(format_args!("  and {more} more paths\n")),
+        more => out.text(format_args!("  and {}\n", count(*more, "more path"))),
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::daemon::{Failure, Item, Request};
 use crate::model::DatasetName;
 
-use super::out::{JsonName, ask, human, one_line, short_time};
+use super::out::{JsonName, ask, count, human, one_line, short_time};
 use super::values::DatasetPath;
 use super::{Context, values};
 
@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["reason", "path"])]
     list: bool,
     /// Print a JSON object: dataset, path, objects, bytes, shared; with --list one a line: time, uid, command, path,
-    /// reason, objects
+    /// path_bytes (in hexadecimal, where it is not UTF-8), reason, objects
     #[arg(long)]
     json: bool,
     /// The dataset
@@ -73,9 +73,16 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         Item::Purged(purged) => {
             out.text(format_args!("{}: ", purged.dataset))?;
             out.name(&purged.path)?;
-            out.text(format_args!(" purged: {} in {} objects\n", human(purged.bytes), purged.objects))?;
+            match purged.objects {
+                0 => out.text(format_args!(": nothing of it is left to remove\n"))?,
+                objects => {
+                    let (bytes, objects) = (human(purged.bytes), count(objects, "object"));
+                    out.text(format_args!(" purged: {bytes} in {objects}\n"))?;
+                }
+            }
             match purged.shared {
                 0 => Ok(()),
+                1 => out.text(format_args!("1 object stays: other files have it too\n")),
                 shared => out.text(format_args!("{shared} objects stay: other files have them too\n")),
             }
         }

@@ -3,7 +3,7 @@
 use crate::daemon::{Failure, Item, ObjectSpec, Request};
 use crate::dataset::LogEntry;
 
-use super::out::{Out, Paint, ask};
+use super::out::{Out, Paint, ask, count};
 use super::{Context, annotate, change, values};
 
 /// As many changes are shown where nobody asks for all: what is more is not read in a terminal.
@@ -12,7 +12,7 @@ const SHOWN: u64 = 1000;
 /// Show what a version changed
 ///
 /// Prints the version's ids, time, author and message, then each path it changed: A added, D removed,
-/// M modified, a only attributes. Of a version that changed more than 1000 paths, it prints 1000 and says
+/// M modified, R renamed, a only attributes. Of a version that changed more than 1000 paths, it prints 1000 and says
 /// so, unless --all or --json is given. Without @VERSION, the newest. Changes nothing, but cuts what waits
 /// to become a version.
 #[derive(Debug, clap::Args)]
@@ -23,8 +23,8 @@ pub struct Args {
     /// Print every path, however many there are
     #[arg(short, long)]
     all: bool,
-    /// Print a JSON object: that of `strata log --json`, with the array changes (path, kind, change,
-    /// size_before, size_after)
+    /// Print a JSON object: that of `strata log --json`, with the array changes, as
+    /// `strata diff --json` has it
     #[arg(long)]
     json: bool,
     /// The version
@@ -57,8 +57,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     match args.json {
         true => out.text(format_args!("]}}\n"))?,
         false if more => out.text(format_args!("more than {changes} paths changed; --all shows all\n"))?,
-        false if changes == 1 => out.text(format_args!("1 path changed\n"))?,
-        false => out.text(format_args!("{changes} paths changed\n"))?,
+        false => out.text(format_args!("{} changed\n", count(changes, "path")))?,
     }
     out.flush()?;
     Ok(code)

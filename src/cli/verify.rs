@@ -7,7 +7,7 @@ use crate::daemon::protocol::{DamageInfo, Verified};
 use crate::daemon::{Client, Failure, Item, Request};
 
 use super::Context;
-use super::out::{JsonName, Out, ask};
+use super::out::{JsonName, Out, ask, count};
 use super::progress::Progress;
 
 /// Check every record, chunk and version
@@ -93,10 +93,10 @@ pub fn find(client: Client, print: bool) -> Result<Findings, Failure> {
         let Verified { records, chunks, versions, .. } = totals;
         let found = match totals.damages {
             0 => "no damage".into(),
-            1 => "1 damage".into(),
-            n => format!("{n} damages"),
+            n => count(n, "damage"),
         };
-        eprintln!("{records} records ({chunks} chunks), {versions} versions: {found}");
+        let (records, chunks) = (count(records, "record"), count(chunks, "chunk"));
+        eprintln!("{records} ({chunks}), {}: {found}", count(versions, "version"));
     }
     Ok(Findings { totals, damages })
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::meta::About;
 use crate::dataset::retention::Tombstone;
 use crate::dataset::{Change, ChangeKind, LogEntry};
-use crate::model::{AnnotationKey, DatasetName, Kind, Name, Policy, Remark, Rules, TagName};
+use crate::model::{AnnotationKey, DatasetName, Kind, Name, Policy, Remark, Rules, TagName, VersionNo};
 
 use super::object::{ObjectSpec, VersionText, path_bytes};
 use super::pointer::Pointer;
@@ -666,8 +666,12 @@ pub struct ChangeInfo {
     pub from: Option<Vec<u8>>,
     /// What it is, or was.
     pub kind: Kind,
+    /// What it was before, where that is another kind.
+    pub kind_before: Option<Kind>,
     /// What happened.
     pub change: ChangeKind,
+    /// Which attributes changed besides the mode, where nothing else did: `owner`, `xattrs`, `time`.
+    pub attributes: Vec<String>,
     /// Size in bytes before, where there was something.
     pub size_before: Option<u64>,
     /// Size in bytes after, where there is something.
@@ -684,7 +688,9 @@ impl From<Change> for ChangeInfo {
             path: path_bytes(&change.path),
             from: change.from.as_deref().map(path_bytes),
             kind: change.kind,
+            kind_before: change.kind_before,
             change: change.change,
+            attributes: change.attributes.into_iter().map(String::from).collect(),
             size_before: change.sizes.0,
             size_after: change.sizes.1,
             mode_before: change.modes.0,
@@ -813,6 +819,16 @@ pub struct Made {
     pub left_out: Vec<String>,
     /// The newest version now; `v0` before the first.
     pub newest: String,
+}
+
+impl Made {
+    /// Since when there was nothing to make a version of.
+    pub fn since(&self) -> String {
+        match self.newest == VersionNo::EMPTY.to_string() {
+            true => "it was made: it has no version yet".into(),
+            false => self.newest.clone(),
+        }
+    }
 }
 
 /// Something damaged.

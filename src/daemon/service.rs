@@ -92,12 +92,20 @@ pub struct Service {
     telling_dvc: Mutex<()>,
     /// Held by who decides what is kept, or gives space back.
     retaining: Mutex<()>,
+    /// Held by who gives a tag, from looking at those there are on.
+    tagging: Mutex<()>,
 }
 
 impl Service {
     /// A service on `repo`, beside the mount `host` if there is one.
     pub fn new(repo: Arc<Repo>, host: Option<Arc<dyn Host>>) -> Service {
-        Service { repo, host, telling_dvc: Mutex::default(), retaining: Mutex::default() }
+        Service {
+            repo,
+            host,
+            telling_dvc: Mutex::default(),
+            retaining: Mutex::default(),
+            tagging: Mutex::default(),
+        }
     }
 
     /// The store's datasets.

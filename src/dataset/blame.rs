@@ -5,7 +5,7 @@
 //! each key of the index was last written by says so, so that it costs a few look-ups an entry, however long
 //! the history is.
 
-use crate::model::{Dirent, Ino, Kind, Name, NameKey, VersionNo};
+use crate::model::{Dirent, Ino, Kind, Name, NameKey, Place, VersionNo};
 
 use super::dataset::Dataset;
 use super::error::{Error, Result};
@@ -13,8 +13,9 @@ use super::frozen::Frozen;
 use super::history::{ChangeKind, changed};
 use super::path_history::{State, differ, state_of};
 
-/// Entries read from the index at a time.
-const PAGE: usize = 1024;
+/// Most entries of a directory that are told in the order of their names. Of a larger one they come in stored order,
+/// so that no listing needs memory that grows with its length.
+pub const SORT_MAX: usize = 100_000;
 
 /// An entry, and what touched it last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +31,9 @@ pub struct Touched {
 }
 
 impl Dataset {
-    /// Calls `each` for the entries of the directory `path` at a version, or for what else `path` names
-    /// itself; with `deep`, also for those of the directories in it.
+    /// Calls `each` with the entries of the directory `path` at a version, or with what else `path` names itself;
+    /// with `deep`, also with those of the directories in it. The entries of a directory come together, ordered by
+    /// name; only of one that has more than [`SORT_MAX`], as many at a time.
     ///
     /// # Errors
     /// [`Error::NotFound`] where the version does not have `path`, and those of `each`.
@@ -40,7 +42,7 @@ impl Dataset {
         version: VersionNo,
         path: &[Name],
         deep: bool,
-        mut each: impl FnMut(Touched) -> Result<(), E>,
+        mut each: impl FnMut(Vec<Touched>) -> Result<(), E>,
     ) -> Result<(), E> {
         let tree = self.frozen(version);
         let missing = || {
@@ -52,23 +54,28 @@ impl Dataset {
             let (name, above) = path.split_last().ok_or_else(missing)?;
             let dir = tree.walk(above)?.ok_or_else(missing)?.0;
             let entry = tree.lookup(dir, name)?.ok_or_else(missing)?;
-            return each(self.touched(&tree, above, dir, (name.key(), entry))?);
+            return each(vec![self.touched(&tree, above, dir, (name.key(), entry))?]);
         };
         let mut todo = vec![(path.to_vec(), dir)];
         while let Some((path, dir)) = todo.pop() {
             let mut after = None;
             loop {
-                let page = tree.entries(dir, after, PAGE)?;
+                let mut page = tree.entries(dir, after, SORT_MAX)?;
                 let Some((last, _)) = page.last() else { break };
                 after = Some(*last);
+                // Inodes of about the same time lie together in the index.
+                page.sort_unstable_by_key(|(_, entry)| entry.ino);
+                let mut touched = Vec::with_capacity(page.len());
                 for (key, entry) in page {
-                    let ino = entry.ino;
-                    let touched = self.touched(&tree, &path, dir, (key, entry))?;
-                    if deep && touched.kind == Kind::Dir {
-                        todo.push((touched.path.clone(), ino));
-                    }
-                    each(touched)?;
+                    touched.push((entry.ino, self.touched(&tree, &path, dir, (key, entry))?));
                 }
+                touched.sort_unstable_by(|(_, a), (_, b)| a.path.cmp(&b.path));
+                if deep {
+                    // The last of the list is the next.
+                    let dirs = touched.iter().rev().filter(|(_, touched)| touched.kind == Kind::Dir);
+                    todo.extend(dirs.map(|(ino, touched)| (touched.path.clone(), *ino)));
+                }
+                each(touched.into_iter().map(|(_, touched)| touched).collect())?;
             }
         }
         Ok(())
@@ -96,24 +103,28 @@ impl Dataset {
                 break;
             }
         }
-        let change = self.what_happened(tree, version, dir, key, ino)?;
+        let place = Place { dir, key };
+        let change = self.what_happened(tree, version, place, ino, inside == Some(version))?;
         Ok(Touched { path: [above, &[name]].concat(), kind, version, change })
     }
 
-    /// What `version` did to a place that names `ino` since.
+    /// What `version` did to a place that names `ino` since; `inside`: to something in the directory that this is.
     fn what_happened(
         &self,
         tree: &Frozen,
         version: VersionNo,
-        dir: Ino,
-        key: NameKey,
+        place: Place,
         ino: Ino,
+        inside: bool,
     ) -> Result<ChangeKind> {
         let before = self.frozen(VersionNo(version.0.saturating_sub(1)));
-        Ok(match place_at(&before, dir, key)? {
+        Ok(match place_at(&before, place.dir, place.key)? {
             None if before.name_of(ino)?.is_some() => ChangeKind::Renamed,
             None => ChangeKind::Added,
             Some(State::Other(was)) => changed(&was, &tree.inode(ino)?.1).unwrap_or(ChangeKind::Modified),
+            Some(State::Dir(was, hash, inode)) if was == ino && !inside && hash == tree.tree(ino)? => {
+                changed(&inode, &tree.inode(ino)?.1).unwrap_or(ChangeKind::Modified)
+            }
             Some(State::Dir(..)) => ChangeKind::Modified,
         })
     }

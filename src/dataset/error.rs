@@ -90,6 +90,11 @@ pub enum Error {
     /// No dataset of that name.
     #[error("no dataset '{0}' in the store (`strata datasets` lists them)")]
     NoDataset(String),
+    /// The dataset's directory was removed.
+    #[error(
+        "dataset '{0}' is archived (making its directory in the mount again, with mkdir, brings it back)"
+    )]
+    Archived(String),
     /// The version does not exist.
     #[error(
         "{dataset} has no version or tag '{spec}' (`strata log {dataset}` and `strata tags {dataset}` list them)"

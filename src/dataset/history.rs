@@ -62,6 +62,19 @@ pub struct LogEntry {
     pub pruned: Option<Box<Pruned>>,
 }
 
+/// When a version was made, by whom and what they said of it.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// When.
+    pub time: Timestamp,
+    /// Author's user id.
+    pub uid: u32,
+    /// Author's command.
+    pub command: String,
+    /// What the author says of it.
+    pub message: Option<String>,
+}
+
 /// What happened to a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -161,12 +174,9 @@ impl Dataset {
         let meta = self.meta(number)?;
         let tags = self.tags_of(number).into_iter().map(String::from).collect();
         let Annotation { note, values: annotations } = self.annotation(number);
-        let found = self.store.summary(self.id(), number).map_err(Error::from);
-        let missing = || Error::from(StoreError::Missing(format!("{} of {}", number, self.name())));
-        let (id, summary) = match found.and_then(|found| found.ok_or_else(missing)) {
-            Ok(found) => found,
-            Err(error) => {
-                log::error!("the record of {number} of {}: {}", self.name(), chain(&error));
+        let (id, summary) = match self.summary(number) {
+            Some(found) => found,
+            None => {
                 let id = self.store.version_id(self.id(), number).ok().flatten();
                 return Ok(LogEntry {
                     version: number.to_string(),
@@ -208,6 +218,27 @@ impl Dataset {
             damaged: false,
             pinned: self.is_pinned(number),
             pruned: self.pruned_by(number).map(Box::new),
+        })
+    }
+
+    /// Id and summary of a version; `None`, and a line in the log, where its record cannot be read.
+    fn summary(&self, number: VersionNo) -> Option<(VersionId, Summary)> {
+        let found = self.store.summary(self.id(), number).map_err(Error::from);
+        let missing = || Error::from(StoreError::Missing(format!("{} of {}", number, self.name())));
+        let found = found.and_then(|found| found.ok_or_else(missing));
+        let failed =
+            |error: &Error| log::error!("the record of {number} of {}: {}", self.name(), chain(error));
+        found.inspect_err(failed).ok()
+    }
+
+    /// When a version was made, by whom and what they said of it; of one whose record cannot be read, when.
+    pub fn origin(&self, number: VersionNo) -> Result<Origin> {
+        let time = self.meta(number)?.time;
+        Ok(match self.summary(number) {
+            Some((_, Summary { author, message, .. })) => {
+                Origin { time, uid: author.uid, command: author.command, message }
+            }
+            None => Origin { time, uid: 0, command: String::new(), message: None },
         })
     }
 

@@ -39,15 +39,15 @@ pub mod verify;
 
 pub use annotations::Annotation;
 pub use author::Caller;
-pub use blame::Touched;
+pub use blame::{SORT_MAX, Touched};
 pub use climb::Climb;
 pub use dataset::Dataset;
-pub use diff::{Change, ChangeJson, Stat, diff_trees};
+pub use diff::{Change, ChangeJson, Stat, diff_trees, renamed_above};
 pub use digests::{Algorithm, Digests};
 pub use error::{Error, Result};
 pub use follow::PathLog;
 pub use frozen::Frozen;
-pub use history::{ChangeKind, LogEntry};
+pub use history::{ChangeKind, LogEntry, Origin};
 pub use live::{Attr, Invalid, Live, NewInode, RenameMode, SetAttr, XattrSet};
 pub use open_file::OpenFile;
 pub use pointed::{Extent, Pointed};

@@ -18,8 +18,8 @@ type Named = BTreeSet<(Ino, Kind)>;
 /// What a path or place names at a version.
 #[derive(Debug)]
 pub(super) enum State {
-    /// A directory, by inode and the hash of all below it.
-    Dir(Ino, Option<TreeHash>),
+    /// A directory, by inode number, the hash of all below it, and its own inode.
+    Dir(Ino, Option<TreeHash>, Box<Inode>),
     /// Anything else.
     Other(Box<Inode>),
 }
@@ -34,16 +34,12 @@ impl Dataset {
         let Some((named, mut candidates)) = self.ever_named(path)? else { return Ok(None) };
         let mut in_tree = BTreeSet::new();
         for (ino, kind) in named {
-            match kind {
-                Kind::Dir => {
-                    let changes = self.store.tree_versions(self.id(), ino, self.newest(), usize::MAX)?;
-                    in_tree.extend(changes.into_iter().map(|(version, _)| (version, ino)));
-                }
-                _ => {
-                    let changes = self.store.inode_versions(self.id(), ino, self.newest(), usize::MAX)?;
-                    candidates.extend(changes.into_iter().map(|(version, _)| version));
-                }
+            if kind == Kind::Dir {
+                let changes = self.store.tree_versions(self.id(), ino, self.newest(), usize::MAX)?;
+                in_tree.extend(changes.into_iter().map(|(version, _)| (version, ino)));
             }
+            let changes = self.store.inode_versions(self.id(), ino, self.newest(), usize::MAX)?;
+            candidates.extend(changes.into_iter().map(|(version, _)| version));
         }
         candidates.extend(in_tree.iter().map(|(version, _)| *version));
         candidates.extend(self.rollbacks().iter().map(|&(version, _)| version));
@@ -52,7 +48,7 @@ impl Dataset {
         let mut before = None;
         for version in candidates {
             let after = state_at(&self.frozen(version), path)?;
-            let touched = matches!(&after, Some(State::Dir(ino, _)) if in_tree.contains(&(version, *ino)));
+            let touched = matches!(&after, Some(State::Dir(ino, ..)) if in_tree.contains(&(version, *ino)));
             if touched || differ(before.as_ref(), after.as_ref()) {
                 versions.push(version);
             }
@@ -89,16 +85,19 @@ fn state_at(tree: &Frozen, path: &[Name]) -> Result<Option<State>> {
 }
 
 pub(super) fn state_of(tree: &Frozen, ino: Ino, kind: Kind) -> Result<State> {
+    let inode = Box::new(tree.inode(ino)?.1);
     Ok(match kind {
-        Kind::Dir => State::Dir(ino, tree.tree(ino)?),
-        _ => State::Other(Box::new(tree.inode(ino)?.1)),
+        Kind::Dir => State::Dir(ino, tree.tree(ino)?, inode),
+        _ => State::Other(inode),
     })
 }
 
 pub(super) fn differ(before: Option<&State>, after: Option<&State>) -> bool {
     match (before, after) {
         (None, None) => false,
-        (Some(State::Dir(a, x)), Some(State::Dir(b, y))) => (a, x) != (b, y),
+        (Some(State::Dir(a, x, old)), Some(State::Dir(b, y, new))) => {
+            (a, x) != (b, y) || changed(old, new).is_some()
+        }
         (Some(State::Other(a)), Some(State::Other(b))) => changed(a, b).is_some(),
         _ => true,
     }

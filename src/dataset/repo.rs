@@ -111,9 +111,9 @@ impl Repo {
         self.datasets.read().active.values().find(|dataset| dataset.id() == id).cloned()
     }
 
-    /// The dataset of that name, or an error that says there is none.
+    /// The dataset of that name, or an error that says there is none in sight.
     pub fn dataset(&self, name: &str) -> Result<Arc<Dataset>> {
-        self.get(name).ok_or_else(|| Error::NoDataset(name.to_owned()))
+        self.datasets.read().find(name)
     }
 
     /// Makes a dataset, or brings back the archived one of that name (the latest, if several).
@@ -291,6 +291,9 @@ impl Repo {
 impl Datasets {
     fn find(&self, name: &str) -> Result<Arc<Dataset>> {
         let found = DatasetName::new(name.as_bytes()).ok().and_then(|name| self.active.get(&name).cloned());
-        found.ok_or_else(|| Error::NoDataset(name.to_owned()))
+        found.ok_or_else(|| match self.archived.values().any(|record| record.name.as_str() == name) {
+            true => Error::Archived(name.to_owned()),
+            false => Error::NoDataset(name.to_owned()),
+        })
     }
 }

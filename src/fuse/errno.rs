@@ -29,7 +29,9 @@ pub fn errno(error: &Error) -> i32 {
         Error::Unsupported(_) => libc::EOPNOTSUPP,
         Error::TooLarge => libc::EFBIG,
         Error::Stale => libc::ESTALE,
-        Error::NoDataset(_) | Error::NoVersion { .. } | Error::Pruned { .. } => libc::ENOENT,
+        Error::NoDataset(_) | Error::Archived(_) | Error::NoVersion { .. } | Error::Pruned { .. } => {
+            libc::ENOENT
+        }
         Error::Lost(_) | Error::Purged { .. } => libc::EIO,
         // "Name not unique": the one errno that says what is wrong.
         Error::Ambiguous { .. } => libc::ENOTUNIQ,

@@ -14,6 +14,7 @@ pub mod inode;
 pub mod json_name;
 pub mod name;
 pub mod ops;
+pub mod quote;
 pub mod record;
 pub mod retention;
 pub mod tag;

@@ -1,6 +1,6 @@
 //! What is told of a column, gathered in fixed memory while its values pass.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
@@ -58,6 +58,9 @@ pub(super) struct Gather {
     values: u64,
     nulls: u64,
     nans: u64,
+    /// Fields that look like NaN, with their hash and how often each is there: in a column of text they are values
+    /// like any other, and which it is comes out last. There are few ways to write it.
+    nan_fields: BTreeMap<String, (u64, u64)>,
     distinct: Distinct,
     numbers: Option<Numbers>,
     texts: Option<(String, String)>,
@@ -91,6 +94,7 @@ impl Gather {
             values: 0,
             nulls: 0,
             nans: 0,
+            nan_fields: BTreeMap::new(),
             distinct: Distinct::new(little),
             numbers: None,
             texts: None,
@@ -109,6 +113,9 @@ impl Gather {
         let number = value.number();
         if number.is_some_and(f64::is_nan) && !matches!(value, Value::Decimal(..)) {
             self.nans += 1;
+            if let Value::Field(text) = value {
+                self.nan_fields.entry(text.clone()).or_insert((hash, 0)).1 += 1;
+            }
             return;
         }
         self.distinct.add(hash);
@@ -118,10 +125,10 @@ impl Gather {
         match value {
             Value::Text(text) | Value::Field(text) => {
                 self.add_text(text);
-                self.count(text);
+                self.count(text, 1);
             }
             Value::Array(_) | Value::Object(_) => self.top = Top64::TooMany,
-            other if matches!(self.top, Top64::Counted(_)) => self.count(&other.to_string()),
+            other if matches!(self.top, Top64::Counted(_)) => self.count(&other.to_string(), 1),
             _ => {}
         }
     }
@@ -157,19 +164,27 @@ impl Gather {
         }
     }
 
-    fn count(&mut self, text: &str) {
+    fn count(&mut self, text: &str, times: u64) {
         let Top64::Counted(counts) = &mut self.top else { return };
         if let Some(count) = counts.get_mut(text) {
-            *count += 1;
+            *count += times;
         } else if counts.len() == TOP_MAX || text.len() > LABEL_MAX {
             self.top = Top64::TooMany;
         } else {
-            counts.insert(text.to_owned(), 1);
+            counts.insert(text.to_owned(), times);
         }
     }
 
     /// What was gathered, of a column whose type is declared or, where that is empty, seen.
-    pub fn finish(self, declared: &str) -> Summary {
+    pub fn finish(mut self, declared: &str) -> Summary {
+        if !self.classes.is_numeric() {
+            for (text, (hash, times)) in std::mem::take(&mut self.nan_fields) {
+                self.nans -= times;
+                self.distinct.add(hash);
+                self.add_text(&text);
+                self.count(&text, times);
+            }
+        }
         let kind = if declared.is_empty() { self.classes.name() } else { declared.to_owned() };
         let (distinct, exact) = self.distinct.count();
         let numbers = self.numbers.filter(|_| self.classes.is_numeric());
@@ -229,6 +244,8 @@ mod tests {
         assert_eq!(all.mean, Some(1.5));
         let top = all.top.unwrap();
         assert_eq!((top[0].value.as_str(), top[0].count, top.len()), ("3", 2, 2));
+        let text = gather(&[field("7"), field("NaN"), field("x"), field("NaN")]);
+        assert_eq!((text.nans, text.distinct, text.top.unwrap()[0].count), (0, 3, 2));
         let text = gather(&[field("7"), field("x")]);
         assert_eq!((text.min, text.max, text.mean), (Some("7".into()), Some("x".into()), None));
     }

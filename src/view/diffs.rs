@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lru::LruCache;
 use parking_lot::Mutex;
 
-use crate::dataset::{Caller, Change, ChangeJson, ChangeKind, Climb, Dataset, Error, Frozen, Result, Stat};
+use crate::dataset::{
+    Caller, Change, ChangeJson, ChangeKind, Climb, Dataset, Error, Frozen, Result, Stat, renamed_above,
+};
 use crate::model::{DatasetId, Dirent, Ino, Kind, Name, NameKey, Place, VersionNo, VersionSpec};
 
 use super::fs::{FileSystem, not_found};
@@ -299,6 +301,13 @@ impl FileSystem {
         for ((above, dir), tree) in above.iter_mut().zip(dirs).zip(&trees) {
             *above = dir.map(|dir| tree.dir_path(dir)).transpose()?.flatten();
         }
+        // What a directory above took along is told of this one alone: the changes are of the whole dataset.
+        let above_renamed = match &above[1] {
+            Some(path) if differences.changes.iter().all(|change| change.path != *path) => {
+                renamed_above(&trees[0], &trees[1], path)?
+            }
+            _ => None,
+        };
         let is_below =
             |side: usize, path: &[Name]| above[side].as_ref().is_some_and(|above| path.starts_with(above));
         let mut known: [HashMap<Ino, bool>; 2] = Default::default();
@@ -316,7 +325,7 @@ impl FileSystem {
                 .into_bytes();
         let mut stat = Stat::default();
         let mut comma: &[u8] = b"";
-        for change in &differences.changes {
+        for change in above_renamed.iter().chain(&differences.changes) {
             let side = usize::from(change.change != ChangeKind::Removed);
             let below =
                 is_below(side, &change.path) || change.from.as_ref().is_some_and(|from| is_below(0, from));
@@ -326,7 +335,8 @@ impl FileSystem {
             stat.add(change.change, change.sizes);
             let (path, from) = (bytes(&change.path), change.from.as_deref().map(bytes));
             let what = (change.kind, change.change);
-            let json = ChangeJson::new((&path, from.as_deref()), what, change.sizes, change.modes);
+            let json = ChangeJson::new((&path, from.as_deref()), what, change.sizes, change.modes)
+                .with(change.kind_before, change.attributes.iter().copied());
             text.extend(std::mem::replace(&mut comma, b",\n"));
             // Writing to memory cannot fail.
             let _ = serde_json::to_writer(&mut text, &json);

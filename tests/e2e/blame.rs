@@ -124,3 +124,59 @@ fn log_follows_renames() {
     fs::hard_link(d.path("old"), d.path("link")).expect("link"); // v9
     assert_eq!(versions("link"), [at("v9", None)]);
 }
+
+/// A directory whose own attributes change is touched by that, and by that alone.
+#[test]
+fn attributes_of_a_directory_are_part_of_its_history() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.policy("manual");
+    d.mkdir("p");
+    d.write("p/f", "1");
+    m.strata(&["commit", "d"]).ok(); // v1
+    fs::set_permissions(d.path("p"), Permissions::from_mode(0o700)).expect("chmod");
+    m.strata(&["commit", "d"]).ok(); // v2
+    d.write("other", "1");
+    m.strata(&["commit", "d"]).ok(); // v3
+    let versions = |path: &str| -> Vec<Value> {
+        let log = lines(&m.strata(&["log", "d", path, "--json"]).ok());
+        log.into_iter().map(|entry| entry["version"].clone()).collect()
+    };
+    assert_eq!(versions("p"), ["v2", "v1"]);
+    assert_eq!(versions("p/f"), ["v1"]);
+    assert_eq!(d.list("p/@history"), ["log.jsonl", "v1", "v2"]);
+    assert_eq!(blame(&m, &["d@v2"]), told(&[("p", "v2", "attributes")]));
+    fs::set_permissions(d.path("p"), Permissions::from_mode(0o750)).expect("chmod");
+    d.write("p/f", "22");
+    m.strata(&["commit", "d"]).ok(); // v4
+    assert_eq!(blame(&m, &["d"])[1], told(&[("p", "v4", "modified")])[0]);
+    m.strata(&["rollback", "d", "v1"]).ok(); // v5
+    assert_eq!(blame(&m, &["d"]), told(&[("p", "v5", "modified")]));
+    m.strata(&["rollback", "d", "v2"]).ok(); // v6
+    assert_eq!(blame(&m, &["d"]), told(&[("p", "v6", "attributes")]));
+    assert_eq!(versions("p"), ["v6", "v5", "v4", "v2", "v1"]);
+}
+
+/// Entries are told in the order of their names, however many there are and whichever versions touched them.
+#[test]
+fn blame_is_ordered_by_name() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.policy("manual");
+    shell("cd \"$1\"; mkdir a b; seq 3000 | sed s,^,b/f, | xargs touch; touch a/z a/y", &[d.root()]);
+    m.strata(&["commit", "d"]).ok();
+    shell("cd \"$1\"; for n in $(seq 7 97 3000); do echo > b/f$n; done", &[d.root()]);
+    m.strata(&["commit", "d"]).ok();
+    let paths = |arguments: &[&str]| -> Vec<String> {
+        let told = lines(&m.strata(&[&["blame", "--json"], arguments].concat()).ok());
+        told.iter().map(|line| line["path"].as_str().expect("text").to_owned()).collect()
+    };
+    let told = paths(&["d/b"]);
+    assert!(told.len() == 3000 && told.is_sorted(), "{:?}", &told[..9]);
+    let names: Vec<String> = d.list("b").into_iter().map(|name| format!("b/{name}")).collect();
+    assert_eq!(told, names);
+    assert_eq!(
+        paths(&["-r", "d"]),
+        [vec!["a".into(), "b".into(), "a/y".into(), "a/z".into()], names].concat()
+    );
+}

@@ -86,3 +86,30 @@ fn what_cannot_be_judged_is_named() {
     m.strata(&["bump", "--suggest", "d", "--since", "no such"]).fails(2);
     m.strata(&["bump", "--suggest", "d", "-m", "x"]).fails(2);
 }
+
+/// What becomes something of another kind is gone for whoever used it: a major step. Names of any bytes are told.
+#[test]
+fn another_kind_is_a_major_step() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.policy("manual");
+    d.write("t.csv", "a,b\n1,x\n");
+    d.write("f", "1");
+    let became = |script: &str| {
+        m.strata(&["commit", "d"]).ok();
+        m.strata(&["release", "d", "minor"]).ok();
+        shell(&format!("cd \"$1\"; {script}"), &[d.root()]);
+        m.strata(&["commit", "d"]).ok();
+        suggest(&m, &[])
+    };
+    let told = became("rm t.csv; mkdir t.csv");
+    let wanted = json!({"step": "major", "change": "replaced", "path": "t.csv", "detail": "was file"});
+    assert_eq!((&told["step"], &told["reasons"][0]), (&json!("major"), &wanted));
+    let told = became("rm f; ln -s t.csv f");
+    assert_eq!((&told["step"], &told["reasons"][0]["path"]), (&json!("major"), &json!("f")));
+    assert!(m.strata(&["diff", "d@v2", "d@v3"]).ok().starts_with("M symlink  f  1 -> 5 bytes"));
+    let told = became("touch \"$(printf '\\377')\"");
+    let wanted =
+        json!({"step": "minor", "change": "added", "path": "\u{fffd}", "path_bytes": "ff", "detail": null});
+    assert_eq!(told["reasons"][0], wanted);
+}

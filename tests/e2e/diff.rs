@@ -230,11 +230,11 @@ fn diff_of_directories_that_went_as_a_whole() {
     assert_eq!(told("d@v3", "d@v1"), set(&come));
     let files = ["D file     c/d/g  2 bytes", "D file     c/f  2 bytes"];
     assert_eq!(told("d@v2", "d@v3"), set(&[gone, files].concat()));
-    assert_eq!(told("d@v2", "d@v4"), set(&[files[0], "a file     c/f"]), "the same, but for its time");
+    assert_eq!(told("d@v2", "d@v4"), set(&[files[0], "a file     c/f  time"]), "the same, but for its time");
     assert_eq!(told("d@v1", "d@v4"), set(&["A file     c/f  2 bytes"]));
     assert_eq!(
         told("d@v4", "d@v5"),
-        set(&["M file     c/f  2 -> 7 bytes", "M symlink  c/d  0 -> 1 bytes  mode 755 -> 777"])
+        set(&["M file     c/f  2 -> 7 bytes", "M symlink  c/d  0 -> 1 bytes  mode 755 -> 777  was dir"])
     );
     assert_eq!(d.list("@diff/v1..v3/removed"), ["c"]);
 }
@@ -313,4 +313,39 @@ fn a_file_changed_and_gone_with_its_directory_is_removed() {
     let again = changes(["v1", "latest"]);
     assert!(again.contains(&("dir/deep/f".into(), "removed".into())), "{again:?}");
     assert!(!again.contains(&("dir/deep/f".into(), "modified".into())), "{again:?}");
+}
+
+/// What a renamed directory took along is told of a path in it, from either side, with whatever changed below.
+#[test]
+fn what_a_renamed_directory_took_along_is_told() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.policy("manual");
+    for script in [
+        "mkdir -p x/sub; echo o > x/o; echo p > x/p; echo s > x/sub/s; echo r > x/r",
+        "mv x y; echo longer > y/p; echo more > y/sub/s; rm y/r; echo other > y/r",
+    ] {
+        shell(&format!("cd \"$1\"; {script}"), &[d.root()]);
+        m.strata(&["commit", "d"]).ok();
+    }
+    let sub: &[&str] = &["R dir      x/sub -> y/sub", "M file     y/sub/s  2 -> 5 bytes"];
+    for (name, wanted) in [
+        ("o", &["R file     x/o -> y/o"][..]),
+        ("p", &["R file     x/p -> y/p  2 -> 7 bytes"]),
+        ("r", &["R file     x/r -> y/r  2 -> 6 bytes"]),
+        ("sub", sub),
+        ("sub/s", &["R file     x/sub/s -> y/sub/s  2 -> 5 bytes"]),
+    ] {
+        for dir in ["x", "y"] {
+            assert_eq!(lines(&m, &["d@v1", "d@v2", &format!("{dir}/{name}")]).0, wanted, "{dir}/{name}");
+        }
+    }
+    assert_eq!(lines(&m, &["d@v2", "d@v1", "x/o"]).0, ["R file     y/o -> x/o"]);
+    assert_eq!(lines(&m, &["d@v1", "d@v2", "y"]).0.len(), 4, "the directory itself and what changed in it");
+    let told: Value = serde_json::from_str(&d.text("y/sub/@diff/v1..v2/summary.json")).expect("JSON");
+    let ends = |at: usize| (told["changes"][at]["from"].clone(), told["changes"][at]["path"].clone());
+    assert_eq!(ends(0), (json!("x/sub"), json!("y/sub")), "{told}");
+    assert_eq!(told["stat"]["renamed"], 1);
+    let told: Value = serde_json::from_str(&d.text("y/@diff/v1..v2/summary.json")).expect("JSON");
+    assert_eq!((&told["changes"][0]["from"], &told["stat"]["renamed"]), (&json!("x"), &json!(1)), "{told}");
 }

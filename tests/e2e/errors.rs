@@ -281,3 +281,32 @@ fn an_unreadable_store_is_named() {
     let ran = run(command.args(["status", "--store"]).arg(m.store()));
     says(&ran.fails(1), &[m.store().to_str().expect("path"), "permission denied"]);
 }
+
+/// A dataset that is archived, or has no version yet, is said to be that.
+#[test]
+fn archived_and_empty_datasets_are_named_as_that() {
+    let m = Mount::new();
+    let d = m.dataset("ar");
+    d.write("f", "x");
+    fs::remove_file(d.path("f")).expect("remove");
+    fs::remove_dir(d.root()).expect("rmdir");
+    for command in
+        [&["log", "ar"][..], &["tags", "ar"], &["prune", "ar", "--keep-last", "1"], &["cat", "ar/f"]]
+    {
+        says(&m.strata(command).fails(1), &["'ar' is archived", "mkdir"]);
+    }
+    m.dataset("ar");
+    assert_eq!(m.strata(&["cat", "ar@v1/f"]).ok(), "x", "mkdir brings it back");
+    m.dataset("none");
+    says(&m.strata(&["show", "none"]).fails(1), &["none has no version yet"]);
+    let target = m.outside().join("out.tar");
+    let target = target.to_str().expect("text");
+    says(&m.strata(&["export", "none@latest", target]).fails(1), &["none has no version yet"]);
+    let tar = m.outside().join("empty.tar");
+    tool("tar", &["-cf".as_ref(), tar.as_os_str(), "-T".as_ref(), "/dev/null".as_ref()]);
+    for command in [&["commit", "none"][..], &["import", tar.to_str().expect("text"), "none"]] {
+        let ran = m.strata(command);
+        assert!(ran.stderr.contains("no version yet") && !ran.stderr.contains("v0"), "{}", ran.stderr);
+        ran.ok();
+    }
+}

@@ -160,3 +160,26 @@ fn damage(m: &Mount, what: &[u8]) {
     }
     assert_eq!(found, 1, "packs that have it");
 }
+
+/// A purge that removes nothing does not say that it did.
+#[test]
+fn a_purge_of_what_is_in_use_or_gone_says_so() {
+    let m = Mount::new();
+    let (d, other) = (m.dataset("d"), m.dataset("other"));
+    for name in ["open", "shared"] {
+        d.write(name, noise(name.len() as u64, 50_000));
+    }
+    other.write("copy", noise(6, 50_000));
+    let open = fs::File::open(d.path("open")).expect("open");
+    fs::remove_file(d.path("open")).expect("remove");
+    fs::remove_file(d.path("shared")).expect("remove");
+    let purge = |what: &str| m.strata(&["purge", "d", what, "--reason", "law"]);
+    for name in ["open", "shared"] {
+        assert!(purge(name).fails(1).contains("in use"), "{name}");
+    }
+    assert_eq!(m.strata(&["purge", "d", "--list"]).ok(), "");
+    drop(open);
+    poll("it is closed", || purge("open").code == Some(0));
+    assert!(purge("open").ok().contains("nothing of it is left"));
+    assert_eq!(m.strata(&["purge", "d", "--list"]).ok().lines().count(), 1);
+}

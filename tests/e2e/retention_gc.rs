@@ -1,6 +1,8 @@
 //! Giving space back: collecting what nothing needs, and purging what must not be kept.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::thread;
 
 use rustix::io::Errno;
@@ -339,6 +341,9 @@ fn a_purge_removes_content_from_the_disk() {
         let told = m.strata(&["purge", "d", "--list", "--json"]).ok();
         let told: Value = serde_json::from_str(&told).expect("JSON");
         assert_eq!((&told["path"], &told["reason"]), (&"dir/secret".into(), &"consent withdrawn".into()));
+        assert!(told.get("path_bytes").is_none(), "{told}");
+        let patch = m.strata(&["diff", "-p", "d@v2", "d", "dir/secret"]).fails(1);
+        assert!(patch.contains("cannot read d@v2/dir/secret: "), "{patch}");
         assert!(told["uid"].is_u64() && told["command"].as_str().expect("text").contains("purge"), "{told}");
         m.strata(&["verify"]).ok();
     };
@@ -378,4 +383,29 @@ fn a_purge_after_a_collection_removes_what_is_left() {
     assert!((0..46).all(|n| !holds(&m, &secret[n * 64_000..][..64])));
     m.strata(&["verify"]).ok();
     assert_eq!(d.bytes("large"), noise(3, 6_000_000));
+}
+
+/// A purge tells the path of what it removed whatever bytes that has, also once the store is opened anew.
+#[test]
+fn a_purge_of_an_odd_name_is_told() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    let paths = [&b"odd\xff"[..], b"\"quoted\""].map(OsStr::from_bytes);
+    for path in paths {
+        fs::write(d.root().join(path), path.as_bytes()).expect("write");
+        fs::remove_file(d.root().join(path)).expect("remove");
+        run(m.command(&["purge", "d", "--reason", "law"]).arg(path)).ok();
+    }
+    for when in ["at once", "with a new daemon"] {
+        let text = m.strata(&["purge", "d", "--list", "--json"]).ok();
+        let told: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert_eq!(
+            (&told[0]["path"], &told[0]["path_bytes"]),
+            (&"odd\u{fffd}".into(), &"6f6464ff".into()),
+            "{when}"
+        );
+        assert_eq!((&told[1]["path"], told[1].get("path_bytes")), (&"\"quoted\"".into(), None), "{when}");
+        m.down();
+        m.up(&[]);
+    }
 }

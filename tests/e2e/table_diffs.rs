@@ -1,7 +1,9 @@
 //! How tables differ between two versions, and lines of texts.
 
+use std::ffi::OsStr;
 use std::fmt::Write;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 
 use serde_json::{Value, json};
 
@@ -329,4 +331,67 @@ fn looking_at_tables_cuts_no_versions_of_later_writes() {
     told(&m, &["d@v1", "d@v2", "t.csv"]);
     let brief = m.strata(&["log", "d"]).ok();
     assert_eq!(brief.lines().count(), 3, "the diff itself, and the log, seal: {brief}");
+}
+
+/// Lines end at LF alone, and names that are not plain text are quoted: `patch` turns such files into the others too.
+#[test]
+fn patches_of_odd_lines_and_names_apply() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.policy("manual");
+    let names: [&[u8]; 5] =
+        [b"tab\there", b"not \xff UTF-8", b"q\"uote\\", "\u{85}\u{e4}".as_bytes(), b"plain"];
+    let write = |texts: &[(&[u8], &[u8])]| {
+        texts.iter().for_each(|(name, text)| {
+            fs::write(d.root().join(OsStr::from_bytes(name)), text).expect("write");
+        });
+        m.strata(&["commit", "d"]).ok();
+    };
+    let before: Vec<(&[u8], &[u8])> = names.iter().map(|name| (*name, &b"1\n"[..])).collect();
+    let after: Vec<(&[u8], &[u8])> = names.iter().map(|name| (*name, &b"2\n"[..])).collect();
+    write(&[&before[..], &[(b"cr", b"a\rb\nc\n"), (b"crlf", b"1\r\n2\r\n"), (b"end", b"x\n\r")]].concat());
+    let new = (&b"new\t\xff"[..], &b"new\n"[..]);
+    write(
+        &[&after[..], &[new, (b"cr", b"a\rb\nd\n"), (b"crlf", b"1\r\n3\n"), (b"end", b"x\n\r\n")]].concat(),
+    );
+    let text = m.strata(&["diff", "-p", "d@v1", "d@v2"]);
+    let shown = text.text();
+    for hunk in [
+        "--- a/cr\n+++ b/cr\n@@ -1,2 +1,2 @@\n a\rb\n-c\n+d\n",
+        "--- a/end\n+++ b/end\n@@ -1,2 +1,2 @@\n x\n-\r\n\\ No newline at end of file\n+\r\n",
+        "--- \"a/tab\\there\"\n+++ \"b/tab\\there\"\n@@ -1 +1 @@\n-1\n+2\n",
+        "--- \"a/not \\377 UTF-8\"\n",
+        "--- \"a/q\\\"uote\\\\\"\n",
+        "--- /dev/null\n+++ \"b/new\\t\\377\"\n",
+    ] {
+        assert!(shown.contains(hunk), "{hunk:?} in {shown:?}");
+    }
+    let other = tempfile::tempdir().expect("a directory");
+    fs::write(other.path().join("patch"), &text.stdout).expect("write");
+    shell(
+        "cp -r \"$1\"/@v1/. \"$2\"; cd \"$2\"; patch -s -p1 --binary < patch; rm patch",
+        &[d.root().as_os_str(), other.path().as_os_str()],
+    );
+    assert_eq!(tool("diff", &[OsStr::new("-r"), d.root().as_os_str(), other.path().as_os_str()]), "");
+    // Of a file by itself, before and after.
+    let one = OsStr::from_bytes(b"d@v1/tab\there");
+    let mut command = m.command(&["diff", "-p"]);
+    let alone = run(command.args([one, OsStr::from_bytes(b"d@v2/plain")])).ok();
+    assert!(alone.contains("--- \"a/tab\\there\"\n+++ b/plain\n"), "{alone}");
+}
+
+/// In a column of text, NaN is a value like any other.
+#[test]
+fn nan_in_a_column_of_text_is_text() {
+    let m = Mount::new();
+    two(&m, "t.csv", "a,b\nx,1\nNaN,nan\nNaN,2\n", "a,b\nx,1\nNaN,nan\n");
+    let table = &told(&m, &["d@v1", "d@v2", "t.csv"])["table"];
+    let facts = |name: &str, side: &str| {
+        let told = &column(table, name)[side];
+        json!([told["type"], told["values"], told["nans"], told["distinct"]])
+    };
+    assert_eq!(facts("a", "before"), json!(["string", 3, 0, 2]));
+    assert_eq!(column(table, "a")["before"]["top"][0], json!({"value": "NaN", "count": 2}));
+    assert_eq!(facts("a", "after"), json!(["string", 2, 0, 2]));
+    assert_eq!(facts("b", "before"), json!(["number", 3, 1, 2]));
 }

@@ -202,3 +202,26 @@ fn a_damaged_tag_is_restored() {
     assert_eq!(d.text("@the-tag-of-this-test/f"), "2");
     assert!(m.strata(&["verify"]).ok().is_empty());
 }
+
+/// Releases that are asked for at the same time are different ones: none takes the number of another.
+#[test]
+fn releases_at_the_same_time_are_different() {
+    let m = Mount::new();
+    three(&m);
+    let release = |n: usize| m.strata(&["release", "d", "patch", "-m", &format!("m{n}")]).ok();
+    let told: Vec<String> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..8).map(|n| scope.spawn(move || release(n))).collect();
+        all.into_iter().map(|one| one.join().expect("a release")).collect()
+    });
+    let different: std::collections::BTreeSet<&String> = told.iter().collect();
+    assert_eq!(different.len(), 8, "{told:?}");
+    let history = lines(&m.strata(&["tags", "d", "--history", "--json"]).ok());
+    let of = |n: usize| {
+        let said = history.iter().filter(|tag| tag["message"] == format!("m{n}")).collect::<Vec<_>>();
+        assert_eq!(said.len(), 1, "m{n} in {history:?}");
+        said[0]["tag"].as_str().expect("a tag").to_owned()
+    };
+    for (n, told) in told.iter().enumerate() {
+        assert_eq!(*told, format!("d: {} is v4\n", of(n)), "who asked was told the release it made");
+    }
+}

@@ -9,8 +9,9 @@ use crate::cli::diff::contents::Contents;
 use crate::cli::diff::found::Found;
 use crate::cli::diff::within::{failed, format};
 use crate::daemon::Failure;
-use crate::daemon::protocol::{ChangeInfo, Step};
+use crate::daemon::protocol::{ChangeInfo, Step, kind_name};
 use crate::dataset::ChangeKind;
+use crate::model::JsonName;
 use crate::table::{self, Bytes};
 
 /// A change, and the step it calls for.
@@ -19,19 +20,23 @@ pub struct Reason {
     /// The step.
     #[serde(serialize_with = "as_name")]
     pub step: Step,
-    /// What happened: `added`, `removed`, `renamed`, `modified`, `attributes`, `column added`, `column removed`,
+    /// What happened: `added`, `removed`, `renamed`, `replaced`, `modified`, `attributes`, `column added`, `column removed`,
     /// `column retyped`, `first release`.
     pub change: &'static str,
     /// The path; not UTF-8, with replacements.
     pub path: String,
-    /// The path before, or the column.
+    /// The path in hexadecimal, where it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_bytes: Option<String>,
+    /// The path before, what it was, or the column.
     pub detail: Option<String>,
 }
 
 impl Reason {
     /// That there is no release yet.
     pub fn first() -> Reason {
-        Reason { step: Step::Minor, change: "first release", path: String::new(), detail: None }
+        let (path, change) = (String::new(), "first release");
+        Reason { step: Step::Minor, change, path, path_bytes: None, detail: None }
     }
 }
 
@@ -52,7 +57,8 @@ fn as_name<S: Serializer>(step: &Step, to: S) -> Result<S::Ok, S::Error> {
 pub fn reasons(contents: &Contents, found: &Found, tables: bool) -> Result<Vec<Reason>, Failure> {
     let mut reasons = Vec::new();
     for change in &found.changes {
-        let path = String::from_utf8_lossy(&change.path).into_owned();
+        let JsonName { text, bytes: path_bytes } = JsonName::of(&change.path);
+        let path = text.into_owned();
         let (step, what, detail) = match change.change {
             ChangeKind::Removed => (Step::Major, "removed", None),
             ChangeKind::Renamed => {
@@ -62,6 +68,11 @@ pub fn reasons(contents: &Contents, found: &Found, tables: bool) -> Result<Vec<R
             }
             ChangeKind::Added => (Step::Minor, "added", None),
             ChangeKind::Attributes => (Step::Patch, "attributes", None),
+            // What was a file of that path is gone, whatever is there now.
+            ChangeKind::Modified if change.kind_before.is_some() => {
+                let was = change.kind_before.map(|kind| format!("was {}", kind_name(kind)));
+                (Step::Major, "replaced", was)
+            }
             ChangeKind::Modified => {
                 let columns = if tables { columns(contents, found, change)? } else { Vec::new() };
                 if !columns.is_empty() {
@@ -69,6 +80,7 @@ pub fn reasons(contents: &Contents, found: &Found, tables: bool) -> Result<Vec<R
                         step,
                         change: what,
                         path: path.clone(),
+                        path_bytes: path_bytes.clone(),
                         detail: Some(column),
                     }));
                     continue;
@@ -76,7 +88,7 @@ pub fn reasons(contents: &Contents, found: &Found, tables: bool) -> Result<Vec<R
                 (Step::Patch, "modified", None)
             }
         };
-        reasons.push(Reason { step, change: what, path, detail });
+        reasons.push(Reason { step, change: what, path, path_bytes, detail });
     }
     // Of the same step, in the order of paths.
     reasons.sort_by_key(|reason| match reason.step {

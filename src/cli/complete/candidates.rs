@@ -21,7 +21,7 @@ use crate::store::Store;
 
 use super::super::diff::side::Side;
 use super::super::mount::At;
-use super::super::out::{one_line, short_time};
+use super::super::out::{count, one_line, short_time};
 use super::super::store_dir;
 use super::super::values::{DatasetPath, Setting};
 
@@ -141,7 +141,7 @@ impl Names {
 
     fn dataset_names(&self) -> Vec<(String, String)> {
         let of = |item| match item {
-            Item::Dataset(info) => Some((info.name, format!("{} versions", info.versions))),
+            Item::Dataset(info) => Some((info.name, count(info.versions, "version"))),
             _ => None,
         };
         self.ask(Request::Datasets).into_iter().filter_map(of).collect()

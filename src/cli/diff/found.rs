@@ -72,8 +72,14 @@ impl Found {
     pub fn file<'a>(&'a self, change: &'a ChangeInfo, at: usize) -> Option<(&'a Side, &'a [u8])> {
         let path = if at == 0 { change.from.as_ref().unwrap_or(&change.path) } else { &change.path };
         let is_there = if at == 0 { change.size_before } else { change.size_after }.is_some();
-        let is_file = change.kind == Kind::File && change.change != ChangeKind::Attributes;
+        let kind = if at == 0 { change.kind_before.unwrap_or(change.kind) } else { change.kind };
+        let is_file = kind == Kind::File && change.change != ChangeKind::Attributes;
         (is_there && is_file).then_some((&self.bases[at], path.as_slice()))
+    }
+
+    /// The name of what was compared itself, before (0) or after (1).
+    pub fn base_name(&self, at: usize) -> &[u8] {
+        self.bases[at].file_name()
     }
 
     /// A change as it is printed: with a path, also where it is what was compared itself.
@@ -102,6 +108,9 @@ impl Found {
 fn turn(change: &mut ChangeInfo) {
     std::mem::swap(&mut change.size_before, &mut change.size_after);
     std::mem::swap(&mut change.mode_before, &mut change.mode_after);
+    if let Some(before) = &mut change.kind_before {
+        std::mem::swap(before, &mut change.kind);
+    }
     change.change = match change.change {
         ChangeKind::Added => ChangeKind::Removed,
         ChangeKind::Removed => ChangeKind::Added,

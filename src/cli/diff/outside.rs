@@ -158,11 +158,14 @@ impl Walk<'_> {
             self.removed.push((self.compared.changes.len(), id.clone()));
         }
         let size = |kind: Kind, size: u64| if kind == Kind::Dir { 0 } else { size };
+        let kind = new.map(|new| new.kind).or(old.map(|old| old.kind)).unwrap_or(Kind::File);
         self.compared.changes.push(ChangeInfo {
             path,
             from: None,
-            kind: new.map(|new| new.kind).or(old.map(|old| old.kind)).unwrap_or(Kind::File),
+            kind,
+            kind_before: old.map(|old| old.kind).filter(|before| *before != kind),
             change,
+            attributes: Vec::new(),
             size_before: old.map(|old| size(old.kind, old.size)),
             size_after: new.map(|new| size(new.kind, new.size)),
             mode_before: old.map(|old| old.mode),

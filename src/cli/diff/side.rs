@@ -61,6 +61,16 @@ impl Side {
         }
     }
 
+    /// The name of the file or directory itself.
+    pub fn file_name(&self) -> &[u8] {
+        match self {
+            Side::Outside(dir) => dir.file_name().unwrap_or(dir.as_os_str()).as_bytes(),
+            Side::Object(object) => {
+                object.path.last().map_or(object.dataset.as_str().as_bytes(), Name::as_bytes)
+            }
+        }
+    }
+
     /// The name of what is at a path of it.
     pub fn name(&self, path: &[u8]) -> String {
         let (start, end) = match self {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use crate::cli::out::Out;
+use crate::cli::out::{Out, count};
 use crate::daemon::Failure;
 use crate::table::{ColumnDiff, Summary, TableDiff};
 
@@ -30,7 +30,7 @@ pub fn print(out: &mut Out, diff: &TableDiff) -> Result<(), Failure> {
         line(out, &format!("  {}", short(&column.name)), text)?;
     }
     if let Some(more) = moved.len().checked_sub(COLUMNS_MAX).filter(|more| *more > 0) {
-        line(out, "", &format!("and {more} more columns; --json tells of all"))?;
+        line(out, "", &format!("and {}; --json tells of all", count(more as u64, "more column")))?;
     }
     samples(out, diff)
 }
@@ -97,14 +97,14 @@ fn labels(before: &Summary, after: &Summary) -> Option<String> {
         return None;
     }
     let (old, new) = (before.top.as_ref()?, after.top.as_ref()?);
-    let count = |top: &[crate::table::Top], value: &str| {
+    let times = |top: &[crate::table::Top], value: &str| {
         top.iter().find(|top| top.value == value).map_or(0, |top| top.count)
     };
     let mut values: Vec<&str> = new.iter().chain(old).map(|top| top.value.as_str()).collect();
     let mut seen = std::collections::HashSet::new();
     values.retain(|value| seen.insert(*value));
     let mut moved: Vec<(&str, u64, u64)> =
-        values.iter().map(|v| (*v, count(old, v), count(new, v))).collect();
+        values.iter().map(|v| (*v, times(old, v), times(new, v))).collect();
     moved.retain(|(_, old, new)| old != new);
     // What moved most comes first.
     moved.sort_by_key(|(_, old, new)| std::cmp::Reverse(old.abs_diff(*new)));
@@ -114,7 +114,7 @@ fn labels(before: &Summary, after: &Summary) -> Option<String> {
         .map(|(value, old, new)| format!("{} {old} -> {new}", short(value)))
         .collect();
     if moved.len() > LABELS_MAX {
-        parts.push(format!("and {} more values", moved.len() - LABELS_MAX));
+        parts.push(format!("and {}", count((moved.len() - LABELS_MAX) as u64, "more value")));
     }
     (!parts.is_empty()).then(|| parts.join(", "))
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use similar::{Algorithm, TextDiff};
+use similar::{Algorithm, ChangeTag, TextDiff};
 
+use crate::model::quote::quote;
 use crate::table::Bytes;
 
 /// Largest file whose lines are compared, in bytes.
@@ -13,6 +14,9 @@ pub const SIZE_MAX: u64 = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Lines around a difference.
 const CONTEXT: usize = 3;
+
+/// What is there of a file, if it is, and its name in a patch.
+type File<'a> = (Option<Arc<dyn Bytes>>, &'a [u8]);
 
 /// A patch, or why there is none.
 pub enum Patch {
@@ -24,10 +28,13 @@ pub enum Patch {
     TooLarge,
 }
 
-/// Compares two files, of which one may not be there; gives what their names are in a patch too.
-pub fn patch(files: [(Option<Arc<dyn Bytes>>, &str); 2]) -> std::io::Result<Patch> {
+/// Compares two files, of which one may not be there.
+///
+/// # Errors
+/// Where a file cannot be read: which of the two, and why.
+pub fn patch(files: [File<'_>; 2]) -> Result<Patch, (usize, std::io::Error)> {
     let mut texts = [String::new(), String::new()];
-    for (text, (bytes, _)) in texts.iter_mut().zip(&files) {
+    for (side, (text, (bytes, _))) in texts.iter_mut().zip(&files).enumerate() {
         let Some(bytes) = bytes else { continue };
         if bytes.size() > SIZE_MAX {
             return Ok(Patch::TooLarge);
@@ -35,7 +42,7 @@ pub fn patch(files: [(Option<Arc<dyn Bytes>>, &str); 2]) -> std::io::Result<Patc
         let mut read = Vec::new();
         let mut block = vec![0; SIZE_MAX as usize + 1];
         loop {
-            match bytes.read_at(read.len() as u64, &mut block)? {
+            match bytes.read_at(read.len() as u64, &mut block).map_err(|error| (side, error))? {
                 0 => break,
                 count => read.extend_from_slice(&block[..count]),
             }
@@ -50,18 +57,45 @@ pub fn patch(files: [(Option<Arc<dyn Bytes>>, &str); 2]) -> std::io::Result<Patc
         }
     }
     let name = |side: usize, prefix: &str| match files[side].0 {
-        Some(_) => format!("{prefix}/{}", quoted(files[side].1)),
+        Some(_) => quoted(prefix, files[side].1),
         None => "/dev/null".to_owned(),
     };
-    let [old, new] = &texts;
-    let diff = TextDiff::configure().algorithm(Algorithm::Myers).timeout(PATIENCE).diff_lines(old, new);
-    let mut unified = diff.unified_diff();
-    unified.context_radius(CONTEXT).header(&name(0, "a"), &name(1, "b"));
-    Ok(Patch::Text(unified.to_string()))
+    Ok(Patch::Text(unified(&texts, [name(0, "a"), name(1, "b")])))
 }
 
-/// A name that takes one line. One with spaces ends with a tab, as `patch` wants it.
-fn quoted(name: &str) -> String {
-    let line: String = name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    if line.contains(' ') { line + "\t" } else { line }
+/// The difference of two texts as `diff -u` writes it. Lines end at LF alone: a CR is a byte of its line, which
+/// is why the lines are neither cut nor written by the library.
+fn unified([old, new]: &[String; 2], names: [String; 2]) -> String {
+    let lines = [old, new].map(|text| text.split_inclusive('\n').collect::<Vec<&str>>());
+    let diff =
+        TextDiff::configure().algorithm(Algorithm::Myers).timeout(PATIENCE).diff_slices(&lines[0], &lines[1]);
+    let mut patch = String::new();
+    for hunk in diff.unified_diff().context_radius(CONTEXT).iter_hunks() {
+        if patch.is_empty() {
+            patch = format!("--- {}\n+++ {}\n", names[0], names[1]);
+        }
+        patch += &format!("{}\n", hunk.header());
+        for change in hunk.iter_changes() {
+            patch.push(match change.tag() {
+                ChangeTag::Equal => ' ',
+                ChangeTag::Delete => '-',
+                ChangeTag::Insert => '+',
+            });
+            patch += change.value();
+            if !change.value().ends_with('\n') {
+                patch += "\n\\ No newline at end of file\n";
+            }
+        }
+    }
+    patch
+}
+
+/// A name as it is in the head of a patch. One that is not plain text is quoted as git does it, with escapes of C,
+/// which `patch` reads too; a plain one with spaces ends with a tab, as `patch` wants it.
+fn quoted(prefix: &str, name: &[u8]) -> String {
+    let is_odd = |c: char| c.is_control() || c == '"' || c == '\\';
+    if let Some(name) = std::str::from_utf8(name).ok().filter(|name| !name.contains(is_odd)) {
+        return format!("{prefix}/{name}{}", if name.contains(' ') { "\t" } else { "" });
+    }
+    quote(&[prefix.as_bytes(), b"/", name].concat())
 }

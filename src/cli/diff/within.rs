@@ -67,13 +67,12 @@ pub fn within(contents: &Contents, found: &Found, change: &ChangeInfo, how: &How
     }
     let name = |at: usize| match files.paths[at] {
         // A single file, told from where it is.
-        b"" => files.names[at].rsplit('/').next().unwrap_or_default().to_owned(),
-        path => String::from_utf8_lossy(path).into_owned(),
+        b"" => found.base_name(at),
+        path => path,
     };
-    let (old, new) = (name(0), name(1));
     let [before, after] = &files.bytes;
-    let patch = text::patch([(before.clone(), &old), (after.clone(), &new)]);
-    let failed = |e| Failure::because(format!("cannot read {} or {}", files.names[0], files.names[1]), &e);
+    let patch = text::patch([(before.clone(), name(0)), (after.clone(), name(1))]);
+    let failed = |(side, e): (usize, _)| Failure::because(format!("cannot read {}", files.names[side]), &e);
     Ok(match patch.map_err(failed)? {
         text::Patch::Text(patch) => Within { patch: Some(patch), ..Within::default() },
         text::Patch::Binary => Within { no_patch: Some("no text"), ..Within::default() },

@@ -1,8 +1,9 @@
 //! Versions: listing them, and what one of them changed.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::dataset::{Dataset, Error, LogEntry, Touched, diff_trees};
+use crate::dataset::{Dataset, Error, Origin, Touched, diff_trees};
 use crate::model::{DatasetName, Name, VersionNo, VersionSpec, show_path};
 
 use super::super::failure::Failure;
@@ -39,28 +40,24 @@ impl Service {
 
     pub(super) fn blame(&self, object: &ObjectSpec, deep: bool, sink: &mut dyn Sink) -> Result<(), Failure> {
         let (dataset, version) = self.version_of(object)?;
-        // Most entries of a directory were touched by few versions, one after the other.
-        let mut last: Option<LogEntry> = None;
-        dataset.blame(version, &object.path, deep, |touched| {
-            let Touched { path, kind, version, change } = touched;
-            let number = version.to_string();
-            let entry = match last.take().filter(|entry| entry.version == number) {
-                Some(entry) => entry,
-                None => dataset.log_entry(version)?,
-            };
-            let LogEntry { time, uid, command, message, .. } = entry.clone();
-            last = Some(entry);
-            let path = path_bytes(&path);
-            sink.item(Item::Blame(BlameInfo {
-                path,
-                kind,
-                change,
-                version: number,
-                time,
-                uid,
-                command,
-                message,
-            }))
+        dataset.blame(version, &object.path, deep, |entries| {
+            // In the order of the versions: that is how their records lie in the packs.
+            let versions: BTreeSet<VersionNo> = entries.iter().map(|touched| touched.version).collect();
+            let origins = versions.into_iter().map(|version| Ok((version, dataset.origin(version)?)));
+            let origins = origins.collect::<Result<HashMap<VersionNo, Origin>, Error>>()?;
+            entries.into_iter().try_for_each(|Touched { path, kind, version, change }| {
+                let Origin { time, uid, command, message } = origins[&version].clone();
+                sink.item(Item::Blame(BlameInfo {
+                    path: path_bytes(&path),
+                    kind,
+                    change,
+                    version: version.to_string(),
+                    time: time.to_string(),
+                    uid,
+                    command,
+                    message,
+                }))
+            })
         })
     }
 
@@ -137,6 +134,9 @@ impl Service {
         let unknown =
             || Error::NoVersion { dataset: dataset.name().to_string(), spec: version.as_str().into() };
         let spec = version.spec().ok_or_else(unknown)?;
+        if dataset.newest() == VersionNo::EMPTY {
+            return Err(Failure::new(format!("{} has no version yet", dataset.name())));
+        }
         match dataset.resolve(&spec) {
             // As the user wrote it, not as it is kept.
             Err(Error::NoVersion { .. }) => Err(unknown().into()),

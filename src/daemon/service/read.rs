@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::dataset::{Dataset, Error, Frozen, Live};
+use crate::dataset::{Dataset, Error, Frozen, Live, SORT_MAX};
 use crate::model::{Body, Content, Ino, Kind, Name, VersionNo, show_path};
 use crate::store::content::{BLOCK, read_at};
 use crate::store::content_id;
@@ -12,9 +12,6 @@ use super::super::object::ObjectSpec;
 use super::super::protocol::{EntryInfo, Item, kind_name};
 use super::{Service, Sink};
 
-/// Entries of a directory that are sorted by name; larger directories come in stored order, so that no
-/// listing needs memory that grows with its length.
-const SORT_MAX: usize = 100_000;
 /// Entries read at a time.
 const PAGE: usize = 1024;
 

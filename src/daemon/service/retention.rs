@@ -10,6 +10,7 @@ use crate::dataset::retention::Plan;
 use crate::dataset::retention::live::{each_needed, freed_by};
 use crate::dataset::{Caller, Dataset, Error};
 use crate::model::at::HASH_DIGITS_MIN;
+use crate::model::quote::quote;
 use crate::model::{Content, DatasetName, Name, Rules, Timestamp, VersionNo, show_path};
 use crate::store::{Collection, content_id};
 
@@ -220,13 +221,25 @@ impl Service {
         let store = self.repo.store();
         let underway = store.begin_collection(true)?;
         let datasets = self.every_dataset()?;
-        let (what, contents) = self.contents_of(dataset, path)?;
+        let (named, contents) = self.contents_of(dataset, path)?;
         let purging = dataset.plan_purge(contents, &datasets)?;
+        // As text that loses nothing; most paths are plain.
+        let what = match String::from_utf8(path_bytes(&named)) {
+            Ok(text) if !text.starts_with('"') => text,
+            _ => quote(&path_bytes(&named)),
+        };
         let objects: HashSet<[u8; 32]> = purging.objects.keys().copied().collect();
+        if objects.is_empty() && purging.shared > 0 {
+            return Err(Failure::new(format!(
+                "nothing of {} was removed: it is all in use",
+                show_path(&named)
+            ))
+            .hint("other files, of this dataset or another, or open ones have the same content"));
+        }
         let mut collection = Collection::default();
         if !objects.is_empty() {
             // First the tombstone: what is missing from here on is no damage.
-            dataset.note_purge(by, show_path(&what), reason, &purging)?;
+            dataset.note_purge(by, what, reason, &purging)?;
             store.remove_objects(&underway, &objects, &mut collection)?;
         }
         drop(underway);
@@ -241,7 +254,7 @@ impl Service {
         let bytes = purging.objects.values().map(|len| u64::from(*len)).sum();
         sink.item(Item::Purged(Purged {
             dataset: dataset.name().to_string(),
-            path: path_bytes(&what),
+            path: path_bytes(&named),
             objects: objects.len() as u64,
             bytes,
             shared: purging.shared,

@@ -35,6 +35,8 @@ impl Service {
             }
             None => dataset.newest(),
         };
+        // No two get the same next release, and none is moved by who did not see it.
+        let _alone = self.tagging.lock();
         let name = match wanted.name {
             NewTag::Named(name) => name,
             NewTag::Next(step) => next(dataset, step)?,

@@ -3,6 +3,7 @@
 //! Two versions of one dataset are compared by what the versions between them recorded ([`places`]), trees
 //! of different origin directory by directory, leaving out what has the same tree hash ([`trees`]).
 
+mod along;
 mod places;
 mod renames;
 mod summary;
@@ -15,6 +16,7 @@ use super::error::{Error, Result};
 use super::frozen::Frozen;
 use super::history::ChangeKind;
 
+pub use along::renamed_above;
 pub use summary::{ChangeJson, Stat};
 
 /// A path that differs.
@@ -26,8 +28,12 @@ pub struct Change {
     pub from: Option<Vec<Name>>,
     /// What it is, or was.
     pub kind: Kind,
+    /// What it was before, where that is another kind.
+    pub kind_before: Option<Kind>,
     /// What happened.
     pub change: ChangeKind,
+    /// Which attributes changed besides the mode, where nothing else did: `owner`, `xattrs`, `time`.
+    pub attributes: Vec<&'static str>,
     /// Size in bytes before and after, where there was or is something.
     pub sizes: (Option<u64>, Option<u64>),
     /// Permission, set-id and sticky bits before and after.
@@ -68,39 +74,76 @@ impl Found {
         let of = |named: &Option<Named>| named.as_ref().map(|(_, inode)| (inode.size(), inode.mode));
         let (old, new) = (of(&self.old), of(&self.new));
         let kind = self.new.as_ref().or(self.old.as_ref()).map_or(Kind::File, |(entry, _)| entry.kind);
+        let kind_before = self.old.as_ref().map(|(entry, _)| entry.kind).filter(|before| *before != kind);
         let change = if from.is_some() { ChangeKind::Renamed } else { self.change };
+        let attributes = match (&self.old, &self.new) {
+            // Trees of different origin are not compared by these.
+            (Some((_, old)), Some((_, new))) if change == ChangeKind::Attributes && self.place.is_some() => {
+                attributes(old, new)
+            }
+            _ => Vec::new(),
+        };
         let sizes = (old.map(|(size, _)| size), new.map(|(size, _)| size));
         let modes = (old.map(|(_, mode)| mode), new.map(|(_, mode)| mode));
         let was_at = from.as_ref().map_or(self.place, |(_, place)| *place);
         let places = (old.and(was_at), new.and(self.place));
-        Change { path: self.path, from: from.map(|(path, _)| path), kind, change, sizes, modes, places }
+        let from = from.map(|(path, _)| path);
+        Change { path: self.path, from, kind, kind_before, change, attributes, sizes, modes, places }
     }
 }
 
+/// The attributes besides the mode in which two inodes differ.
+fn attributes(old: &Inode, new: &Inode) -> Vec<&'static str> {
+    let differing = [
+        ((old.uid, old.gid) != (new.uid, new.gid), "owner"),
+        (old.xattrs != new.xattrs, "xattrs"),
+        (new.kind() != Kind::Dir && old.mtime != new.mtime, "time"),
+    ];
+    differing.into_iter().filter(|(differs, _)| *differs).map(|(_, what)| what).collect()
+}
+
+/// Most changes among which a bounded look at a version knows renames again: it takes all of them.
+const RENAMES_MAX: usize = 10_000;
+
 impl Dataset {
     /// The paths a version changed against the one before it, ordered. Where there are more than `most`,
-    /// as many of them, those first in the record, and true.
+    /// as many of them, and true; of very many, what was renamed is told as what came and what went.
     pub fn changes(&self, number: VersionNo, most: Option<usize>) -> Result<(Vec<Change>, bool)> {
-        let (found, more) = self.places_between(VersionNo(number.0 - 1), number, most)?;
-        let mut changes: Vec<Change> = found.into_iter().map(|found| found.into_change(None)).collect();
-        changes.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        let looked_at = most.map(|most| most.max(RENAMES_MAX));
+        let (found, mut more) = self.places_between(VersionNo(number.0 - 1), number, looked_at)?;
+        let mut changes = if more {
+            let mut changes: Vec<Change> = found.into_iter().map(|found| found.into_change(None)).collect();
+            changes.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+            changes
+        } else {
+            renames::pair(found, renames::By::InodeOrContent)
+        };
+        if let Some(most) = most.filter(|most| *most < changes.len()) {
+            changes.truncate(most);
+            more = true;
+        }
         Ok((changes, more))
     }
 
     /// The paths below `path` in which two versions differ, ordered; what was renamed is told by its inode or
-    /// its content.
+    /// its content. `path` itself is renamed where a directory above it is.
     ///
     /// # Errors
     /// [`Error::NotFound`] where neither version has `path`.
     pub fn diff(&self, before: VersionNo, after: VersionNo, path: &[Name]) -> Result<Vec<Change>> {
-        if self.frozen(before).walk(path)?.is_none() && self.frozen(after).walk(path)?.is_none() {
+        let (old, new) = (self.frozen(before), self.frozen(after));
+        if old.walk(path)?.is_none() && new.walk(path)?.is_none() {
             return Err(Error::NotFound(show_path(path)));
         }
         let (found, _) = self.places_between(before, after, None)?;
         let mut changes = renames::pair(found, renames::By::InodeOrContent);
+        let taken = along::taken(&old, &new, path)?;
         // Once renames are known: what came into the path or left it is told as that.
-        let is_below = |at: &Vec<Name>| at.starts_with(path);
+        let ends = taken.iter().flat_map(|taken| [taken.from.as_slice(), &taken.to]);
+        let paths: Vec<&[Name]> = ends.chain([path]).collect();
+        let is_below = |at: &Vec<Name>| paths.iter().any(|path| at.starts_with(path));
         changes.retain(|change| is_below(&change.path) || change.from.as_ref().is_some_and(is_below));
+        along::tell(&mut changes, taken);
         Ok(changes)
     }
 

@@ -17,7 +17,11 @@ pub struct ChangeJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     from_bytes: Option<String>,
     kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind_before: Option<&'static str>,
     change: ChangeKind,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    attributes: Vec<&'a str>,
     size_before: Option<u64>,
     size_after: Option<u64>,
     mode_before: Option<String>,
@@ -41,12 +45,24 @@ impl<'a> ChangeJson<'a> {
             from,
             from_bytes,
             kind: kind.as_str(),
+            kind_before: None,
             change,
+            attributes: Vec::new(),
             size_before: sizes.0,
             size_after: sizes.1,
             mode_before: octal(modes.0),
             mode_after: octal(modes.1),
         }
+    }
+
+    /// The same with what it was before, of another kind, and which attributes changed besides the mode.
+    pub fn with(
+        self,
+        kind_before: Option<Kind>,
+        attributes: impl Iterator<Item = &'a str>,
+    ) -> ChangeJson<'a> {
+        let kind_before = kind_before.map(Kind::as_str);
+        ChangeJson { kind_before, attributes: attributes.collect(), ..self }
     }
 }
 

@@ -16,9 +16,10 @@ use std::collections::{BTreeSet, HashSet};
 use parking_lot::RwLockReadGuard;
 use serde::{Deserialize, Serialize};
 
+use crate::model::quote::unquote;
 use crate::model::{
-    Author, DatasetId, DatasetName, RetentionAction, RetentionRecord, Rules, Span, Timestamp, VersionNo,
-    VersionSet,
+    Author, DatasetId, DatasetName, JsonName, RetentionAction, RetentionRecord, Rules, Span, Timestamp,
+    VersionNo, VersionSet,
 };
 use crate::store::Store;
 use crate::store::error::chain;
@@ -52,8 +53,11 @@ pub struct Tombstone {
     pub uid: u32,
     /// Their command.
     pub command: String,
-    /// The path whose content it was.
+    /// The path whose content it was; not UTF-8, with replacements.
     pub path: String,
+    /// The path in hexadecimal, where it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_bytes: Option<String>,
     /// Why.
     pub reason: String,
     /// Number of chunks and manifest nodes.
@@ -129,11 +133,14 @@ impl Retention {
             RetentionAction::Purge { what, objects } => {
                 store.note_purged(&objects);
                 let Author { uid, command, .. } = author;
+                let path = unquote(&what).unwrap_or_else(|| what.into_bytes());
+                let name = JsonName::of(&path);
                 self.tombstones.push(Tombstone {
                     time: time.to_string(),
                     uid,
                     command,
-                    path: what,
+                    path: name.text.into_owned(),
+                    path_bytes: name.bytes,
                     reason: message.unwrap_or_default(),
                     objects: objects.len() as u64,
                 });

@@ -445,7 +445,7 @@ fn a_lost_identity_comes_from_the_packs() {
         assert_eq!((problems.len(), problems[0].file.as_str()), (1, "strata.json"));
         assert_eq!(Identity::read(&Layout::new(dir.path())).unwrap().id, id);
     }
-    std::fs::write(whole.path().join("strata.json"), "{\"format\":5}").unwrap();
+    std::fs::write(whole.path().join("strata.json"), "{\"format\":6}").unwrap();
     assert!(matches!(check_error(whole.path()), Error::NewerFormat { .. }), "a newer store is not touched");
 }
 

@@ -14,7 +14,7 @@ fn a_new_store_is_private_and_has_an_identity() {
     Store::init(&root).unwrap();
     let store = Store::open(&root).unwrap();
     let text = std::fs::read_to_string(root.join("strata.json")).unwrap();
-    let start = format!("{{\"format\":4,\"id\":\"{}\",\"check\":\"", store.id());
+    let start = format!("{{\"format\":5,\"id\":\"{}\",\"check\":\"", store.id());
     assert!(text.starts_with(&start) && text.len() == start.len() + 19, "{text}");
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&root), 0o700);
@@ -31,8 +31,8 @@ fn what_is_no_store_or_a_later_one_is_refused() {
     assert!(matches!(Store::init(dir.path()), Err(Error::NotEmpty(_))));
     assert!(matches!(Store::open_or_init(dir.path()), Err(Error::NotEmpty(_))));
     assert!(matches!(Store::open(&dir.path().join("file")), Err(Error::NotAStore(_))));
-    std::fs::write(dir.path().join("strata.json"), b"{\"format\":5,\"ids\":[]}").unwrap();
-    assert!(matches!(Store::open(dir.path()), Err(Error::NewerFormat { found: 5, supported: 4, .. })));
+    std::fs::write(dir.path().join("strata.json"), b"{\"format\":6,\"ids\":[]}").unwrap();
+    assert!(matches!(Store::open(dir.path()), Err(Error::NewerFormat { found: 6, supported: 5, .. })));
     std::fs::write(dir.path().join("strata.json"), b"{\"format\":1,\"id\":\"zz\"}").unwrap();
     assert!(matches!(Store::open(dir.path()), Err(Error::Damaged { .. })));
 }
@@ -54,7 +54,7 @@ fn identities_keep_their_form() {
     Identity::new(id, vec![2, 5]).write(&layout).unwrap();
     assert_eq!(
         std::fs::read_to_string(layout.identity()).unwrap(),
-        "{\"format\":4,\"id\":\"abababababababababababababababab\",\"lost\":[2,5],\"check\":\"c1815c2809219bd1\"}\n"
+        "{\"format\":5,\"id\":\"abababababababababababababababab\",\"lost\":[2,5],\"check\":\"c15aab98beb01659\"}\n"
     );
     let good = std::fs::read(layout.identity()).unwrap();
     for bit in 0..good.len() * 8 {
