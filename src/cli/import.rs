@@ -1,12 +1,14 @@
 //! `strata import`
 
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 
+use crate::daemon::protocol::CommitInfo;
 use crate::daemon::{Failure, Item, Request};
 use crate::dataset::bundle;
+use crate::dataset::git::Repository;
 use crate::model::DatasetName;
 
-use super::out::ask;
+use super::out::{Out, ask, human, one_line};
 use super::progress::Progress;
 use super::{Context, values};
 
@@ -25,11 +27,18 @@ use super::{Context, values};
 /// out of the archive or mean a version are refused, and so is an archive that is cut short. Of a file that
 /// `strata bundle` wrote, a new dataset is made, with all the versions in it; where DATASET has some of them, the
 /// others are added to it.
+///
+/// With --history, SOURCE is a git repository, and each commit that changes the data becomes a version, oldest first,
+/// along first parents. Pointers of git-lfs and DVC are replaced by their objects, which must be on this machine and
+/// are checked. Each version is whole and durable at once; where an import ends early, or when there are new commits,
+/// the same command goes on after the last. Of each commit the message is kept, and as annotations git.commit,
+/// git.author and git.date; git's tags become tags. See strata(7), Histories of git.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata import ~/images images
   strata import --delete -m 'July crawl' ~/crawl crawl
-  strata import imagenet-v12.tar imagenet")]
+  strata import imagenet-v12.tar imagenet
+  strata import --history --path data/images.dvc ~/project images")]
 pub struct Args {
     /// Remove from the dataset what SOURCE does not have
     #[arg(long)]
@@ -37,9 +46,22 @@ pub struct Args {
     /// Read all files, those that seem unchanged too
     #[arg(long)]
     checksum: bool,
-    /// Print JSON: dataset, version (null if nothing had changed), newest
+    /// Print JSON: dataset, version (null if nothing had changed), newest; with --history, a line for each commit:
+    /// commit, author, date, message, version, changed, removed, bytes, tags, notices
     #[arg(long)]
     json: bool,
+    /// Make a version of each commit of a git repository
+    #[arg(long, conflicts_with_all = ["delete", "checksum", "message"])]
+    history: bool,
+    /// The branch whose history is imported
+    #[arg(long, value_name = "REF", requires = "history", default_value = "HEAD")]
+    branch: String,
+    /// Import only this directory, file or .dvc file of the repository
+    #[arg(long, value_name = "PATH", requires = "history")]
+    path: Option<PathBuf>,
+    /// Only tell which commits would become versions
+    #[arg(long, requires = "history")]
+    dry_run: bool,
     /// What to say of the version
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
@@ -52,9 +74,17 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
-    let Args { delete, checksum, json, message, source, dataset } = args;
+    let Args { delete, checksum, json, history, branch, path, dry_run, message, source, dataset } = args;
     let shown = source.display().to_string();
     let source = source.canonicalize().map_err(|e| Failure::because(format!("cannot import {shown}"), &e))?;
+    if history {
+        let path = path.map(|path| path.components().filter(|part| *part != Component::CurDir).collect());
+        let path = path.filter(|path: &PathBuf| !path.as_os_str().is_empty());
+        return run_history(Request::ImportHistory { source, dataset, branch, path, dry_run }, json, context);
+    }
+    if Repository::is_one(&source) {
+        eprintln!("strata: {shown} is a git repository: --history would import its commits as versions");
+    }
     let is_bundle = bundle::is_one(&source)?;
     let request = Request::Import { source, dataset, message, delete, checksum };
     let mut progress = Progress::default();
@@ -81,4 +111,40 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         }
         Ok(())
     })
+}
+
+fn run_history(request: Request, json: bool, context: &Context) -> Result<u8, Failure> {
+    let mut progress = Progress::default();
+    ask(context.client()?, request, |out, item| {
+        match item {
+            Item::Importing { files_total, counted: false, .. } => {
+                progress.counting(&format!("{files_total} files found"));
+            }
+            Item::Importing { files, files_total, bytes, bytes_total, .. } => {
+                progress.show(bytes, bytes_total, &format!("{files} of {files_total} files"));
+            }
+            Item::Commit(commit) => {
+                progress.clear();
+                if json { out.json(&commit)? } else { print(out, &commit)? }
+            }
+            Item::Made(made) if !json && made.version.is_none() => {
+                eprintln!("{}: no commit after that of {} changes it", made.dataset, made.newest);
+            }
+            _ => {}
+        }
+        Ok(())
+    })
+}
+
+fn print(out: &mut Out, commit: &CommitInfo) -> Result<(), Failure> {
+    let CommitInfo { changed, removed, notices, .. } = commit;
+    let short = commit.commit.get(..12).unwrap_or(&commit.commit);
+    let subject = one_line(commit.message.lines().next().unwrap_or_default());
+    notices.iter().for_each(|notice| eprintln!("{short}: {}", one_line(notice)));
+    let tags: String = commit.tags.iter().map(|tag| format!(" @{}", one_line(tag))).collect();
+    let size = human(commit.bytes);
+    let version = commit.version.as_deref().unwrap_or("-");
+    out.text(format_args!(
+        "{version}{tags}  {short}  {changed} changed, {removed} removed, {size}  {subject}\n"
+    ))
 }

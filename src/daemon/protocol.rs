@@ -206,6 +206,20 @@ pub enum Request {
         /// Whether files that seem unchanged are read.
         checksum: bool,
     },
+    /// An [`Item::Commit`] for each commit that changes the data, [`Item::Importing`] now and then, and an
+    /// [`Item::Made`] at the end.
+    ImportHistory {
+        /// A directory in the git repository, an absolute path.
+        source: PathBuf,
+        /// The dataset, made if there is none.
+        dataset: DatasetName,
+        /// The branch.
+        branch: String,
+        /// The part of the repository; all of it where there is none.
+        path: Option<PathBuf>,
+        /// Whether to tell only what there is to do.
+        dry_run: bool,
+    },
     /// A tar archive of a version, as data, then an [`Item::Exported`].
     Export {
         /// The dataset.
@@ -366,6 +380,8 @@ pub enum Item {
         /// Bytes to deal with.
         total: u64,
     },
+    /// A commit that is or would be imported.
+    Commit(CommitInfo),
     /// How far an import is.
     Importing {
         /// Files dealt with.
@@ -762,6 +778,31 @@ pub struct EntryInfo {
     /// The id of a file's content, in hexadecimal, where the file is one of a version.
     #[serde(default)]
     pub content: Option<String>,
+}
+
+/// A commit of git, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitInfo {
+    /// Its object id.
+    pub commit: String,
+    /// Its author.
+    pub author: String,
+    /// When it was authored, RFC 3339.
+    pub date: String,
+    /// Its message.
+    pub message: String,
+    /// The version made of it.
+    pub version: Option<String>,
+    /// Number of files that come or change.
+    pub changed: u64,
+    /// Number of files that go away.
+    pub removed: u64,
+    /// Bytes of the files that come or change.
+    pub bytes: u64,
+    /// The tags set.
+    pub tags: Vec<String>,
+    /// What of it is left out, and why.
+    pub notices: Vec<String>,
 }
 
 /// A version made, or that there was none to make.

@@ -10,6 +10,7 @@ mod compact;
 mod export;
 mod history;
 mod import;
+mod import_history;
 mod meta;
 mod pointer;
 mod prefetch;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::dataset::git::Scope;
 use crate::dataset::{Caller, Dataset, Error, Invalid, Repo, RolledBack};
 use crate::model::{Content, DatasetId, DatasetName, Ino, VersionNo, VersionSet, show_path};
 
@@ -189,6 +191,10 @@ impl Service {
                 let how = import::Wanted { source: &source, message, delete, checksum };
                 let made = self.import(by, &dataset, how, sink)?;
                 sink.item(Item::Made(made))?;
+            }
+            Request::ImportHistory { source, dataset, branch, path, dry_run } => {
+                let scope = Scope { branch: &branch, path: path.as_deref() };
+                self.import_history(by, &dataset, &source, scope, dry_run, sink)?;
             }
             Request::Export { dataset, version, preserve, sums } => {
                 self.export(&*self.sealed(&dataset)?, version, (preserve, sums), sink)?;

@@ -19,6 +19,7 @@ pub mod dvc;
 pub mod error;
 mod follow;
 pub mod frozen;
+pub mod git;
 pub mod history;
 pub mod import;
 pub mod live;

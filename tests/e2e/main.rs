@@ -36,6 +36,7 @@ mod history;
 mod hostile;
 mod hostile_rig;
 mod import;
+mod import_history;
 mod manual;
 mod meta;
 mod mirror;

@@ -9,8 +9,8 @@ use crate::harness::*;
 use crate::installed::dvc as program;
 
 /// A directory outside of the mount where DVC and git work.
-struct Bench<'a> {
-    m: &'a Mount,
+pub(crate) struct Bench<'a> {
+    pub(crate) m: &'a Mount,
 }
 
 impl Bench<'_> {
@@ -29,16 +29,16 @@ impl Bench<'_> {
         run(&mut command)
     }
 
-    fn dvc(&self, dir: &Path, arguments: &[&str]) -> Ran {
+    pub(crate) fn dvc(&self, dir: &Path, arguments: &[&str]) -> Ran {
         self.command(program(), dir, arguments)
     }
 
-    fn git(&self, dir: &Path, arguments: &[&str]) -> String {
+    pub(crate) fn git(&self, dir: &Path, arguments: &[&str]) -> String {
         self.command("git", dir, arguments).ok()
     }
 
     /// A new repository of git and DVC.
-    fn repository(&self, name: &str) -> PathBuf {
+    pub(crate) fn repository(&self, name: &str) -> PathBuf {
         let dir = self.m.outside().join(name);
         fs::create_dir_all(&dir).expect("make a directory");
         fs::create_dir_all(self.m.outside().join("home")).expect("make a home");

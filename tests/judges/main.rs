@@ -11,6 +11,7 @@ mod installed;
 mod builds;
 mod croissant;
 mod dvc;
+mod dvc_history;
 mod editors;
 mod fsx;
 mod git;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use crate::dataset::archive::{self, Owners};
 use crate::dataset::bundle;
-use crate::dataset::import::{self, Placement, Progress, Teller, Tree};
+use crate::dataset::import::{self, Placement, Teller, Tree};
 use crate::dataset::{Caller, Dataset, Error, Invalid};
 use crate::model::DatasetName;
 
 use super::super::failure::Failure;
-use super::super::protocol::{Item, Made};
+use super::super::protocol::Made;
+use super::import_history::telling;
 use super::{Service, Sink, made};
 
 /// An import to be made.
@@ -50,20 +51,11 @@ impl Service {
                 None
             }
         };
-        let mut gone = None;
-        let mut tell = |progress: Progress| {
-            let Progress { files, files_total, bytes, bytes_total, counted } = progress;
-            let item = Item::Importing { files, files_total, bytes, bytes_total, counted };
-            sink.item(item).map_err(|failure| {
-                gone = Some(failure);
-                Error::Invalid("nobody waits for it any more".into())
-            })
-        };
-        let tree = self.read_source(by, source, existing.as_deref(), checksum, &mut Teller::new(&mut tell));
-        let tree = tree.map_err(|error| gone.take().unwrap_or_else(|| error.into()))?;
+        let tree =
+            telling(sink, |teller| self.read_source(by, source, existing.as_deref(), checksum, teller))?;
         let dataset = match existing {
             Some(dataset) => dataset,
-            None => self.make(name, &tree)?,
+            None => self.make(name, (tree.root.mode, tree.root.uid, tree.root.gid))?,
         };
         let forget = |invalid: &Invalid| self.invalidate(dataset.id(), invalid);
         let version = dataset.take_in(by, tree, Placement { root: source, delete, message }, forget)?;
@@ -103,9 +95,13 @@ impl Service {
         Ok(tree)
     }
 
-    fn make(&self, name: &DatasetName, tree: &Tree) -> Result<Arc<Dataset>, Failure> {
-        let root = &tree.root;
-        let dataset = match self.repo.create(name.clone(), root.mode, root.uid, root.gid) {
+    /// Makes a dataset whose root has this mode and these owners.
+    pub(super) fn make(
+        &self,
+        name: &DatasetName,
+        (mode, uid, gid): (u32, u32, u32),
+    ) -> Result<Arc<Dataset>, Failure> {
+        let dataset = match self.repo.create(name.clone(), mode, uid, gid) {
             // Somebody else made it meanwhile.
             Err(Error::Exists(_)) => return self.writable(name),
             made => made?,
@@ -129,7 +125,7 @@ impl Service {
     }
 
     /// Refuses to import what grows by being imported.
-    fn apart(&self, source: &Path) -> Result<(), Failure> {
+    pub(super) fn apart(&self, source: &Path) -> Result<(), Failure> {
         let store = self.repo.store().path();
         let mounted = self.host.as_ref().map(|host| host.mountpoint());
         let inside = std::iter::once(store).chain(mounted).find(|place| place.starts_with(source));

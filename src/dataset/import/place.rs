@@ -41,6 +41,18 @@ impl Dataset {
         how: Placement<'_>,
         forget: impl FnOnce(&Invalid),
     ) -> Result<Option<VersionNo>> {
+        let Placement { root, delete, message } = how;
+        self.take_in_by(by, message, forget, |live, invalid| place(live, tree, root, delete, invalid))
+    }
+
+    /// The same of what `put` does to the live tree.
+    pub(in crate::dataset) fn take_in_by(
+        &self,
+        by: Caller,
+        message: Option<String>,
+        forget: impl FnOnce(&Invalid),
+        put: impl FnOnce(&mut Live, &mut Invalid) -> Result<()>,
+    ) -> Result<Option<VersionNo>> {
         self.store.check_can_grow()?;
         if self.quota().is_some() {
             self.used()?;
@@ -58,12 +70,12 @@ impl Dataset {
         state.note_author(by);
         let mut invalid = Invalid::default();
         state.live.log_nothing();
-        let placed = place(&mut state.live, tree, &how, &mut invalid);
+        let placed = put(&mut state.live, &mut invalid);
         let placed = placed.and_then(|()| match used {
             Some(used) => self.check_quota(used, self.used_by(&mut state)?),
             None => Ok(()),
         });
-        let version = match placed.and_then(|()| self.cut(&mut state, how.message)) {
+        let version = match placed.and_then(|()| self.cut(&mut state, message)) {
             Ok(version) => version,
             Err(error) => {
                 self.take_back(&mut state)?;
@@ -89,8 +101,8 @@ impl Dataset {
     }
 }
 
-fn place(live: &mut Live, tree: Tree, how: &Placement<'_>, invalid: &mut Invalid) -> Result<()> {
-    if how.delete {
+fn place(live: &mut Live, tree: Tree, outside: &Path, delete: bool, invalid: &mut Invalid) -> Result<()> {
+    if delete {
         remove_others(live, &tree, invalid)?;
     }
     let Tree { root, mut entries } = tree;
@@ -113,7 +125,7 @@ fn place(live: &mut Live, tree: Tree, how: &Placement<'_>, invalid: &mut Invalid
         };
         let ino = match placed {
             Err(error @ (Error::IsADirectory(_) | Error::NotADirectory(_))) => {
-                let mut path = how.root.to_owned();
+                let mut path = outside.to_owned();
                 let above = live.path(dir)?.unwrap_or_default();
                 path.extend(above.iter().chain([&name]).map(Name::as_os_str));
                 return Err(Error::Invalid(format!(

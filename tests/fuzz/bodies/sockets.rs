@@ -7,7 +7,9 @@ use serde_json::Value;
 use stratafs::daemon::frame::{self, Kind};
 use stratafs::daemon::object::VersionText;
 use stratafs::daemon::pointer::Pointer;
-use stratafs::daemon::protocol::{ChangeInfo, EntryInfo, Made, NewTag, Status, Step, TagInfo, Verified};
+use stratafs::daemon::protocol::{
+    ChangeInfo, CommitInfo, EntryInfo, Made, NewTag, Status, Step, TagInfo, Verified,
+};
 use stratafs::daemon::{Failure, Item, ObjectSpec, Request, Service, Sink, policy};
 use stratafs::model::{
     AnnotationKey, DatasetName, Kind as FileKind, Name, Policy, Remark, TagName, TreeHash, VersionNo,
@@ -134,6 +136,13 @@ fn all_requests() -> Vec<Request> {
             delete: false,
             checksum: true,
         },
+        Request::ImportHistory {
+            source: "/source".into(),
+            dataset: dataset(),
+            branch: "main".into(),
+            path: Some("data/images.dvc".into()),
+            dry_run: true,
+        },
         Request::Cat(object("d@v3/sub/noise")),
         Request::Read { object: object("d@v3/sub/noise"), offset: 7, len: 5 },
         Request::Resolve(object("d@v3/sub")),
@@ -213,6 +222,18 @@ fn all_items() -> Vec<Item> {
         Item::Verified(Verified::default()),
         Item::Progress { done: 1, total: 2 },
         Item::Importing { files: 1, files_total: 2, bytes: 3, bytes_total: u64::MAX, counted: true },
+        Item::Commit(CommitInfo {
+            commit: "ab".repeat(20),
+            author: "A <a@example.org>".into(),
+            date: "2020-05-06T07:08:09+02:00".into(),
+            message: "first\n\nbody".into(),
+            version: Some("v1".into()),
+            changed: 1,
+            removed: 2,
+            bytes: 3,
+            tags: vec!["prod".into()],
+            notices: vec!["module is a submodule: skipped".into()],
+        }),
         Item::BatchBegun,
     ]
 }
@@ -297,6 +318,11 @@ pub fn requests(bytes: &[u8]) {
         Some(Request::Import { dataset, message, delete, checksum, .. }) => {
             let source = served.dir.path().join("source");
             Request::Import { source, dataset, message, delete, checksum }
+        }
+        // Nor may it have git run anywhere.
+        Some(Request::ImportHistory { dataset, branch, path, dry_run, .. }) => {
+            let source = served.dir.path().join("source");
+            Request::ImportHistory { source, dataset, branch, path, dry_run }
         }
         Some(request) => request,
         None => return,

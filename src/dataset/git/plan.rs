@@ -1,0 +1,134 @@
+//! Finding what there is to import of a history, before any of it is.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::command::{Commit, Repository};
+use super::delta::Deltas;
+use super::objects::Places;
+use super::{Change, Leaf};
+use crate::dataset::error::Result;
+use crate::dataset::import::{Progress, Teller};
+
+/// Which history is imported.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope<'a> {
+    /// The branch, or whatever git takes for a commit.
+    pub branch: &'a str,
+    /// The directory, file or `.dvc` file in the repository; all of it where there is none.
+    pub path: Option<&'a Path>,
+}
+
+/// A history that is to be imported.
+#[derive(Debug)]
+pub struct Plan {
+    /// The commits, oldest first.
+    pub commits: Vec<Planned>,
+    /// How many of them were imported before.
+    pub done: usize,
+    /// What there is to do.
+    pub total: Progress,
+    pub(super) places: Places,
+}
+
+/// A commit that is to be imported.
+#[derive(Debug)]
+pub struct Planned {
+    /// The commit.
+    pub commit: Commit,
+    /// Names of git's tags of it.
+    pub tags: Vec<String>,
+    /// What was left out of it, and why.
+    pub notices: Vec<String>,
+    pub(super) changes: Vec<Change>,
+}
+
+impl Planned {
+    /// Whether it changes nothing of what is imported.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Number of files that come or change, and of those that go away.
+    pub fn count(&self) -> (u64, u64) {
+        let put = self.changes.iter().filter(|change| change.leaf.is_some()).count() as u64;
+        (put, self.changes.len() as u64 - put)
+    }
+
+    /// Bytes of the files that come or change.
+    pub fn bytes(&self) -> u64 {
+        self.changes.iter().map(|change| change.size).sum()
+    }
+}
+
+/// Plans the import of what of a history follows `last`, the commit that was imported last.
+///
+/// # Errors
+/// Where git cannot read it, `last` is not in it, nothing was ever at the path, or bytes are not at hand.
+pub fn plan(
+    repository: &Repository,
+    scope: &Scope<'_>,
+    last: Option<&str>,
+    teller: &mut Teller<'_>,
+) -> Result<Plan> {
+    let commits = repository.commits(scope.branch)?;
+    let done = match last {
+        None => 0,
+        Some(last) => {
+            let at = commits.iter().position(|commit| commit.id == last);
+            1 + at.ok_or_else(|| {
+                let why = format!("commit {last}, which was imported last, is not in '{}'", scope.branch);
+                repository.failed(&format!("{why}: import that history into another dataset"))
+            })?
+        }
+    };
+    let mut tags = repository.tags()?;
+    let places = Places::of(repository);
+    let mut deltas = Deltas {
+        repository,
+        places: &places,
+        path: scope.path,
+        sizes: repository.cat("--batch-check")?,
+        small: repository.cat("--batch")?,
+        missing: HashSet::new(),
+        first_missing: None,
+        notices: Vec::new(),
+    };
+    let (mut before, mut total) = (None, Progress::default());
+    let mut planned = Vec::with_capacity(commits.len());
+    for (at, commit) in commits.into_iter().enumerate() {
+        let changes = if at < done { Vec::new() } else { deltas.between(before.as_deref(), &commit.id)? };
+        before = Some(commit.id.clone());
+        let tags = tags.remove(&commit.id).unwrap_or_default();
+        let commit = Planned { commit, tags, notices: std::mem::take(&mut deltas.notices), changes };
+        total.files_total += commit.count().0;
+        total.bytes_total += commit.bytes();
+        planned.push(commit);
+        teller.tell(|| total)?;
+    }
+    if let Some(first) = &deltas.first_missing {
+        let why = format!("{} objects are not on this machine, the first is {first}", deltas.missing.len());
+        let fetch = "`git lfs fetch --all` or `dvc fetch --all-commits` fetches them";
+        return Err(repository.failed(&format!("{why} ({fetch})")));
+    }
+    if done == 0 && planned.iter().all(Planned::is_empty) {
+        let why = match scope.path {
+            Some(path) => format!(
+                "nothing was ever at {} in '{}' (what DVC keeps is named by its .dvc file)",
+                path.display(),
+                scope.branch
+            ),
+            None => format!("no commit of '{}' has a file", scope.branch),
+        };
+        return Err(repository.failed(&why));
+    }
+    total.counted = true;
+    Ok(Plan { commits: planned, done, total, places })
+}
+
+impl Plan {
+    /// Whether a leaf is an object that lies in a file.
+    pub(super) fn file_of(&self, leaf: &Leaf) -> Option<std::path::PathBuf> {
+        self.places.find(leaf).map(|(path, _)| path)
+    }
+}
