@@ -312,6 +312,21 @@ impl Dataset {
         self.flush_edit(by, ino, file, file.edit())
     }
 
+    /// What follows a close(2): a flush, if it is by the process that wrote last.
+    ///
+    /// The kernel may give a write in two parts, at the end of a page. So it is asked once more when nobody can
+    /// write: of what another process has begun to write since, no version is to have a part.
+    pub fn close_by(&self, by: Caller, ino: Ino, file: &OpenFile) -> Result<()> {
+        if !file.is_closed_by_writer(by.pid) {
+            return Ok(());
+        }
+        let edit = file.edit();
+        match file.is_closed_by_writer(by.pid) {
+            true => self.flush_edit(by, ino, file, edit),
+            false => Ok(()),
+        }
+    }
+
     fn flush_edit(&self, by: Caller, ino: Ino, file: &OpenFile, mut edit: Edit<'_>) -> Result<()> {
         if !edit.is_dirty() && !self.lock().live.is_held(ino) {
             return Ok(());

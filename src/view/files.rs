@@ -365,9 +365,7 @@ impl FileSystem {
     /// that writes is not the end of the writing; the last close of all is, see [`FileSystem::release`].
     pub fn flush(&self, by: Caller, fh: u64) -> Result<()> {
         match &*self.handle(fh)? {
-            Handle::Live { dataset, ino, file, flushes: true, .. } if file.is_closed_by_writer(by.pid) => {
-                dataset.flush(by, *ino, file)
-            }
+            Handle::Live { dataset, ino, file, flushes: true, .. } => dataset.close_by(by, *ino, file),
             _ => Ok(()),
         }
     }
