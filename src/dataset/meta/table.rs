@@ -1,5 +1,6 @@
 //! What columns a table in a file has, told from its beginning.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -118,8 +119,8 @@ pub struct Column {
     pub kind: Type,
 }
 
-/// The columns of a table that begins with `sample`, `whole` if that is all of it; `None` where it is no table, or
-/// has columns without a name of their own.
+/// The columns of a table that begins with `sample`, `whole` if that is all of it, but for those without a name;
+/// `None` where it is no table, or two have the same name.
 pub fn columns(format: Format, sample: &[u8], whole: bool) -> Option<Vec<Column>> {
     let end = if whole { sample.len() } else { sample.iter().rposition(|b| *b == b'\n')? + 1 };
     let columns = match format {
@@ -128,7 +129,15 @@ pub fn columns(format: Format, sample: &[u8], whole: bool) -> Option<Vec<Column>
         Format::Tsv => separated(&sample[..end], b'\t', whole),
         Format::JsonLines => json_lines(&sample[..end]),
     }?;
-    (!columns.is_empty() && columns.len() <= COLUMNS).then_some(columns)
+    described(columns)
+}
+
+/// Those of some columns that have a name, which Croissant knows them by; `None` where two have the same.
+fn described(mut columns: Vec<Column>) -> Option<Vec<Column>> {
+    columns.retain(|column| !column.name.trim().is_empty());
+    let names: HashSet<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    let are_distinct = names.len() == columns.len();
+    (are_distinct && !columns.is_empty() && columns.len() <= COLUMNS).then_some(columns)
 }
 
 /// The columns that a Parquet file declares, but for those of lists, structures and bytes; `None` where it is
@@ -138,8 +147,7 @@ pub fn declared(bytes: &Arc<dyn Bytes>) -> Option<Vec<Column>> {
     let known = all
         .into_iter()
         .filter_map(|column| Type::of_declared(&column.kind).map(|kind| Column { name: column.name, kind }));
-    let columns: Vec<Column> = known.take(COLUMNS + 1).collect();
-    (!columns.is_empty() && columns.len() <= COLUMNS).then_some(columns)
+    described(known.take(COLUMNS + 1).collect())
 }
 
 fn separated(sample: &[u8], separator: u8, whole: bool) -> Option<Vec<Column>> {
@@ -147,7 +155,7 @@ fn separated(sample: &[u8], separator: u8, whole: bool) -> Option<Vec<Column>> {
     let mut rows = CsvRows::open(&bytes, Some(separator)).ok()?;
     let names: Vec<String> = rows.columns().iter().map(|column| column.name.clone()).collect();
     let numeric = |name: &String| name.parse::<f64>().is_ok();
-    if rows.repeats_names() || names.iter().any(|name| name.trim().is_empty() || numeric(name)) {
+    if rows.repeats_names() || names.iter().any(numeric) {
         return None;
     }
     let mut kinds: Vec<Option<Type>> = vec![None; names.len()];
@@ -212,6 +220,17 @@ mod tests {
     }
 
     #[test]
+    fn columns_without_a_name_are_left_out() {
+        let id = || Some(vec![("id".to_owned(), Type::Integer)]);
+        assert_eq!(found(Format::Csv, ",id\n0,1\n", true), id());
+        assert_eq!(found(Format::JsonLines, "{\"\":1,\"id\":2}\n", true), id());
+        assert_eq!(found(Format::JsonLines, "{\"\":1}\n", true), None);
+        let column = |name: &str| Column { name: name.into(), kind: Type::Text };
+        assert_eq!(described(vec![column("a"), column(" ")]), Some(vec![column("a")]));
+        assert_eq!(described(vec![column("a"), column("b"), column("a")]), None);
+    }
+
+    #[test]
     fn types_are_told_from_values() {
         let columns = found(
             Format::Csv,
@@ -236,7 +255,7 @@ mod tests {
 
     #[test]
     fn what_is_no_table_has_no_columns() {
-        for bad in ["", "a,b\n1,2,3\n", "1,2\n3,4\n", "a,a\n1,2\n", "a,\n1,2\n"] {
+        for bad in ["", "a,b\n1,2,3\n", "1,2\n3,4\n", "a,a\n1,2\n"] {
             assert_eq!(found(Format::Csv, bad, true), None, "{bad:?}");
         }
         assert_eq!(columns(Format::Csv, b"a,\xff\n", true), None);
