@@ -237,12 +237,20 @@ impl Service {
             .hint("other files, of this dataset or another, or open ones have the same content"));
         }
         let mut collection = Collection::default();
-        if !objects.is_empty() {
+        // What has a tombstone needs no second one, but may be there still: one that failed half-way left it.
+        let is_new = objects.iter().any(|hash| !store.is_purged(hash));
+        if is_new {
             // First the tombstone: what is missing from here on is no damage.
             dataset.note_purge(by, what, reason, &purging)?;
+        }
+        if !objects.is_empty() {
             store.remove_objects(&underway, &objects, &mut collection)?;
         }
         drop(underway);
+        let removed = match is_new {
+            true => (objects.len() as u64, purging.objects.values().map(|len| u64::from(*len)).sum()),
+            false => (collection.objects, collection.dead),
+        };
         if purging.is_garbage {
             let rest = self.collect(true, false, &mut |_| ControlFlow::Continue(()))?;
             collection.damaged += rest.damaged;
@@ -251,11 +259,11 @@ impl Service {
             host.forget_contents(dataset.id(), &purging.recorded);
         }
         check_removed(dataset, &show_path(path), &collection)?;
-        let bytes = purging.objects.values().map(|len| u64::from(*len)).sum();
+        let (objects, bytes) = removed;
         sink.item(Item::Purged(Purged {
             dataset: dataset.name().to_string(),
             path: path_bytes(&named),
-            objects: objects.len() as u64,
+            objects,
             bytes,
             shared: purging.shared,
         }))

@@ -195,12 +195,6 @@ impl Dataset {
         }
         // One that failed half-way may have left what the manifest told of.
         let is_garbage = is_garbage || walker.met_purged;
-        // What is gone already needs no second tombstone; what a purge that failed half-way left does.
-        for hash in objects.keys().copied().collect::<Vec<_>>() {
-            if self.store.is_purged(&hash) && !self.store.has_object(&hash)? {
-                objects.remove(&hash);
-            }
-        }
         let all = objects.len();
         self.without_shared(&mut objects, &purging.contents, datasets)?;
         let shared = (all - objects.len()) as u64;
