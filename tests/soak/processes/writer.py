@@ -230,7 +230,16 @@ class Writer(Process):
             self.log("d", self.number, began, time.monotonic())
             self.expect((made["version"], made["restores"]), (self.version + 1, to))
 
+        # What has a tag is not pruned meanwhile.
+        tag = f"back-{self.number}"
+        try:
+            self.strata("tag", f"{self.name}@v{to}", tag)
+        except OSError:
+            if self.is_pruned(self.name, to):
+                return
+            raise
         self.change(delta, act, "commit")
+        self.strata("untag", self.name, tag)
         self.expect_tree(self.root)
 
     def batch(self):
