@@ -122,7 +122,10 @@ fn a_crowd_of_processes_finds_every_version_as_it_was_made() {
     let mut verify: Command = m.command(&["verify"]);
     let verified = command::try_run(&mut verify, Duration::from_secs(1800)).expect("verify ends").ok();
     let log = fs::read_to_string(m.store().join("daemon.log")).unwrap_or_default();
-    assert!(!log.contains("panicked") && !log.contains("ERROR"), "the daemon's log: {log}");
+    // Who looked up a file of a version before that was pruned may come to read it when its content is gone.
+    let is_wrong = |line: &&str| line.contains("ERROR") && !line.contains("reclaimed since");
+    let wrong: Vec<&str> = log.lines().filter(is_wrong).collect();
+    assert!(!log.contains("panicked") && wrong.is_empty(), "the daemon's log: {log}");
     say(format!(
         "crowd: 18 processes for {seconds} s (seed {seed}); {} versions compared with the journals, {} again, {storm} \
          of a dataset rolled back under its writers, {thinned} of another pruned; {read} readings of versions confirmed; differences: 0; the \
