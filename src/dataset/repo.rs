@@ -100,6 +100,12 @@ impl Repo {
         self.datasets.read().archived.values().cloned().collect()
     }
 
+    /// Both, as of one moment: a dataset that is archived or brought back meanwhile is in one of them.
+    pub fn datasets_and_archived(&self) -> (Vec<Arc<Dataset>>, Vec<DatasetRecord>) {
+        let datasets = self.datasets.read();
+        (datasets.active.values().cloned().collect(), datasets.archived.values().cloned().collect())
+    }
+
     /// The dataset of that name.
     pub fn get(&self, name: &str) -> Option<Arc<Dataset>> {
         let name = DatasetName::new(name.as_bytes()).ok()?;

@@ -76,9 +76,9 @@ impl Service {
 
     /// The datasets in sight and the archived ones.
     pub(super) fn every_dataset(&self) -> Result<Vec<Arc<Dataset>>, Failure> {
-        let mut all = self.repo.datasets();
+        let (mut all, archived) = self.repo.datasets_and_archived();
         all.iter().try_for_each(|dataset| dataset.seal_to_look())?;
-        for record in self.repo.archived() {
+        for record in archived {
             let (store, objects) = (self.repo.store().clone(), self.repo.objects().clone());
             all.push(Arc::new(Dataset::load(store, objects, record, false)?));
         }
