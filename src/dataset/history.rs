@@ -259,16 +259,7 @@ impl Dataset {
 
 /// The newest version both trees descend from.
 pub(super) fn common_past(a: &Frozen, b: &Frozen) -> VersionNo {
-    let mut common = VersionNo::EMPTY;
-    for span in a.view().spans() {
-        for other in b.view().spans() {
-            let last = span.last.min(other.last);
-            if last >= span.first.max(other.first) {
-                common = common.max(last);
-            }
-        }
-    }
-    common
+    a.view().common(b.view())
 }
 
 /// How an inode differs from another at the same place; `None` if in nothing that is shown.

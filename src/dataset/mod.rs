@@ -29,6 +29,7 @@ pub mod outside;
 mod path_history;
 mod pointed;
 pub mod quota;
+mod replay;
 pub mod repo;
 pub mod retention;
 mod rollback;

@@ -12,6 +12,8 @@ mod attributes;
 mod blame;
 mod bump;
 mod bundle;
+mod bundle_altered;
+mod bundle_says;
 mod cli;
 mod colors;
 mod compact;

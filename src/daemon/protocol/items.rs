@@ -24,8 +24,10 @@ pub struct Bundled {
     pub id: String,
     /// Number of chunks.
     pub chunks: u64,
-    /// Number of tags.
+    /// Number of changes of tags.
     pub tags: u64,
+    /// Number of annotations.
+    pub annotations: u64,
     /// Bytes of the bundle.
     pub bytes: u64,
 }

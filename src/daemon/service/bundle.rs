@@ -61,6 +61,7 @@ impl Service {
             id: id.to_hex(),
             chunks: done.chunks,
             tags: done.tags,
+            annotations: done.annotations,
             bytes: done.bytes,
         }))
     }
@@ -103,6 +104,7 @@ impl Service {
                 }
                 None => {}
             }
+            bundle.check(existing.as_deref(), &mut watch)?;
             bundle.put_objects(objects, store, &mut watch).map(|()| bundle)
         });
         let bundle = checked.map_err(|error| gone.take().unwrap_or_else(|| error.into()))?;
