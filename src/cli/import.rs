@@ -1,6 +1,9 @@
 //! `strata import`
 
-use std::path::{Component, PathBuf};
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Component, Path, PathBuf};
 
 use crate::daemon::protocol::CommitInfo;
 use crate::daemon::{Failure, Item, Request};
@@ -26,7 +29,8 @@ use super::{Context, values};
 /// archives, all belongs to who imports. Of two members of one path the later counts. Members whose paths lead
 /// out of the archive or mean a version are refused, and so is an archive that is cut short. Of a file that
 /// `strata bundle` wrote, a new dataset is made, with all the versions in it; where DATASET has some of them, the
-/// others are added to it.
+/// others are added to it. A bundle can also come through a pipe, with - for SOURCE: it is written to a file without
+/// a name in the store's directory, checked, and then taken in.
 ///
 /// With --history, SOURCE is a git repository, and each commit that changes the data becomes a version, oldest first,
 /// along first parents. Pointers of git-lfs and DVC are replaced by their objects, which must be on this machine and
@@ -38,6 +42,7 @@ use super::{Context, values};
   strata import ~/images images
   strata import --delete -m 'July crawl' ~/crawl crawl
   strata import imagenet-v12.tar imagenet
+  ssh there strata bundle pets -o - | strata import - pets
   strata import --history --path data/images.dvc ~/project images")]
 pub struct Args {
     /// Remove from the dataset what SOURCE does not have
@@ -65,7 +70,7 @@ pub struct Args {
     /// What to say of the version
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
-    /// A directory, or a tar or zip archive
+    /// A directory, a tar or zip archive, or a bundle; - for a bundle on standard input
     #[arg(value_name = "SOURCE")]
     source: PathBuf,
     /// The dataset
@@ -76,6 +81,16 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let Args { delete, checksum, json, history, branch, path, dry_run, message, source, dataset } = args;
     let shown = source.display().to_string();
+    if let Some(input) = input(&source)? {
+        if delete || history || message.is_some() {
+            return Err(Failure::usage(
+                "what comes through a pipe is a bundle, whose versions are what they are: no --message, --delete and \
+                 --history",
+            ));
+        }
+        let mut input = Counted { input, bytes: 0, progress: Progress::default() };
+        return ask_with(context.client()?, Request::Unbundle { dataset }, &mut input, telling(json, true));
+    }
     let source = source.canonicalize().map_err(|e| Failure::because(format!("cannot import {shown}"), &e))?;
     if history {
         let path = path.map(|path| path.components().filter(|part| *part != Component::CurDir).collect());
@@ -87,8 +102,49 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     }
     let is_bundle = bundle::is_one(&source)?;
     let request = Request::Import { source, dataset, message, delete, checksum };
+    ask(context.client()?, request, telling(json, is_bundle))
+}
+
+/// What comes through a pipe: standard input, where `source` says so, or a pipe of a name.
+fn input(source: &Path) -> Result<Option<Box<dyn Read>>, Failure> {
+    if source == Path::new("-") {
+        let input = io::stdin();
+        return match input.is_terminal() {
+            true => Err(Failure::usage("no bundle is read from a terminal")
+                .hint("strata bundle DATASET -o - | strata import - DATASET")),
+            false => Ok(Some(Box::new(input.lock()))),
+        };
+    }
+    if !source.metadata().is_ok_and(|meta| meta.file_type().is_fifo()) {
+        return Ok(None);
+    }
+    let failed = |e| Failure::because(format!("cannot import {}", source.display()), &e);
+    File::open(source).map(|file| Some(Box::new(file) as Box<dyn Read>)).map_err(failed)
+}
+
+/// What comes through a pipe, with a line that shows how much came.
+struct Counted {
+    input: Box<dyn Read>,
+    bytes: u64,
+    progress: Progress,
+}
+
+impl Read for Counted {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(out)?;
+        self.bytes += read as u64;
+        match read {
+            0 => self.progress.clear(),
+            _ => self.progress.counting(&format!("{} received", human(self.bytes))),
+        }
+        Ok(read)
+    }
+}
+
+/// Tells of an import.
+fn telling(json: bool, is_bundle: bool) -> impl FnMut(&mut Out, Item) -> Result<(), Failure> {
     let mut progress = Progress::default();
-    ask(context.client()?, request, |out, item| {
+    move |out, item| {
         match item {
             Item::Importing { files_total, counted: false, .. } => {
                 progress.counting(&format!("{files_total} files found"));
@@ -101,7 +157,10 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
                 match &made.version {
                     _ if json => out.json(&made)?,
                     None if is_bundle => {
-                        eprintln!("{}: all of it is there already, up to {}", made.dataset, made.newest);
+                        eprintln!(
+                            "{}: its versions are all there already, up to {}",
+                            made.dataset, made.newest
+                        );
                     }
                     Some(version) => out.text(format_args!("{}: {version}\n", made.dataset))?,
                     None => eprintln!("{}: nothing changed since {}", made.dataset, made.since()),
@@ -110,7 +169,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
             _ => {}
         }
         Ok(())
-    })
+    }
 }
 
 fn run_history(request: Request, json: bool, context: &Context) -> Result<u8, Failure> {

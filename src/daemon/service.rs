@@ -20,6 +20,7 @@ mod status;
 mod tags;
 mod verify;
 
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -113,6 +114,26 @@ impl Service {
         &self.repo
     }
 
+    /// As [`Service::execute`], of a request that the bytes of `input` follow, where it is one.
+    ///
+    /// # Errors
+    /// Also where `input` fails.
+    pub fn execute_with(
+        &self,
+        by: Caller,
+        request: Request,
+        input: &mut dyn Read,
+        sink: &mut dyn Sink,
+    ) -> Result<u8, Failure> {
+        match request {
+            Request::Unbundle { dataset } => {
+                let made = self.unbundle_from(&dataset, input, sink)?;
+                sink.item(Item::Made(made)).map(|()| 0)
+            }
+            request => self.execute(by, request, sink),
+        }
+    }
+
     /// Does what is asked for and gives the exit code.
     ///
     /// # Errors
@@ -192,6 +213,7 @@ impl Service {
                 let made = self.import(by, &dataset, how, sink)?;
                 sink.item(Item::Made(made))?;
             }
+            Request::Unbundle { .. } => return Err(Failure::new("no bundle follows")),
             Request::ImportHistory { source, dataset, branch, path, dry_run } => {
                 let scope = Scope { branch: &branch, path: path.as_deref() };
                 self.import_history(by, &dataset, &source, scope, dry_run, sink)?;

@@ -31,7 +31,7 @@ mod tests;
 mod write;
 
 pub use append::finish_imports;
-pub use read::{Bundle, is_one};
+pub use read::{Bundle, KNOWN_BY, begins, is_one};
 pub use write::{Bundled, bundle};
 
 /// How a bundle of all versions up to one begins.

@@ -25,6 +25,14 @@ pub(super) const CONTENT: &[u8] = &[frame::CHUNK, frame::PACKED_CHUNK, frame::NO
 /// Bytes read at a time.
 const BUFFER: usize = 256 << 10;
 
+/// Bytes by which a bundle is known.
+pub const KNOWN_BY: usize = 14;
+
+/// Whether these first bytes are those of a bundle, of whatever version.
+pub fn begins(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC[..KNOWN_BY])
+}
+
 /// Whether the file at `path` is a bundle, of whatever version.
 pub fn is_one(path: &Path) -> Result<bool> {
     let io = |e: io::Error| Error::Store(StoreError::io("read", path, e));
@@ -33,8 +41,8 @@ pub fn is_one(path: &Path) -> Result<bool> {
         _ => return Ok(false),
     }
     let mut start = Vec::new();
-    File::open(path).and_then(|file| file.take(14).read_to_end(&mut start)).map_err(io)?;
-    Ok(start == MAGIC[..14])
+    File::open(path).and_then(|file| file.take(KNOWN_BY as u64).read_to_end(&mut start)).map_err(io)?;
+    Ok(begins(&start))
 }
 
 /// A bundle that is whole: its checksum fits.
@@ -61,6 +69,12 @@ impl Bundle {
     /// Where it cannot be read, is of an unknown version, altered or truncated, or where its versions are no chain
     /// of hashes.
     pub fn open(path: &Path, watch: &mut dyn FnMut(u64, u64) -> Result<()>) -> Result<Bundle> {
+        let file = File::open(path).map_err(|e| StoreError::io("read", path, e))?;
+        Bundle::of(file, path, watch)
+    }
+
+    /// The same of an open file, which errors are to name `path`.
+    pub fn of(mut file: File, path: &Path, watch: &mut dyn FnMut(u64, u64) -> Result<()>) -> Result<Bundle> {
         let io = |e: io::Error| Error::Store(StoreError::io("read", path, e));
         file.rewind().map_err(io)?;
         let len = file.metadata().map_err(io)?.len();
