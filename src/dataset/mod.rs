@@ -53,6 +53,6 @@ pub use live::{Attr, Invalid, Live, NewInode, RenameMode, SetAttr, XattrSet};
 pub use open_file::OpenFile;
 pub use pointed::{Extent, Pointed};
 pub use repo::Repo;
-pub use retention::Pruned;
+pub use retention::{Pin, Pruned};
 pub use rollback::RolledBack;
 pub use tags::Tag;
