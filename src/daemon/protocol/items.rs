@@ -253,6 +253,9 @@ pub struct DatasetInfo {
     /// Bytes of all files of the live tree, where there is a quota and they have been counted.
     #[serde(default)]
     pub used_bytes: Option<u64>,
+    /// What the daemon keeps of its versions, as `strata set` takes it, where not all.
+    #[serde(default)]
+    pub retention: Option<String>,
 }
 
 /// A path that a version changed, or that differs between two.
