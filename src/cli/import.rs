@@ -11,7 +11,7 @@ use crate::dataset::bundle;
 use crate::dataset::git::Repository;
 use crate::model::DatasetName;
 
-use super::out::{Out, ask, human, one_line};
+use super::out::{Out, ask, ask_with, count, human, one_line};
 use super::progress::Progress;
 use super::{Context, values};
 
@@ -21,6 +21,7 @@ use super::{Context, values};
 /// that durable. A dataset of that name is made if there is none. Files whose size and time of change are those
 /// of the file of that path in the newest version are taken to be unchanged and are not read, unless
 /// --checksum is given. With --delete, what SOURCE does not have goes away, so that the version is as SOURCE is.
+/// Access control lists, and other attributes that a dataset cannot have, are left out, and it is told of how many paths.
 /// It is taken in as a whole or not at all, also where something fails or the command is interrupted. A directory must
 /// not change meanwhile: a file that does is taken in as it was read.
 ///
@@ -51,7 +52,8 @@ pub struct Args {
     /// Read all files, those that seem unchanged too
     #[arg(long)]
     checksum: bool,
-    /// Print JSON: dataset, version (null if nothing had changed), newest; with --history, a line for each commit:
+    /// Print JSON: dataset, version (null if nothing had changed), newest, and attributes_left_out where access
+    /// control lists or other attributes of so many paths were left out; with --history, a line for each commit:
     /// commit, author, date, message, version, changed, removed, bytes, tags, notices
     #[arg(long)]
     json: bool,
@@ -154,6 +156,12 @@ fn telling(json: bool, is_bundle: bool) -> impl FnMut(&mut Out, Item) -> Result<
             }
             Item::Made(made) => {
                 progress.clear();
+                if made.attributes_left_out > 0 {
+                    eprintln!(
+                        "strata: access control lists or other attributes that a dataset cannot have are left out, of {}",
+                        count(made.attributes_left_out, "path")
+                    );
+                }
                 match &made.version {
                     _ if json => out.json(&made)?,
                     None if is_bundle => {

@@ -326,6 +326,7 @@ pub(super) fn made(dataset: &Dataset, version: Option<String>) -> Made {
         version,
         restores: None,
         left_out: Vec::new(),
+        attributes_left_out: 0,
         newest: dataset.newest().to_string(),
     }
 }

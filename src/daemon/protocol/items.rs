@@ -418,8 +418,16 @@ pub struct Made {
     /// Paths of files whose content was purged, and which a rollback left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
+    /// How many of the files and directories of an import have access control lists or other attributes that were
+    /// left out.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub attributes_left_out: u64,
     /// The newest version now; `v0` before the first.
     pub newest: String,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Made {

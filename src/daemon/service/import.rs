@@ -59,8 +59,9 @@ impl Service {
             None => self.make(name, (tree.root.mode, tree.root.uid, tree.root.gid))?,
         };
         let forget = |invalid: &Invalid| self.invalidate(dataset.id(), invalid);
+        let attributes_left_out = tree.bared;
         let version = dataset.take_in(by, tree, Placement { root: source, delete, message }, forget)?;
-        Ok(made(&dataset, version.map(|version| version.to_string())))
+        Ok(Made { attributes_left_out, ..made(&dataset, version.map(|version| version.to_string())) })
     }
 
     fn read_source(

@@ -6,7 +6,7 @@ use super::read_tar::lossy;
 use super::{Contents, Member, What};
 use crate::dataset::error::{Error, Result};
 use crate::dataset::import::{Entry, Source, Tree};
-use crate::dataset::live::{encode_xattrs, is_settable_xattr};
+use crate::dataset::live::{encode_xattrs, is_missed_xattr, is_settable_xattr};
 use crate::model::{AtName, Body, Content, Inode, Kind, Name, NameKey, Timestamp};
 use crate::store::Objects;
 use crate::store::content::{BLOCK, Builder, from_many};
@@ -34,6 +34,8 @@ pub struct Grow<'a> {
     /// Small files whose bytes are not in the store yet.
     batch: Vec<(usize, Vec<u8>)>,
     batch_bytes: usize,
+    /// How many members have attributes that a dataset cannot have.
+    bared: u64,
 }
 
 impl<'a> Grow<'a> {
@@ -49,6 +51,7 @@ impl<'a> Grow<'a> {
             linked: HashSet::new(),
             batch: Vec::new(),
             batch_bytes: 0,
+            bared: 0,
         }
     }
 
@@ -115,7 +118,7 @@ impl<'a> Grow<'a> {
     /// The whole tree.
     pub fn finish(mut self) -> Result<Tree> {
         self.store_batch()?;
-        Ok(Tree { root: self.root, entries: self.entries })
+        Ok(Tree { root: self.root, entries: self.entries, bared: self.bared })
     }
 
     fn store_batch(&mut self) -> Result<()> {
@@ -197,7 +200,9 @@ impl<'a> Grow<'a> {
         at
     }
 
-    fn inode(&self, member: &Member, body: Body) -> Result<Inode> {
+    fn inode(&mut self, member: &Member, body: Body) -> Result<Inode> {
+        let is_bared = member.has_acl || member.xattrs.iter().any(|(name, _)| is_missed_xattr(name));
+        self.bared += u64::from(is_bared);
         let (uid, gid) = member.owner.filter(|_| self.keep_owners).unwrap_or(self.owner);
         let kept = member.xattrs.iter().filter(|(name, _)| is_settable_xattr(name));
         let mut xattrs: Vec<_> = kept.cloned().collect();

@@ -201,6 +201,7 @@ fn all_items() -> Vec<Item> {
         dataset: "d".into(),
         version: None,
         restores: None,
+        attributes_left_out: 0,
         left_out: Vec::new(),
         newest: "v0".into(),
     };
