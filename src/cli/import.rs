@@ -34,8 +34,8 @@ use super::{Context, values};
 /// a name in the store's directory, checked, and then taken in.
 ///
 /// With --history, SOURCE is a git repository, and each commit that changes the data becomes a version, oldest first,
-/// along first parents. Pointers of git-lfs and DVC are replaced by their objects, which must be on this machine and
-/// are checked. Each version is whole and durable at once; where an import ends early, or when there are new commits,
+/// along first parents. Pointers of git-lfs and DVC are replaced by their objects, which must be on this machine (but
+/// for --skip-missing) and are checked. Each version is whole and durable at once; where an import ends early, or when there are new commits,
 /// the same command goes on after the last. Of each commit the message is kept, and as annotations git.commit,
 /// git.author and git.date; git's tags become tags. See strata(7), Histories of git.
 #[derive(Debug, clap::Args)]
@@ -66,6 +66,9 @@ pub struct Args {
     /// Import only this directory, file or .dvc file of the repository
     #[arg(long, value_name = "PATH", requires = "history")]
     path: Option<PathBuf>,
+    /// Keep the pointers of git-lfs and DVC whose objects are not on this machine, rather than refuse
+    #[arg(long, requires = "history")]
+    skip_missing: bool,
     /// Only tell which commits would become versions
     #[arg(long, requires = "history")]
     dry_run: bool,
@@ -81,7 +84,19 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
-    let Args { delete, checksum, json, history, branch, path, dry_run, message, source, dataset } = args;
+    let Args {
+        delete,
+        checksum,
+        json,
+        history,
+        branch,
+        path,
+        skip_missing,
+        dry_run,
+        message,
+        source,
+        dataset,
+    } = args;
     let shown = source.display().to_string();
     if let Some(input) = input(&source)? {
         if delete || history || message.is_some() {
@@ -97,7 +112,8 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     if history {
         let path = path.map(|path| path.components().filter(|part| *part != Component::CurDir).collect());
         let path = path.filter(|path: &PathBuf| !path.as_os_str().is_empty());
-        return run_history(Request::ImportHistory { source, dataset, branch, path, dry_run }, json, context);
+        let request = Request::ImportHistory { source, dataset, branch, path, skip_missing, dry_run };
+        return run_history(request, json, context);
     }
     if Repository::is_one(&source) {
         eprintln!("strata: {shown} is a git repository: --history would import its commits as versions");
@@ -194,8 +210,17 @@ fn run_history(request: Request, json: bool, context: &Context) -> Result<u8, Fa
                 progress.clear();
                 if json { out.json(&commit)? } else { print(out, &commit)? }
             }
-            Item::Made(made) if !json && made.version.is_none() => {
-                eprintln!("{}: no commit after that of {} changes it", made.dataset, made.newest);
+            Item::Made(made) => {
+                progress.clear();
+                if made.objects_missing > 0 {
+                    eprintln!(
+                        "strata: {} of git-lfs or DVC not on this machine: the pointers stay in their place",
+                        count(made.objects_missing, "object")
+                    );
+                }
+                if !json && made.version.is_none() {
+                    eprintln!("{}: no commit after that of {} changes it", made.dataset, made.newest);
+                }
             }
             _ => {}
         }

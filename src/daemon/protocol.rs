@@ -229,6 +229,8 @@ pub enum Request {
         branch: String,
         /// The part of the repository; all of it where there is none.
         path: Option<PathBuf>,
+        /// Whether pointers whose objects are missing stay as they are.
+        skip_missing: bool,
         /// Whether to tell only what there is to do.
         dry_run: bool,
     },

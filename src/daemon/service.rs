@@ -214,8 +214,8 @@ impl Service {
                 sink.item(Item::Made(made))?;
             }
             Request::Unbundle { .. } => return Err(Failure::new("no bundle follows")),
-            Request::ImportHistory { source, dataset, branch, path, dry_run } => {
-                let scope = Scope { branch: &branch, path: path.as_deref() };
+            Request::ImportHistory { source, dataset, branch, path, skip_missing, dry_run } => {
+                let scope = Scope { branch: &branch, path: path.as_deref(), skip_missing };
                 self.import_history(by, &dataset, &source, scope, dry_run, sink)?;
             }
             Request::Export { dataset, version, preserve, sums } => {
@@ -327,6 +327,7 @@ pub(super) fn made(dataset: &Dataset, version: Option<String>) -> Made {
         restores: None,
         left_out: Vec::new(),
         attributes_left_out: 0,
+        objects_missing: 0,
         newest: dataset.newest().to_string(),
     }
 }

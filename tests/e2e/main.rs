@@ -40,6 +40,7 @@ mod hostile;
 mod hostile_rig;
 mod import;
 mod import_history;
+mod import_missing;
 mod manual;
 mod meta;
 mod mirror;

@@ -422,6 +422,9 @@ pub struct Made {
     /// left out.
     #[serde(default, skip_serializing_if = "is_none")]
     pub attributes_left_out: u64,
+    /// How many objects of git-lfs and DVC were missing, so that their pointers stayed as they are.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub objects_missing: u64,
     /// The newest version now; `v0` before the first.
     pub newest: String,
 }
