@@ -230,6 +230,7 @@ pub enum Request {
         /// The part of the repository; all of it where there is none.
         path: Option<PathBuf>,
         /// Whether pointers whose objects are missing stay as they are.
+        #[serde(default)]
         skip_missing: bool,
         /// Whether to tell only what there is to do.
         dry_run: bool,

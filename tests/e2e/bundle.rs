@@ -271,7 +271,7 @@ fn an_increment_that_does_not_follow_is_refused() {
     assert_eq!(f.log(), log);
 }
 
-/// An import into a dataset that is killed leaves all of its versions or none.
+/// An import into a dataset that is killed leaves all of its versions, and what is said of them, or none.
 #[test]
 fn an_increment_is_imported_as_a_whole() {
     let m = Mount::new();
@@ -283,6 +283,7 @@ fn an_increment_is_imported_as_a_whole() {
     for n in 0..1500 {
         d.write(&format!("f{}", n % 50), format!("{n}"));
     }
+    m.strata(&["annotate", "d@v7", "license=MIT"]).ok();
     m.strata(&["bundle", "--since", "v1", "d", "-o", text(&more)]).ok();
     let mut begun = 0;
     for round in 0..6 {
@@ -302,6 +303,7 @@ fn an_increment_is_imported_as_a_whole() {
         let log = other.strata(&["log", "--json", "e"]).ok();
         let versions = log.lines().count() as u64;
         assert!(versions == 1 || versions == d.versions(), "round {round}: {versions}");
+        assert_eq!(log.contains("\"license\":\"MIT\""), versions > 1, "round {round}");
         assert!(!note.exists());
         other.strata(&["import", text(&more), "e"]).ok();
         other.up(&[]);

@@ -27,6 +27,7 @@ pub struct Bundled {
     /// Number of changes of tags.
     pub tags: u64,
     /// Number of annotations.
+    #[serde(default)]
     pub annotations: u64,
     /// Bytes of the bundle.
     pub bytes: u64,
