@@ -90,12 +90,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let mut progress = Progress::default();
     ask(context.client()?, request, |out, item| {
         match item {
-            Item::Importing { files_total, counted: false, .. } => {
-                progress.counting(&format!("{files_total} files found"));
-            }
-            Item::Importing { files, files_total, bytes, bytes_total, .. } => {
-                progress.show(bytes, bytes_total, &format!("{files} of {files_total} files"));
-            }
+            Item::Importing { .. } => show(&mut progress, &item),
             Item::Made(made) => {
                 progress.clear();
                 match &made.version {
@@ -113,16 +108,24 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     })
 }
 
+/// Shows how far an import is.
+fn show(progress: &mut Progress, item: &Item) {
+    match *item {
+        Item::Importing { files_total, counted: false, .. } => {
+            progress.counting(&format!("{files_total} files found"));
+        }
+        Item::Importing { files, files_total, bytes, bytes_total, .. } => {
+            progress.show(bytes, bytes_total, &format!("{files} of {files_total} files"));
+        }
+        _ => {}
+    }
+}
+
 fn run_history(request: Request, json: bool, context: &Context) -> Result<u8, Failure> {
     let mut progress = Progress::default();
     ask(context.client()?, request, |out, item| {
         match item {
-            Item::Importing { files_total, counted: false, .. } => {
-                progress.counting(&format!("{files_total} files found"));
-            }
-            Item::Importing { files, files_total, bytes, bytes_total, .. } => {
-                progress.show(bytes, bytes_total, &format!("{files} of {files_total} files"));
-            }
+            Item::Importing { .. } => show(&mut progress, &item),
             Item::Commit(commit) => {
                 progress.clear();
                 if json { out.json(&commit)? } else { print(out, &commit)? }
