@@ -99,7 +99,8 @@ impl FileSystem {
         match node {
             Node::DvcFile(id, version, ino) => {
                 let inode = self.frozen_inode(*id, *version, *ino)?;
-                Ok(Handle::Frozen(inode.content().ok_or(Error::Stale)?.clone(), None))
+                let content = inode.content().ok_or(Error::Stale)?.clone();
+                Ok(Handle::Frozen { content, recorded: (*id, *version, *ino), counted: None })
             }
             Node::DvcList(id, md5) => {
                 let list = self.repo.store().dvc(*id).list(md5)?;
