@@ -9,8 +9,9 @@
 //! in, and so without what these let through: it is for the mount's user alone.
 
 use crate::dataset::{Attr, Error, Result};
+use crate::model::hash::hex;
 use crate::model::{DatasetId, Kind, Name};
-use crate::store::dvc::{Recorded, hex, parse_md5};
+use crate::store::dvc::{Recorded, parse_md5};
 
 use super::fs::{FileSystem, not_found};
 use super::handles::Handle;
