@@ -13,8 +13,8 @@ use super::{Context, change, values};
 ///
 /// For each: the version, its time (UTC) and author, what it did (A added, M modified, R renamed, a only
 /// attributes), the path, and the version's message. A directory is touched by whatever touches something in
-/// it. Entries are ordered by name, as `strata ls` has them. If OBJECT is a file, of that alone. Without @VERSION, as of the newest. Takes as long as there are
-/// entries, however long the history is.
+/// it. Entries are ordered by name, as `strata ls` has them. If OBJECT is a file, of that alone. Without
+/// @VERSION, as of the newest. Takes as long as there are entries, however long the history is.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata blame imagenet

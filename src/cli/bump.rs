@@ -23,10 +23,10 @@ const TOLD_MAX: usize = 10;
 ///
 /// Compares VERSION with the last release (the highest tag that is a semantic version) and takes the step that
 /// the greatest change calls for: major where a path was removed, renamed or replaced by something of another kind,
-/// or a column of a table removed or given another type; minor where a path or a column was added; patch where rows, bytes or attributes changed.
-/// Then tags it as `strata release` does; with --suggest, only says so and why. Where there is no release yet,
-/// the first is 0.1.0. Tables are .csv, .tsv, .jsonl, .ndjson and .parquet files; one that cannot be read is an
-/// error, unless --bytes is given. Without @VERSION, the newest.
+/// or a column of a table removed or given another type; minor where a path or a column was added; patch where
+/// rows, bytes or attributes changed. Then tags it as `strata release` does; with --suggest, only says so and
+/// why. Where there is no release yet, the first is 0.1.0. Tables are .csv, .tsv, .jsonl, .ndjson and .parquet
+/// files; one that cannot be read is an error, unless --bytes is given. Without @VERSION, the newest.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata bump --suggest imagenet
@@ -43,8 +43,8 @@ pub struct Args {
     #[arg(long)]
     bytes: bool,
     /// Print a JSON object: with --suggest dataset, version, since (a version), release (the last one), step (major,
-    /// minor, patch, or null where nothing changed), next, and reasons (step, change, path, path_bytes, detail); else tag,
-    /// version, was, time, uid, command, message
+    /// minor, patch, or null where nothing changed), next, and reasons (step, change, path, path_bytes,
+    /// detail); else tag, version, was, time, uid, command, message
     #[arg(long)]
     json: bool,
     /// What to say of the release

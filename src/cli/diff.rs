@@ -33,13 +33,13 @@ use within::How;
 /// there is told, and the exit code is 1.
 ///
 /// Tables (.csv, .tsv, .jsonl, .ndjson, .parquet) are compared by rows and columns, where PATH is a single one
-/// (and -p is not given) or with --tables. Told are rows added, removed and, by --key, changed, with regard to the columns that both
-/// have; columns added, removed and of another type; and what moved within a column: nulls, different values
-/// (from 4096 on an estimate, marked ~), least, greatest, mean, and how often each value is there where these
-/// are at most 64. The order of rows does not matter, nor does how a value is written. CSV has a header; an
-/// empty field is a null; its types are those that all values look like. A malformed table is an error that
-/// names the line; --bytes tells only that it differs. Memory is bounded whatever the size; scratch files
-/// without a name go to $TMPDIR or /var/tmp.
+/// (and -p is not given) or with --tables. Told are rows added, removed and, by --key, changed, with regard to
+/// the columns that both have; columns added, removed and of another type; and what moved within a column:
+/// nulls, different values (from 4096 on an estimate, marked ~), least, greatest, mean, and how often each
+/// value is there where these are at most 64. The order of rows does not matter, nor does how a value is
+/// written. CSV has a header; an empty field is a null; its types are those that all values look like. A
+/// malformed table is an error that names the line; --bytes tells only that it differs. Memory is bounded
+/// whatever the size; scratch files without a name go to $TMPDIR or /var/tmp.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata diff imagenet@v3 imagenet@latest
@@ -69,11 +69,11 @@ pub struct Args {
     patch: bool,
     /// Print a JSON object: the array changes (path, from where it was renamed, kind, change,
     /// size_before, size_after, mode_before, mode_after, where it was of another kind kind_before, where attributes
-    /// besides the mode changed attributes (owner, xattrs, time), and where asked for table, patch or no_patch, error) unless
-    /// --stat is given, and stat (added, removed, modified, renamed, attributes, bytes_before, bytes_after). A table
-    /// has format, key, rows (before, after, added, removed, changed, unchanged), columns (name, change, changed,
-    /// and before and after: type, values, nulls, nans, distinct, distinct_is_estimate, min, max, mean, top),
-    /// reordered, and samples (added, removed, changed)
+    /// besides the mode changed attributes (owner, xattrs, time), and where asked for table, patch or no_patch,
+    /// error) unless --stat is given, and stat (added, removed, modified, renamed, attributes, bytes_before,
+    /// bytes_after). A table has format, key, rows (before, after, added, removed, changed, unchanged), columns
+    /// (name, change, changed, and before and after: type, values, nulls, nans, distinct, distinct_is_estimate,
+    /// min, max, mean, top), reordered, and samples (added, removed, changed)
     #[arg(long)]
     json: bool,
     /// The version, or directory, before

@@ -164,12 +164,7 @@ fn telling(json: bool, is_bundle: bool) -> impl FnMut(&mut Out, Item) -> Result<
     let mut progress = Progress::default();
     move |out, item| {
         match item {
-            Item::Importing { files_total, counted: false, .. } => {
-                progress.counting(&format!("{files_total} files found"));
-            }
-            Item::Importing { files, files_total, bytes, bytes_total, .. } => {
-                progress.show(bytes, bytes_total, &format!("{files} of {files_total} files"));
-            }
+            Item::Importing { .. } => show(&mut progress, &item),
             Item::Made(made) => {
                 progress.clear();
                 if made.attributes_left_out > 0 {
@@ -196,16 +191,24 @@ fn telling(json: bool, is_bundle: bool) -> impl FnMut(&mut Out, Item) -> Result<
     }
 }
 
+/// Shows how far an import is.
+fn show(progress: &mut Progress, item: &Item) {
+    match *item {
+        Item::Importing { files_total, counted: false, .. } => {
+            progress.counting(&format!("{files_total} files found"));
+        }
+        Item::Importing { files, files_total, bytes, bytes_total, .. } => {
+            progress.show(bytes, bytes_total, &format!("{files} of {files_total} files"));
+        }
+        _ => {}
+    }
+}
+
 fn run_history(request: Request, json: bool, context: &Context) -> Result<u8, Failure> {
     let mut progress = Progress::default();
     ask(context.client()?, request, |out, item| {
         match item {
-            Item::Importing { files_total, counted: false, .. } => {
-                progress.counting(&format!("{files_total} files found"));
-            }
-            Item::Importing { files, files_total, bytes, bytes_total, .. } => {
-                progress.show(bytes, bytes_total, &format!("{files} of {files_total} files"));
-            }
+            Item::Importing { .. } => show(&mut progress, &item),
             Item::Commit(commit) => {
                 progress.clear();
                 if json { out.json(&commit)? } else { print(out, &commit)? }

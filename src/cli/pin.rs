@@ -8,8 +8,8 @@ use super::{Context, values};
 /// Keep a version whatever rules say
 ///
 /// A pinned version is never pruned, by hand or by the daemon, until `strata unpin`. The newest version and those
-/// that a tag names are kept anyway. A version is not kept by a file of it that is open: that can be read on until
-/// it is closed, also when its version is pruned. Without @VERSION, the newest.
+/// that a tag names are kept anyway, and one is kept while a file or directory of it is open. Who reads a version
+/// for long, but one file after the other, does well to pin it. Without @VERSION, the newest.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  strata pin imagenet@v3 -m 'run 17 was trained on it'")]
 pub struct Args {

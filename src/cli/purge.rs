@@ -12,10 +12,11 @@ use super::{Context, values};
 /// Remove content from all versions, for good
 ///
 /// For what must not be kept, by law or contract: all contents that the file at PATH ever had, or the one content
-/// whose id is HASH (as `strata hash FILE` prints it), are removed from the disk at once, wherever versions of the dataset have them. Reading them then fails with an I/O error; names,
-/// sizes, ids and everything else stay, and a tombstone in the log says what was removed, by whom, when and why.
-/// Refused while the live tree still has the content: remove the file first. Pieces that other files have as
-/// well stay; how many is told. There is no way back.
+/// whose id is HASH (as `strata hash FILE` prints it), are removed from the disk at once, wherever versions of
+/// the dataset have them. Reading them then fails with an I/O error; names, sizes, ids and everything else
+/// stay, and a tombstone in the log says what was removed, by whom, when and why. Refused while the live tree
+/// still has the content: remove the file first. Pieces that other files have as well stay; how many is told.
+/// There is no way back.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   rm /data/faces/subject-7.jpg && strata purge faces subject-7.jpg --reason 'consent withdrawn'

@@ -132,6 +132,10 @@ impl Host for Mounted {
         self.fs.open_contents()
     }
 
+    fn open_versions(&self, dataset: DatasetId, among: &VersionSet) -> dataset::Result<Vec<VersionNo>> {
+        self.fs.open_versions(dataset, among)
+    }
+
     fn forget_versions(&self, dataset: DatasetId, versions: &VersionSet) {
         self.mount.invalidate(dataset, &self.fs.forget_versions(dataset, versions));
     }

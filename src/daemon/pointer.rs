@@ -14,6 +14,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Dataset, Pointed, Repo};
+use crate::model::hash::hex;
 use crate::model::{ContentId, DatasetName, Kind, Name, TreeHash, VersionNo, VersionSpec, show_path};
 
 use super::failure::Failure;
@@ -80,7 +81,7 @@ impl From<Pointer> for Text {
             version: pointer.version.to_string(),
             snapshot: pointer.snapshot.to_hex(),
             path: (!path.is_empty()).then(|| String::from_utf8_lossy(&path).into_owned()),
-            path_bytes: lossy.then(|| path.iter().map(|byte| format!("{byte:02x}")).collect()),
+            path_bytes: lossy.then(|| hex(&path)),
             kind: if pointer.is_dir { "directory" } else { "file" }.into(),
             content: pointer.content,
             size: pointer.size,

@@ -75,6 +75,11 @@ pub trait Host: Send + Sync {
         Vec::new()
     }
 
+    /// Those of some versions of a dataset that are open.
+    fn open_versions(&self, _dataset: DatasetId, _among: &VersionSet) -> Result<Vec<VersionNo>, Error> {
+        Ok(Vec::new())
+    }
+
     /// Makes the kernel forget the names of versions that are there no more.
     fn forget_versions(&self, _dataset: DatasetId, _versions: &VersionSet) {}
 

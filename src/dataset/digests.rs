@@ -7,6 +7,7 @@ use lru::LruCache;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
+use crate::model::hash::hex;
 use crate::model::{Content, ContentId};
 use crate::store::{self, Objects, b3sum, content_id, for_each_block};
 
@@ -73,6 +74,6 @@ impl Digests {
         if known.is_none() {
             self.known.lock().put(key, digest);
         }
-        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(&digest))
     }
 }

@@ -3,8 +3,9 @@
 //! The list is the JSON that DVC itself makes of a directory, to the byte: an array of objects with the fields
 //! `md5` and `relpath`, sorted by path, separators `", "` and `": "`, everything but printable ASCII escaped.
 
+use crate::model::hash::hex;
 use crate::model::{Dirent, Ino, Kind, Name};
-use crate::store::dvc::{Known, Md5, NewList, Recorded, hex};
+use crate::store::dvc::{Known, Md5, NewList, Recorded};
 use crate::store::{Store, md5};
 
 use super::dataset::Dataset;

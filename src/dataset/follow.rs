@@ -3,11 +3,9 @@
 use crate::model::{Name, VersionNo};
 
 use super::dataset::Dataset;
+use super::diff::RENAMES_MAX;
 use super::error::Result;
 use super::history::ChangeKind;
-
-/// A rename by content is looked for in versions of up to as many changes: it takes all of them.
-const SEARCH_MAX: u64 = 10_000;
 
 /// Versions in which what is at a path came, changed or went, newest first. Where it was renamed to that path
 /// (its inode had another name before, or its content had one that went in the same version), it goes on with
@@ -44,7 +42,7 @@ impl Dataset {
             let kept = after.walk(&was)?.is_some_and(|(other, _)| other == ino);
             return Ok((!kept).then_some(was));
         }
-        if self.store.summary(self.id(), version)?.is_none_or(|(_, summary)| summary.changes > SEARCH_MAX) {
+        if self.store.summary(self.id(), version)?.is_none_or(|(_, summary)| summary.changes > RENAMES_MAX) {
             return Ok(None);
         }
         let changes = self.diff(before.version(), version, &[])?;

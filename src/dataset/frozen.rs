@@ -108,6 +108,17 @@ impl Frozen {
         Ok((recorded, inode))
     }
 
+    /// Whether the tree has an inode as the version `at` recorded it.
+    pub fn sees(&self, ino: Ino, at: VersionNo) -> Result<bool> {
+        match self.inode(ino) {
+            Ok((recorded, inode)) if recorded == at => {
+                Ok(inode.place.is_none() || self.path_of(ino, &inode)?.is_some())
+            }
+            Ok(_) | Err(Error::Stale) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The hash of a directory's tree.
     pub fn tree(&self, dir: Ino) -> Result<Option<TreeHash>> {
         Ok(self.recorded_tree(dir)?.map(|(_, hash)| hash))

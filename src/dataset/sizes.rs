@@ -2,12 +2,12 @@
 //!
 //! The first time they are counted by walking the tree, after that by what changed since.
 
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Instant;
 
-use crate::model::{Dirent, Ino, Inode, Kind, Op, Place, VersionNo};
+use crate::model::{Dirent, Ino, Inode, Kind, Op, VersionNo};
 
-use super::climb::Climb;
 use super::dataset::Dataset;
 use super::error::{Error, Result};
 use super::frozen::Frozen;
@@ -68,7 +68,7 @@ fn follow(dataset: &Dataset, (from, bytes): (VersionNo, u64), to: VersionNo) -> 
     }
     let (mut gone, mut come) = (Sizer::new(&before), Sizer::new(&after));
     for dir in dirs {
-        // What was below a directory that went or came as a whole need not be recorded by itself.
+        // In stores of old, what was below a directory that went or came as a whole is not recorded by itself.
         let tree = match (gone.is_reached(dir)?, come.is_reached(dir)?) {
             (true, false) => &before,
             (false, true) => &after,
@@ -94,7 +94,7 @@ pub(super) struct Sizer<'a> {
 impl<'a> Sizer<'a> {
     /// In this tree.
     pub fn new(tree: &'a Frozen) -> Sizer<'a> {
-        Sizer { tree, reached: HashMap::from([(Ino::ROOT, true)]) }
+        Sizer { tree, reached: HashMap::new() }
     }
 
     /// A file's size; 0 of what is no file, or has no path.
@@ -105,38 +105,20 @@ impl<'a> Sizer<'a> {
             Err(error) => return Err(error),
         };
         for place in inode.places() {
-            if self.names(place, ino)? && self.is_reached(place.dir)? {
+            let entry = self.tree.entry(place.dir, place.key)?;
+            if entry.is_some_and(|entry| entry.ino == ino) && self.is_reached(place.dir)? {
                 return Ok(inode.size());
             }
         }
         Ok(0)
     }
 
-    fn names(&self, place: Place, ino: Ino) -> Result<bool> {
-        Ok(self.tree.entry(place.dir, place.key)?.is_some_and(|entry| entry.ino == ino))
-    }
-
     /// Whether a directory has a path from the root.
     fn is_reached(&mut self, dir: Ino) -> Result<bool> {
-        let (mut at, mut way, mut climb) = (dir, Vec::new(), Climb::default());
-        let reached = loop {
-            if let Some(known) = self.reached.get(&at) {
-                break *known;
-            }
-            climb.step(at)?;
-            way.push(at);
-            let place = match self.tree.inode(at) {
-                Ok((_, inode)) => inode.place,
-                Err(Error::Stale) => None,
-                Err(error) => return Err(error),
-            };
-            match place {
-                Some(place) if self.names(place, at)? => at = place.dir,
-                _ => break false,
-            }
-        };
-        self.reached.extend(way.into_iter().map(|dir| (dir, reached)));
-        Ok(reached)
+        Ok(match self.reached.entry(dir) {
+            Occupied(known) => *known.get(),
+            Vacant(unknown) => *unknown.insert(self.tree.dir_path(dir)?.is_some()),
+        })
     }
 }
 

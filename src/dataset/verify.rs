@@ -242,7 +242,7 @@ impl<E: From<Error>> Verifier<'_, E> {
             let Op::Inode { ino, inode } = op else { continue };
             // What pruned versions alone had may be gone.
             if let Some(version) = version
-                && !self.keeping.needs(*ino, version, inode)?
+                && !self.keeping.needs(*ino, version)?
             {
                 continue;
             }

@@ -49,6 +49,11 @@ macro_rules! hash_type {
     };
 }
 
+/// Bytes as lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn parse_hex(s: &str) -> Option<[u8; 32]> {
     let digits = s.as_bytes();
     if digits.len() != 64 {

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::hash::hex;
+
 /// A name in JSON: lossy where it is not UTF-8, and then with its bytes beside it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct JsonName<'a> {
@@ -16,6 +18,6 @@ impl<'a> JsonName<'a> {
     pub fn of(name: &'a [u8]) -> JsonName<'a> {
         let text = String::from_utf8_lossy(name);
         let lossy = std::str::from_utf8(name).is_err();
-        JsonName { text, bytes: lossy.then(|| name.iter().map(|b| format!("{b:02x}")).collect()) }
+        JsonName { text, bytes: lossy.then(|| hex(name)) }
     }
 }

@@ -6,6 +6,7 @@ use super::index::change::{Summary, VersionMeta, decode, decode_version};
 use super::index::keys;
 use super::pack::RecordKind;
 use super::recovery::last_version;
+use crate::model::hash::hex;
 use crate::model::{DatasetId, Span, Timestamp, VersionId, VersionNo, VersionReader, VersionRecord, codec};
 
 /// Fewest digits of a hash that are looked up.
@@ -175,8 +176,8 @@ impl Store {
     /// have, the first version.
     pub fn by_hash_prefix(&self, ds: DatasetId, digits: &str) -> Result<Vec<HashMatch>> {
         let digits = digits.to_ascii_lowercase();
-        let hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
-        if !hex || !(HASH_DIGITS_MIN..=64).contains(&digits.len()) {
+        let all_hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
+        if !all_hex || !(HASH_DIGITS_MIN..=64).contains(&digits.len()) {
             return Ok(Vec::new());
         }
         let shown = digits.len().min(2 * keys::HASH_PREFIX) / 2;
@@ -194,7 +195,7 @@ impl Store {
                 _ => return Err(damaged()),
             };
             if let Some(hash) = self.hash_of(ds, version, kind)?
-                && hex_of(&hash).starts_with(&digits)
+                && hex(&hash).starts_with(&digits)
             {
                 found.push(HashMatch { version, hash, kind });
             }
@@ -209,8 +210,4 @@ impl Store {
             HashKind::Version => Ok(self.version_id(ds, version)?.map(|id| id.0)),
         }
     }
-}
-
-fn hex_of(hash: &[u8; 32]) -> String {
-    VersionId(*hash).to_hex()
 }

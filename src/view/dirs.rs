@@ -59,6 +59,9 @@ impl FileSystem {
             Node::Diff(pair, dirs) => Handle::DiffRoot(self.diff_summary(by, pair, dirs)?.len() as u64),
             Node::DiffDir(pair, ..) => Handle::Diff(self.differences(pair)?),
             Node::Dvc(id, dir) => Handle::Names(self.dvc_names(id, dir)?),
+            Node::FrozenDir(id, version, _) | Node::Tagged(id, _, version, _) => {
+                Handle::FrozenDir(id, version)
+            }
             _ => Handle::Dir,
         };
         let cacheable = matches!(handle, Handle::LiveDir(..))

@@ -9,8 +9,9 @@
 //! in, and so without what these let through: it is for the mount's user alone.
 
 use crate::dataset::{Attr, Error, Result};
+use crate::model::hash::hex;
 use crate::model::{DatasetId, Kind, Name};
-use crate::store::dvc::{Recorded, hex, parse_md5};
+use crate::store::dvc::{Recorded, parse_md5};
 
 use super::fs::{FileSystem, not_found};
 use super::handles::Handle;
@@ -99,7 +100,8 @@ impl FileSystem {
         match node {
             Node::DvcFile(id, version, ino) => {
                 let inode = self.frozen_inode(*id, *version, *ino)?;
-                Ok(Handle::Frozen(inode.content().ok_or(Error::Stale)?.clone(), None))
+                let content = inode.content().ok_or(Error::Stale)?.clone();
+                Ok(Handle::Frozen { content, recorded: (*id, *version, *ino), counted: None })
             }
             Node::DvcList(id, md5) => {
                 let list = self.repo.store().dvc(*id).list(md5)?;

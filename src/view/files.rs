@@ -59,9 +59,13 @@ impl FileSystem {
                     Some(copies) => (copies.open(node, content), Some(node)),
                     None => (Source::Requests, None),
                 };
-                let fh = self.handles.insert(Handle::Frozen(content.clone(), counted));
+                let fh = self.handles.insert(Handle::Frozen {
+                    content: content.clone(),
+                    recorded: (id, recorded, ino),
+                    counted,
+                });
                 // Only once it is open: from then on, it is known that somebody needs the content.
-                match self.dataset(id)?.needs(ino, recorded, &inode) {
+                match self.dataset(id)?.needs(ino, recorded) {
                     Ok(true) => {}
                     other => {
                         self.release(by, fh);
@@ -202,7 +206,7 @@ impl FileSystem {
         }
         match &*self.handle(fh)? {
             Handle::Live { dataset, file, .. } => Ok(file.read(dataset.objects(), offset, out)?),
-            Handle::Frozen(content, _) => Ok(read_at(self.repo.objects(), content, offset, out)?),
+            Handle::Frozen { content, .. } => Ok(read_at(self.repo.objects(), content, offset, out)?),
             Handle::List(list) => Ok(list.read_at(offset, out)?),
             Handle::Told(told) => Ok(read_text(told, offset, out)?),
             Handle::Text(text) => {
@@ -318,7 +322,7 @@ impl FileSystem {
         match (&*self.handle(fh)?, to) {
             (Handle::Live { file, .. }, SeekTo::Data) => Ok(file.next_data(objects, offset)?),
             (Handle::Live { file, .. }, SeekTo::Hole) => Ok(file.next_hole(objects, offset)?),
-            (Handle::Frozen(content, _), _) => Ok(in_content(content)?),
+            (Handle::Frozen { content, .. }, _) => Ok(in_content(content)?),
             _ => Err(Error::Invalid("not a file with holes".into())),
         }
     }
@@ -342,7 +346,7 @@ impl FileSystem {
                 }
                 content
             }
-            Handle::Frozen(content, _) => content.clone(),
+            Handle::Frozen { content, .. } => content.clone(),
             _ => return Err(Error::Invalid("not a file to copy from".into())),
         };
         let len = len.min(source.size().saturating_sub(from));
@@ -394,7 +398,7 @@ impl FileSystem {
     /// kernel is to forget what it has of it.
     pub fn release(&self, by: Caller, fh: u64) -> bool {
         let Some(handle) = self.handles.remove(fh) else { return false };
-        if let (Handle::Frozen(_, Some(node)), Some(copies)) = (&*handle, &self.copies) {
+        if let (Handle::Frozen { counted: Some(node), .. }, Some(copies)) = (&*handle, &self.copies) {
             copies.close(*node);
         }
         let mut given_up = false;

@@ -21,6 +21,7 @@ use super::handles::Handles;
 use super::meta::META_NAME;
 use super::nodes::{Node, NodeId, NodeTable};
 use super::special::{LogText, meta_target};
+use super::visited::Visited;
 use super::way::Way;
 
 /// Inodes of versions kept decoded.
@@ -74,6 +75,7 @@ pub struct FileSystem {
     pub(super) shared: bool,
     pub(super) nodes: NodeTable,
     pub(super) handles: Handles,
+    pub(super) visited: Visited,
     pub(super) inodes: Mutex<LruCache<(DatasetId, VersionNo, Ino), Arc<Inode>>>,
     pub(super) log_text: Mutex<Option<LogText>>,
     pub(super) diffs: Diffs,
@@ -96,6 +98,7 @@ impl FileSystem {
             shared: false,
             nodes: NodeTable::default(),
             handles: Handles::default(),
+            visited: Visited::default(),
             inodes: Mutex::new(LruCache::new(capacity)),
             log_text: Mutex::new(None),
             diffs: Diffs::default(),
@@ -192,6 +195,7 @@ impl FileSystem {
     /// What the kernel is to forget when these versions are there no more.
     pub fn forget_versions(&self, id: DatasetId, versions: &VersionSet) -> Invalid {
         *self.log_text.lock() = None;
+        self.visited.forget(id, versions);
         let mut invalid = Invalid::default();
         self.shown.lock().retain(|(of, version, dir, name)| {
             let goes = *of == id && versions.contains(*version);
@@ -284,6 +288,7 @@ impl FileSystem {
         if entry.kind == Kind::Dir {
             return Ok(Node::FrozenDir(id, tree.version(), entry.ino));
         }
+        self.visited.note(id, tree.version());
         let (recorded, inode) = match tree.certain_inode(entry.ino) {
             Ok(found) => found,
             Err(error) if error.is_damage() => {
@@ -388,11 +393,11 @@ impl FileSystem {
             _ => return Ok(space),
         };
         if let Some(quota) = dataset.quota() {
-            let free = quota.saturating_sub(dataset.used()?) / space.f_frsize.max(1);
-            let used = dataset.used()?.div_ceil(space.f_frsize.max(1));
+            let (used, block) = (dataset.used()?, space.f_frsize.max(1));
+            let free = quota.saturating_sub(used) / block;
             space.f_bfree = space.f_bfree.min(free);
             space.f_bavail = space.f_bavail.min(free);
-            space.f_blocks = used + space.f_bfree;
+            space.f_blocks = used.div_ceil(block) + space.f_bfree;
         }
         Ok(space)
     }

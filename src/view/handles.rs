@@ -1,6 +1,6 @@
 //! Open handles.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 
 use crate::dataset::meta::Told;
 use crate::dataset::{Dataset, OpenFile, Tag};
-use crate::model::{Content, Ino, Name, TagName, VersionNo};
+use crate::model::{Content, DatasetId, Ino, Name, TagName, VersionNo};
 use crate::store::dvc::DirList;
 
 use super::diffs::Differences;
@@ -34,8 +34,15 @@ pub enum Handle {
         /// Whether the kernel runs a program from it.
         executes: bool,
     },
-    /// A file of a version, and its node where openings of it are counted.
-    Frozen(Content, Option<NodeId>),
+    /// A file of a version.
+    Frozen {
+        /// What it holds.
+        content: Content,
+        /// Its inode, by the version that recorded it.
+        recorded: (DatasetId, VersionNo, Ino),
+        /// Its node where openings of it are counted.
+        counted: Option<NodeId>,
+    },
     /// A list of files, for DVC.
     List(DirList),
     /// A generated text.
@@ -44,6 +51,8 @@ pub enum Handle {
     Told(Arc<Told>),
     /// A live directory.
     LiveDir(Arc<Dataset>, Ino),
+    /// A directory of a version.
+    FrozenDir(DatasetId, VersionNo),
     /// A directory whose listing is computed again for each read.
     Dir,
     /// A listing of versions, taken when it was opened.
@@ -82,10 +91,26 @@ impl Handles {
     pub fn contents(&self) -> Vec<Content> {
         let open = self.open.read();
         let content = |handle: &Arc<Handle>| match &**handle {
-            Handle::Frozen(content, _) => Some(content.clone()),
+            Handle::Frozen { content, .. } => Some(content.clone()),
             _ => None,
         };
         open.values().filter_map(content).collect()
+    }
+
+    /// What is open of versions of a dataset: the versions of directories, and the inodes of files with the
+    /// versions that recorded them.
+    pub fn of_versions(&self, dataset: DatasetId) -> (HashSet<VersionNo>, HashSet<(VersionNo, Ino)>) {
+        let (mut dirs, mut files) = (HashSet::new(), HashSet::new());
+        for handle in self.open.read().values() {
+            match &**handle {
+                Handle::FrozenDir(id, version) if *id == dataset => drop(dirs.insert(*version)),
+                Handle::Frozen { recorded: (id, version, ino), .. } if *id == dataset => {
+                    files.insert((*version, *ino));
+                }
+                _ => {}
+            }
+        }
+        (dirs, files)
     }
 
     /// Takes a handle out.

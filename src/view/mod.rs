@@ -19,6 +19,7 @@ mod meta;
 mod names;
 mod nodes;
 mod special;
+mod visited;
 mod way;
 mod xattrs;
 

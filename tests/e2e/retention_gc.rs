@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use rustix::io::Errno;
@@ -42,6 +43,32 @@ fn what_went_with_its_directory_is_gone() {
     assert!(!holds(&m, b"the secret"));
     m.strata(&["prune", "d", "--keep-last", "1"]).ok();
     assert!(gc(&m)["freed"].as_u64().expect("a number") > 1 << 20);
+    m.strata(&["verify"]).ok();
+}
+
+/// A dataset that is archived and brought back while a collection looks at all of them keeps what it has.
+#[test]
+fn a_dataset_that_comes_and_goes_keeps_what_it_has() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("f", noise(1, 100_000));
+    fs::remove_file(d.path("f")).expect("remove");
+    let others: Vec<_> = (0..8).map(|n| m.dataset(&format!("other{n}"))).collect();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                fs::remove_dir(d.root()).expect("archive it");
+                fs::create_dir(d.root()).expect("bring it back");
+            }
+        });
+        for n in 0..30 {
+            others.iter().for_each(|other| other.write("f", noise(n, 5000)));
+            gc(&m);
+        }
+        done.store(true, Ordering::Release);
+    });
+    assert_eq!(d.bytes("@v1/f"), noise(1, 100_000));
     m.strata(&["verify"]).ok();
 }
 

@@ -20,8 +20,8 @@ pub struct Reason {
     /// The step.
     #[serde(serialize_with = "as_name")]
     pub step: Step,
-    /// What happened: `added`, `removed`, `renamed`, `replaced`, `modified`, `attributes`, `column added`, `column removed`,
-    /// `column retyped`, `first release`.
+    /// What happened: `added`, `removed`, `renamed`, `replaced`, `modified`, `attributes`, `column added`,
+    /// `column removed`, `column retyped`, `first release`.
     pub change: &'static str,
     /// The path; not UTF-8, with replacements.
     pub path: String,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::dataset::{Caller, Dataset, Error, Extent, Pointed, dvc};
+use crate::model::hash::hex;
 use crate::model::{Body, Content, Ino, Kind, Name, VersionNo};
 use crate::store::content::BLOCK;
-use crate::store::dvc::hex;
 use crate::store::{next_data, next_hole, read_at};
 
 use super::super::failure::Failure;

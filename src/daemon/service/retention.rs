@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::dataset::retention::Plan;
 use crate::dataset::retention::live::{each_needed, freed_by};
@@ -22,6 +23,8 @@ use super::{Service, Sink};
 
 /// Most paths that a prune names, of those that free most.
 const PATHS_MAX: usize = 20;
+/// How long after close(2) the kernel may tell of it.
+const CLOSE_LAG: Duration = Duration::from_millis(100);
 
 /// Refuses to say that something was removed that may be there still.
 fn check_removed(dataset: &Dataset, path: &str, collection: &Collection) -> Result<(), Failure> {
@@ -90,7 +93,7 @@ impl Service {
                 .hint("say what to keep, such as --keep-last 10 --keep-daily 30"));
         }
         dataset.seal()?;
-        let plan = dataset.plan_prune(&rules)?;
+        let plan = self.plan(dataset, &rules)?;
         if plan.drops_everything() && !force {
             return Err(Failure::new(format!(
                 "these rules would drop every version of {} but the newest",
@@ -123,6 +126,20 @@ impl Service {
             paths,
             more_paths: number(freed.paths.len().saturating_sub(PATHS_MAX)),
         }))
+    }
+
+    /// What rules come to; what is open is kept besides.
+    fn plan(&self, dataset: &Dataset, rules: &Rules) -> Result<Plan, Failure> {
+        let mut plan = dataset.plan_prune(rules)?;
+        let Some(host) = &self.host else { return Ok(plan) };
+        let mut open = host.open_versions(dataset.id(), &plan.dropped())?;
+        if !open.is_empty() {
+            // The kernel tells of a close some time after close(2).
+            thread::sleep(CLOSE_LAG);
+            open = host.open_versions(dataset.id(), &plan.dropped())?;
+        }
+        plan.keep(&open, "open");
+        Ok(plan)
     }
 
     fn carry_out(
@@ -334,7 +351,7 @@ impl Service {
         // Whatever comes of it, it is tried again only when it is due again.
         dataset.note_retention_applied(now);
         let Some(rules) = dataset.retention_rules() else { return Ok(0) };
-        let plan = dataset.plan_prune(&rules)?;
+        let plan = self.plan(dataset, &rules)?;
         if plan.drops_everything() {
             let name = dataset.name();
             return Err(Failure::new(format!("its rules would drop every version of {name} but the newest")));

@@ -5,19 +5,14 @@ use std::collections::{HashMap, HashSet};
 use super::read_tar::lossy;
 use super::{Contents, Member, What};
 use crate::dataset::error::{Error, Result};
-use crate::dataset::import::{Entry, Source, Tree};
+use crate::dataset::import::{Batch, Entry, SMALL, Source, Tree, name_of};
 use crate::dataset::live::{encode_xattrs, is_missed_xattr, is_settable_xattr};
-use crate::model::{AtName, Body, Content, Inode, Kind, Name, NameKey, Timestamp};
+use crate::model::{Body, Content, Inode, Kind, Name, NameKey, Timestamp};
 use crate::store::Objects;
-use crate::store::content::{BLOCK, Builder, from_many};
+use crate::store::content::Builder;
 
 /// Longest target of a symbolic link.
 const TARGET_MAX: usize = 4095;
-/// Files of up to as many bytes are kept until their chunks go to the store with those of others.
-const SMALL: u64 = 256 << 10;
-/// As many bytes and files go to the store together.
-const BATCH_BYTES: usize = 4 * BLOCK;
-const BATCH_FILES: usize = 512;
 
 /// A tree that grows member by member.
 pub struct Grow<'a> {
@@ -32,8 +27,7 @@ pub struct Grow<'a> {
     /// Entries that others are further names of.
     linked: HashSet<usize>,
     /// Small files whose bytes are not in the store yet.
-    batch: Vec<(usize, Vec<u8>)>,
-    batch_bytes: usize,
+    batch: Batch,
     /// How many members have attributes that a dataset cannot have.
     bared: u64,
 }
@@ -49,8 +43,7 @@ impl<'a> Grow<'a> {
             entries: Vec::new(),
             places: HashMap::new(),
             linked: HashSet::new(),
-            batch: Vec::new(),
-            batch_bytes: 0,
+            batch: Batch::default(),
             bared: 0,
         }
     }
@@ -98,14 +91,12 @@ impl<'a> Grow<'a> {
             What::File { size, .. } if *size <= SMALL => {
                 let mut bytes = Vec::with_capacity(*size as usize);
                 fill(&mut bytes)?;
-                self.batch_bytes += bytes.len();
-                self.batch.push((at, bytes));
-                let full = self.batch_bytes >= BATCH_BYTES || self.batch.len() >= BATCH_FILES;
-                if full { self.store_batch() } else { Ok(()) }
+                self.batch.push(at, bytes);
+                if self.batch.is_full() { self.store_batch() } else { Ok(()) }
             }
             What::File { .. } => {
                 // A member of the same path before may wait with other bytes.
-                self.batch.retain(|(other, _)| *other != at);
+                self.batch.leave_out(at);
                 let mut stored = Stored(Builder::new(self.objects));
                 fill(&mut stored)?;
                 self.entries[at].inode.body = Body::File(stored.0.finish()?);
@@ -122,9 +113,7 @@ impl<'a> Grow<'a> {
     }
 
     fn store_batch(&mut self) -> Result<()> {
-        let (places, bytes): (Vec<usize>, Vec<Vec<u8>>) = std::mem::take(&mut self.batch).into_iter().unzip();
-        self.batch_bytes = 0;
-        for (at, content) in places.into_iter().zip(from_many(self.objects, &bytes)?) {
+        for (at, content) in self.batch.store(self.objects)? {
             if let Body::File(of) = &mut self.entries[at].inode.body {
                 *of = content;
             }
@@ -188,7 +177,7 @@ impl<'a> Grow<'a> {
         if self.linked.contains(&at) || matches!(source, Source::Link(_)) {
             return Err(refused(&member.path, "it is in the archive twice, and is or has a hard link"));
         }
-        self.batch.retain(|(other, _)| *other != at);
+        self.batch.leave_out(at);
         (self.entries[at].inode, self.entries[at].source) = (inode, source);
         Ok(at)
     }
@@ -237,11 +226,7 @@ fn names(path: &[u8]) -> Result<Vec<Name>> {
         if part == b".." {
             return Err(refused(path, "its path leads out of the archive"));
         }
-        let name = Name::new(part).map_err(|e| refused(path, &e.to_string()))?;
-        if AtName::parse(part).is_some() {
-            return Err(refused(path, "its name means a version or a view of history in a dataset"));
-        }
-        names.push(name);
+        names.push(name_of(part).map_err(|why| refused(path, &why))?);
     }
     Ok(names)
 }

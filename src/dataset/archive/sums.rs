@@ -4,6 +4,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::dataset::error::Result;
+use crate::model::hash::hex;
 use crate::store::Error;
 use crate::store::scratch::unnamed;
 
@@ -61,10 +62,6 @@ impl Sums {
         }
         each(&self.lines)
     }
-}
-
-fn hex(sum: &[u8; 32]) -> String {
-    sum.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A line as sha256sum(1) writes it: with a backslash before it where the name has one, or an end of line, in it.

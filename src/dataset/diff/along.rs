@@ -8,7 +8,8 @@ use crate::model::{Kind, Name, Place};
 use super::super::error::Result;
 use super::super::frozen::Frozen;
 use super::super::history::ChangeKind;
-use super::{Change, Found, Named};
+use super::trees::with_inode;
+use super::{Change, Found};
 
 /// A path that has another one in the other version, since a directory above it was renamed.
 pub struct Taken {
@@ -71,7 +72,8 @@ impl Taken {
         (after, to): (&Frozen, Vec<Name>),
         place: Place,
     ) -> Result<Taken> {
-        let (old, new) = (named(before, place)?, named(after, place)?);
+        let named = |tree: &Frozen| with_inode(tree, tree.entry(place.dir, place.key)?);
+        let (old, new) = (named(before)?, named(after)?);
         let is_same = matches!((&old, &new), (Some((a, _)), Some((b, _))) if a.ino == b.ino);
         let found = || Found {
             path: to.clone(),
@@ -84,9 +86,4 @@ impl Taken {
         let change = is_same.then(|| found().into_change(Some((from.clone(), Some(place)))));
         Ok(Taken { from, to, change })
     }
-}
-
-fn named(tree: &Frozen, place: Place) -> Result<Option<Named>> {
-    let entry = tree.entry(place.dir, place.key)?;
-    entry.map(|entry| tree.inode(entry.ino).map(|(_, inode)| (entry, inode))).transpose()
 }

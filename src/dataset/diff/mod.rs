@@ -102,14 +102,16 @@ fn attributes(old: &Inode, new: &Inode) -> Vec<&'static str> {
     differing.into_iter().filter(|(differs, _)| *differs).map(|(_, what)| what).collect()
 }
 
-/// Most changes among which a bounded look at a version knows renames again: it takes all of them.
-const RENAMES_MAX: usize = 10_000;
+/// A rename is known again in versions of up to as many changes, where not all are asked for: it takes all of them.
+pub(super) const RENAMES_MAX: u64 = 10_000;
 
 impl Dataset {
     /// The paths a version changed against the one before it, ordered. Where there are more than `most`,
     /// as many of them, and true; of very many, what was renamed is told as what came and what went.
     pub fn changes(&self, number: VersionNo, most: Option<usize>) -> Result<(Vec<Change>, bool)> {
-        let looked_at = most.map(|most| most.max(RENAMES_MAX));
+        let summary = self.store.summary(self.id(), number)?;
+        let is_small = summary.is_some_and(|(_, summary)| summary.changes <= RENAMES_MAX);
+        let looked_at = most.map(|most| if is_small { most.max(RENAMES_MAX as usize) } else { most });
         let (found, mut more) = self.places_between(VersionNo(number.0 - 1), number, looked_at)?;
         let mut changes = if more {
             let mut changes: Vec<Change> = found.into_iter().map(|found| found.into_change(None)).collect();

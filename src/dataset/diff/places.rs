@@ -45,10 +45,10 @@ impl Dataset {
                     let op = op.map_err(|source| StoreError::Decode { what: what(), source })?;
                     places.extend(places_of(&op).into_iter().filter(|place| seen.insert(*place)));
                     if tells_all {
-                        comparison.known.add(op);
+                        comparison.known[1].add(op);
                     }
                 }
-                comparison.known.sort();
+                comparison.known[1].sort();
                 for place in places {
                     found.extend(comparison.at(place)?);
                 }
@@ -78,15 +78,15 @@ const PAGE: usize = 1024;
 struct Comparison<'a> {
     before: &'a Frozen,
     after: &'a Frozen,
-    /// What is known of `after` without looking it up.
-    known: Known,
+    /// What is known of each tree without looking it up: of that before, nothing.
+    known: [Known; 2],
     /// The paths of directories, in each tree that has them.
     paths: [HashMap<Ino, Option<Vec<Name>>>; 2],
 }
 
 impl<'a> Comparison<'a> {
     fn new(before: &'a Frozen, after: &'a Frozen) -> Comparison<'a> {
-        Comparison { before, after, known: Known::default(), paths: Default::default() }
+        Comparison { before, after, known: Default::default(), paths: Default::default() }
     }
 
     fn at(&mut self, place: Place) -> Result<Option<Found>> {
@@ -104,17 +104,15 @@ impl<'a> Comparison<'a> {
 
     /// What the tree before (0) or after (1) has at a place.
     fn named(&mut self, side: usize, place: Place) -> Result<Option<Named>> {
-        let (tree, none) = ([self.before, self.after][side], Known::default());
-        let known = if side == 1 { &self.known } else { &none };
+        if self.dir_path(side, place.dir)?.is_none() {
+            return Ok(None);
+        }
+        let (tree, known) = ([self.before, self.after][side], &self.known[side]);
         let entry = match known.entry(place) {
             Some(entry) => entry.cloned(),
             None => tree.entry(place.dir, place.key)?,
         };
         let Some(entry) = entry else { return Ok(None) };
-        if self.dir_path(side, place.dir)?.is_none() {
-            return Ok(None);
-        }
-        let known = if side == 1 { &self.known } else { &none };
         let inode = match known.inode(entry.ino) {
             Some(inode) => inode.clone(),
             None => tree.inode(entry.ino)?.1,

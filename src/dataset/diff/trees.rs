@@ -95,7 +95,8 @@ fn changed(before: &Inode, after: &Inode) -> Option<ChangeKind> {
     }
 }
 
-fn with_inode(tree: &Frozen, entry: Option<Dirent>) -> Result<Option<Named>> {
+/// An entry of a tree with what it names.
+pub(super) fn with_inode(tree: &Frozen, entry: Option<Dirent>) -> Result<Option<Named>> {
     entry.map(|entry| tree.inode(entry.ino).map(|(_, inode)| (entry, inode))).transpose()
 }
 

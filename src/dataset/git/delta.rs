@@ -11,7 +11,7 @@ use super::objects::{Places, read_list};
 use super::pointers::{self, LFS_MAX, Listed, Out};
 use super::{Change, Leaf};
 use crate::dataset::error::{Error, Result};
-use crate::store::dvc::hex;
+use crate::model::hash::hex;
 
 /// Longest pointer or lock file of DVC that is read.
 const DVC_MAX: u64 = 64 << 20;

@@ -7,18 +7,12 @@ use super::command::{Cat, Repository};
 use super::plan::{Plan, Planned};
 use super::{COMMIT, Change, Leaf, PATH, Scope, objects};
 use crate::dataset::error::{Error, Result};
-use crate::dataset::import::{Progress, Teller};
+use crate::dataset::import::{Batch, Progress, SMALL, Teller, name_of};
 use crate::dataset::live::Invalid;
 use crate::dataset::{Caller, Dataset};
-use crate::model::{AnnotationKey, AtName, Body, Inode, Name, Remark, TagName, Timestamp, VersionNo};
+use crate::model::{AnnotationKey, Body, Inode, Name, Remark, TagName, Timestamp, VersionNo};
 use crate::store::Objects;
-use crate::store::content::{Builder, from_many};
-
-/// Files of up to as many bytes go to the store together with others.
-const SMALL: u64 = 256 << 10;
-/// As many bytes and files do.
-const BATCH_BYTES: usize = 4 << 20;
-const BATCH_FILES: usize = 512;
+use crate::store::content::Builder;
 
 /// What a commit changes, with its bytes in the store.
 #[derive(Debug)]
@@ -147,7 +141,7 @@ impl<'a> Importer<'a> {
     pub fn contents(&mut self, planned: &Planned, teller: &mut Teller<'_>) -> Result<Contents> {
         let mtime = Timestamp::from_parts(planned.commit.committed, 0);
         let (mut gone, mut put) = (Vec::new(), Vec::new());
-        let (mut small, mut small_bytes) = (Vec::new(), 0);
+        let mut small = Batch::default();
         for Change { path, leaf, size } in &planned.changes {
             let path = names(path)?;
             let Some(leaf) = leaf else {
@@ -167,8 +161,7 @@ impl<'a> Importer<'a> {
                         bytes.extend_from_slice(block);
                         Ok(())
                     })?;
-                    small_bytes += bytes.len();
-                    small.push((put.len(), bytes));
+                    small.push(put.len(), bytes);
                 } else {
                     let mut builder = Builder::new(self.objects);
                     let done = self.done;
@@ -184,22 +177,20 @@ impl<'a> Importer<'a> {
             let inode =
                 Inode { body, nlink: 1, ..Inode::root(mode, self.by.uid, self.by.gid, Timestamp::now()) };
             put.push((path, Inode { mtime, ..inode }));
-            if small_bytes >= BATCH_BYTES || small.len() >= BATCH_FILES {
-                self.store(std::mem::take(&mut small), &mut put)?;
-                small_bytes = 0;
+            if small.is_full() {
+                self.store(&mut small, &mut put)?;
             }
             self.done.files += 1;
             self.done.bytes += size;
             let (total, done) = (self.plan.total, self.done);
             teller.tell(|| progress(total, done.files, done.bytes))?;
         }
-        self.store(small, &mut put)?;
+        self.store(&mut small, &mut put)?;
         Ok(Contents { gone, put })
     }
 
-    fn store(&self, small: Vec<(usize, Vec<u8>)>, put: &mut [(Vec<Name>, Inode)]) -> Result<()> {
-        let (places, bytes): (Vec<usize>, Vec<Vec<u8>>) = small.into_iter().unzip();
-        for (at, content) in places.into_iter().zip(from_many(self.objects, &bytes)?) {
+    fn store(&self, small: &mut Batch, put: &mut [(Vec<Name>, Inode)]) -> Result<()> {
+        for (at, content) in small.store(self.objects)? {
             put[at].1.body = Body::File(content);
         }
         Ok(())
@@ -230,16 +221,6 @@ pub(super) fn unannotated(dataset: &Dataset, message: &str) -> Option<VersionNo>
 }
 
 fn names(path: &[u8]) -> Result<Vec<Name>> {
-    path.split(|byte| *byte == b'/')
-        .map(|name| {
-            let name = Name::new(name)?;
-            match AtName::parse(name.as_bytes()) {
-                None => Ok(name),
-                Some(_) => {
-                    let why = "its name means a version or a view of history in a dataset";
-                    Err(Error::Invalid(format!("cannot import {}: {why}", String::from_utf8_lossy(path))))
-                }
-            }
-        })
-        .collect()
+    let refused = |why| Error::Invalid(format!("cannot import {}: {why}", String::from_utf8_lossy(path)));
+    path.split(|byte| *byte == b'/').map(|name| name_of(name).map_err(refused)).collect()
 }

@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 use super::Leaf;
 use super::command::Repository;
 use crate::dataset::error::{Error, Result};
+use crate::model::hash::hex;
 use crate::store::Error as StoreError;
-use crate::store::dvc::hex;
 
 /// Bytes read at a time: also what DVC before 3.0 looked for ends of lines in at a time.
 const BLOCK: usize = 1 << 20;
@@ -100,8 +100,7 @@ pub(super) fn read(path: &Path, leaf: &Leaf, each: &mut dyn FnMut(&[u8]) -> Resu
                 len += block.len() as u64;
                 each(block)
             })?;
-            len == *size
-                && hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>() == *oid
+            len == *size && hex(&hasher.finalize()) == *oid
         }
         Leaf::Dvc { md5, .. } => {
             let (mut hasher, mut as_text) = (Md5::new(), Md5::new());

@@ -8,22 +8,36 @@
 //! A file whose size and time of change are those of the file of that path in the newest version is taken to
 //! be that file, as rsync(1) does, and not read, unless that is asked for.
 
+mod batch;
 mod place;
 mod read;
 mod scan;
 
 use std::time::{Duration, Instant};
 
-use crate::model::{Content, Inode, Name};
+use crate::model::{AtName, Content, Inode, Name};
 
 use super::error::Result;
 
+pub(in crate::dataset) use batch::{Batch, SMALL};
 pub use place::Placement;
 pub use read::read;
 pub use scan::scan;
 
 /// How often whoever waits is told how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(100);
+
+/// The name of something that is to be taken in.
+///
+/// # Errors
+/// Why a dataset can have nothing of that name.
+pub(in crate::dataset) fn name_of(bytes: &[u8]) -> std::result::Result<Name, String> {
+    let name = Name::new(bytes).map_err(|e| e.to_string())?;
+    match AtName::parse(bytes) {
+        None => Ok(name),
+        Some(_) => Err("its name means a version or a view of history in a dataset".into()),
+    }
+}
 
 /// A directory tree outside.
 #[derive(Debug)]

@@ -9,23 +9,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
+use super::batch::{BATCH_BYTES, BATCH_FILES, Batch, SMALL};
 use super::scan::{io_error, mtime_of};
 use super::{Entry, Progress, Source, TELL_EVERY, Teller, Tree};
 use crate::dataset::error::{Error, Result};
 use crate::model::{Body, Content, Timestamp};
 use crate::store::Objects;
-use crate::store::content::{BLOCK, from_file_watched, from_many};
+use crate::store::content::from_file_watched;
 
 /// Threads that read, for each processor: most of them wait for the disk where files are read for the first
 /// time. 50,000 small files took 6.2 s with one, 4.7 s with two, 3.7 s with four and 3.5 s with eight.
 const THREADS_EACH: usize = 4;
 /// Most threads that read.
 const THREADS_MAX: usize = 32;
-/// Files of up to as many bytes are read whole, and their chunks go to the store with those of others.
-const SMALL: u64 = 256 << 10;
-/// As many bytes and files go to the store together.
-const BATCH_BYTES: u64 = 4 * BLOCK as u64;
-const BATCH_FILES: usize = 512;
 
 /// What was read of an entry.
 struct Filled {
@@ -109,7 +105,7 @@ fn batches(entries: &[Entry]) -> Vec<Range<usize>> {
     let (mut start, mut bytes, mut files) = (0, 0, 0);
     for (at, entry) in entries.iter().enumerate() {
         let Source::Read(size) = entry.source else { continue };
-        if files > 0 && (bytes + size > BATCH_BYTES || files == BATCH_FILES) {
+        if files > 0 && (bytes + size > BATCH_BYTES as u64 || files == BATCH_FILES) {
             batches.push(start..at);
             (start, bytes, files) = (at, 0, 0);
         }
@@ -148,7 +144,7 @@ impl Reading<'_> {
 
     fn batch(&self, batch: Range<usize>) -> Result<Vec<Filled>> {
         let mut filled = Vec::new();
-        let mut small = Vec::new();
+        let mut small = Batch::default();
         for at in batch {
             let Source::Read(size) = self.entries[at].source else { continue };
             self.check()?;
@@ -156,7 +152,7 @@ impl Reading<'_> {
             let (file, mtime) = open(&path)?;
             let mut content = Content::Empty;
             match self.whole(&file, &path, size)? {
-                Some(bytes) => small.push((filled.len(), bytes)),
+                Some(bytes) => small.push(filled.len(), bytes),
                 None => {
                     content = from_file_watched(self.objects, &path, &file, &mut |bytes| {
                         self.pass(bytes).map_err(|_| crate::store::Error::Refused("going on".into()))
@@ -166,8 +162,7 @@ impl Reading<'_> {
             self.files.fetch_add(1, Ordering::AcqRel);
             filled.push(Filled { entry: at, content, mtime });
         }
-        let (places, bytes): (Vec<usize>, Vec<Vec<u8>>) = small.into_iter().unzip();
-        for (place, content) in places.into_iter().zip(from_many(self.objects, &bytes)?) {
+        for (place, content) in small.store(self.objects)? {
             filled[place].content = content;
         }
         Ok(filled)

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{lgetxattr, llistxattr};
 use rustix::io::Errno;
 
-use super::{Entry, Progress, Source, Teller, Tree};
+use super::{Entry, Progress, Source, Teller, Tree, name_of};
 use crate::dataset::error::{Error, Result};
 use crate::dataset::frozen::Frozen;
 use crate::dataset::live::{encode_xattrs, is_missed_xattr, is_settable_xattr};
 use crate::dataset::outside::{Reach, device_of, kind_of};
 use crate::model::inode::Xattrs;
-use crate::model::{AtName, Body, Content, Dirent, Ino, Inode, Kind, Name, NameKey, Timestamp};
+use crate::model::{Body, Content, Dirent, Ino, Inode, Kind, NameKey, Timestamp};
 use crate::store::{Error as StoreError, Objects};
 
 /// Entries read from the index at a time.
@@ -83,11 +83,8 @@ impl Scan<'_> {
             let path = path.join(listed.file_name());
             let meta = listed.metadata().map_err(|e| io_error("inspect", &path, e))?;
             let reached = Reach::new(&path).map_err(|e| io_error("inspect", &path, e))?;
-            let name = Name::new(listed.file_name().as_bytes())?;
-            if AtName::parse(name.as_bytes()).is_some() {
-                let why = "its name means a version or a view of history in a dataset";
-                return Err(Error::Invalid(format!("cannot import {}: {why}", path.display())));
-            }
+            let name = name_of(listed.file_name().as_bytes())
+                .map_err(|why| Error::Invalid(format!("cannot import {}: {why}", path.display())))?;
             let before = before.get(&name.key()).filter(|entry| entry.kind == kind_of(&meta));
             let mut source = Source::Known;
             let body = match kind_of(&meta) {

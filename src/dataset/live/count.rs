@@ -13,7 +13,7 @@ impl Live {
     /// Begins to keep count of the bytes of all files, where the version that the tree is a change against is
     /// `head` and has `size`. Gives them.
     pub fn begin_count(&mut self, head: &Frozen, size: u64) -> Result<u64> {
-        let changed = self.changed_inodes(head)?;
+        let changed: BTreeSet<Ino> = self.dirty.inodes().collect();
         let (mut now, mut sizes) = (size, Sizer::new(head));
         for &ino in &changed {
             now = now.saturating_sub(sizes.size(ino)?);
@@ -32,21 +32,5 @@ impl Live {
         }
         tally.begin(now);
         Ok(now)
-    }
-
-    /// The inodes that are no longer as the head version has them, those that are gone among them.
-    fn changed_inodes(&self, head: &Frozen) -> Result<BTreeSet<Ino>> {
-        let is_gone = |ino: &Ino| self.nodes.get(ino).is_none_or(|node| node.unlinked);
-        let mut changed: BTreeSet<Ino> = self.dirty.inodes().collect();
-        // What was below a directory that is gone is not noted by itself.
-        let mut gone: Vec<Ino> = changed.iter().copied().filter(is_gone).collect();
-        while let Some(dir) = gone.pop() {
-            for entry in head.all_entries(dir)? {
-                if changed.insert(entry.ino) && is_gone(&entry.ino) {
-                    gone.push(entry.ino);
-                }
-            }
-        }
-        Ok(changed)
     }
 }

@@ -53,7 +53,7 @@ impl Dirty {
         self.inodes.contains(&ino)
     }
 
-    /// The inodes that changed, those that had a changed name at that moment included.
+    /// The inodes that changed, those that had a changed name at that moment, and may be gone, included.
     pub fn inodes(&self) -> impl Iterator<Item = Ino> {
         let named = self.slots.values().flatten().map(|was| was.1);
         self.inodes.iter().copied().chain(named).chain(self.buried.values().map(|was| was.1))

@@ -20,6 +20,7 @@ use lru::LruCache;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::model::hash::hex;
 use crate::model::{Content, DatasetId, Ino, VersionNo};
 use crate::store::{self, Objects};
 
@@ -187,6 +188,6 @@ impl Maker<'_> {
 /// A name or path as text: lossy where it is not UTF-8, and then with its bytes in hexadecimal beside it.
 fn text_of(name: &[u8]) -> (String, Option<String>) {
     let lossy = std::str::from_utf8(name).is_err();
-    let bytes = lossy.then(|| name.iter().map(|b| format!("{b:02x}")).collect());
+    let bytes = lossy.then(|| hex(name));
     (String::from_utf8_lossy(name).into_owned(), bytes)
 }

@@ -51,7 +51,7 @@ impl<'a> Keeping<'a> {
     }
 
     /// Whether a version that is kept sees the value that `ino` got at version `at`.
-    pub fn needs(&mut self, ino: Ino, at: VersionNo, inode: &Inode) -> Result<bool> {
+    pub fn needs(&mut self, ino: Ino, at: VersionNo) -> Result<bool> {
         if at > self.newest || !self.pruned.contains(at) {
             return Ok(true);
         }
@@ -61,24 +61,19 @@ impl<'a> Keeping<'a> {
                 continue;
             }
             let kept = self.pruned.first_outside(at.max(span.first));
-            if kept <= span.last && self.sees(kept, ino, at, inode)? {
+            if kept <= span.last && self.sees(kept, ino, at)? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn sees(&mut self, version: VersionNo, ino: Ino, at: VersionNo, inode: &Inode) -> Result<bool> {
+    fn sees(&mut self, version: VersionNo, ino: Ino, at: VersionNo) -> Result<bool> {
         if self.trees.len() >= TREES_MAX {
             self.trees.clear();
         }
         let tree = self.trees.entry(version).or_insert_with(|| self.dataset.frozen(version));
-        match tree.inode(ino) {
-            Ok((recorded, _)) if recorded == at => {}
-            Ok(_) | Err(Error::Stale) => return Ok(false),
-            Err(error) => return Err(error),
-        }
-        Ok(inode.place.is_none() || tree.path_of(ino, inode)?.is_some())
+        tree.sees(ino, at)
     }
 }
 
@@ -176,7 +171,7 @@ pub fn each_needed(
             pruned = pruned.with(more.spans().iter().copied());
         }
         let mut keeping = Keeping::new(dataset, pruned);
-        dataset.each_value(&mut |ino, at, inode| match keeping.needs(ino, at, inode)? {
+        dataset.each_value(&mut |ino, at, inode| match keeping.needs(ino, at)? {
             true => walker.inode(inode, each),
             false => Ok(()),
         })?;
@@ -249,7 +244,7 @@ pub fn freed_by(
     let mut numbers: HashMap<Vec<Name>, usize> = HashMap::new();
     let mut objects: HashMap<[u8; 32], (u32, usize)> = HashMap::new();
     dataset.each_value(&mut |ino, at, inode| {
-        if after.needs(ino, at, inode)? || !before.needs(ino, at, inode)? {
+        if after.needs(ino, at)? || !before.needs(ino, at)? {
             return Ok(());
         }
         let path = dataset.frozen(at).path_of(ino, inode)?.unwrap_or_default();
@@ -276,9 +271,9 @@ pub fn freed_by(
 
 impl Dataset {
     /// Whether a version that is kept sees the value that `ino` got at version `at`.
-    pub fn needs(&self, ino: Ino, at: VersionNo, inode: &Inode) -> Result<bool> {
+    pub fn needs(&self, ino: Ino, at: VersionNo) -> Result<bool> {
         match self.is_pruned(at) {
-            true => Keeping::new(self, self.pruned()).needs(ino, at, inode),
+            true => Keeping::new(self, self.pruned()).needs(ino, at),
             false => Ok(true),
         }
     }

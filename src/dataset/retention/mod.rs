@@ -167,9 +167,7 @@ impl Retention {
             }
         }
     }
-}
 
-impl Retention {
     fn pruned_by(&self, version: VersionNo) -> Option<&Pruned> {
         self.prunes.iter().find(|(set, _)| set.contains(version)).map(|(_, told)| told)
     }

@@ -34,6 +34,13 @@ impl Plan {
         VersionSet::of(dropped.map(|planned| Span { first: planned.version, last: planned.version }))
     }
 
+    /// Keeps further versions, for this reason.
+    pub fn keep(&mut self, versions: &[VersionNo], why: &str) {
+        for planned in self.versions.iter_mut().filter(|planned| versions.contains(&planned.version)) {
+            planned.keep.push(why.into());
+        }
+    }
+
     /// Number of versions that are kept.
     pub fn kept(&self) -> usize {
         self.versions.iter().filter(|planned| !planned.keep.is_empty()).count()

@@ -137,7 +137,7 @@ impl Dataset {
         /// As many are named.
         const NAMED: usize = 10;
         let paths = files.iter().take(NAMED).map(|file| match file.path(tree) {
-            Ok(path) => path.iter().map(Name::to_string).collect::<Vec<_>>().join("/"),
+            Ok(path) => show_path(&path),
             Err(_) => file.name.to_string(),
         });
         let mut what = paths.collect::<Vec<_>>().join(", ");
@@ -225,7 +225,7 @@ impl Dataset {
         self.each_value(&mut |ino, at, inode| {
             let purged = inode.content().is_some_and(|c| contents.contains_key(&content_id(c)));
             // What only pruned versions had may be gone, and needs nothing.
-            match purged || !keeping.needs(ino, at, inode)? {
+            match purged || !keeping.needs(ino, at)? {
                 true => Ok(()),
                 false => walker.inode(inode, &mut |hash, _| {
                     objects.remove(hash);

@@ -17,6 +17,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::model::hash::hex;
 use crate::model::{Ino, VersionNo};
 
 use super::error::{Error, Result};
@@ -194,11 +195,6 @@ impl Known {
         let found = self.0.as_ref()?.first(&file.bytes()).inspect_err(|error| log::warn!("{error}"));
         found.ok().flatten().map(|record| halves(&record).1)
     }
-}
-
-/// An MD5 as DVC writes it.
-pub fn hex(md5: &Md5) -> String {
-    md5.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Reads an MD5 as DVC writes it: 32 digits, in lower case.

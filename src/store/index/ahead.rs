@@ -7,7 +7,7 @@
 use parking_lot::MutexGuard;
 
 use super::change::Change;
-use super::memtable::{FREEZE_AT, Generation};
+use super::memtable::Generation;
 use super::{Applied, Index};
 use crate::store::error::{Error, Result};
 use crate::store::pack::LogPos;
@@ -15,7 +15,7 @@ use crate::store::pack::LogPos;
 /// Versions of as many changes go to sled ahead.
 pub const AHEAD_FROM: u64 = if cfg!(test) { 6 } else { 200_000 };
 /// As many changes at a time.
-const SLICE: usize = if cfg!(test) { 4 } else { FREEZE_AT };
+const SLICE: usize = if cfg!(test) { 4 } else { 30_000 };
 /// How often it is begun again where sled is replaced under it.
 const TRIES: u32 = 3;
 

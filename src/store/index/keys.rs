@@ -231,10 +231,7 @@ pub fn after_prefix(prefix: &[u8]) -> Key {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
-    }
+    use crate::model::hash::hex;
 
     #[test]
     fn keys_keep_their_bytes() {

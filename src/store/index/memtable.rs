@@ -14,9 +14,10 @@ use crate::store::pack::LogPos;
 /// A value, or `None` where the key was deleted.
 pub type Value = Option<Box<[u8]>>;
 
-/// A generation of as many changes is frozen: large enough to gain from being applied in order, small
-/// enough that who waits for one to be applied does not wait long.
-pub(super) const FREEZE_AT: usize = 30_000;
+/// A generation of as many changes is frozen. The more are applied in order at once, the fewer pages of sled are
+/// written for each: of versions made one by one, the index is a sixth smaller with this than with a third of it.
+/// It is small enough that who waits for one to be applied does not wait long.
+const FREEZE_AT: usize = 100_000;
 
 /// What an entry costs beside its key and value, in bytes.
 const ENTRY_COST: usize = 96;

@@ -51,7 +51,7 @@ const FORMAT: u32 = 1;
 /// How often what was applied is made durable.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// As many bytes of changes in memory make appends wait.
-pub(super) const WAIT_AT: usize = 32 << 20;
+pub(super) const WAIT_AT: usize = 64 << 20;
 
 /// Up to where in the log sled has everything.
 #[derive(Debug)]

@@ -231,10 +231,7 @@ pub(super) fn be32(bytes: &[u8], at: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
-    }
+    use crate::model::hash::hex;
 
     const PLACE: Place = Place { store: StoreId([0xab; 16]), pack: 7, offset: 40 };
 

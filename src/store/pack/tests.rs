@@ -9,6 +9,7 @@ use super::frames::{Codec, FRAME_HEADER, FrameHeader, TRAILER, read_frames};
 use super::header::encode_pack_header;
 use super::sound::{FileDamage, check_file};
 use super::*;
+use crate::model::hash::hex;
 use crate::store::identity::StoreId;
 use crate::store::testing::noise;
 
@@ -75,7 +76,7 @@ fn a_frame_header_keeps_its_bytes_and_refuses_others() {
     let header =
         FrameHeader { codec: Codec::Zstd, at: 40, len: 3000, offset: 104, stored: 1000, hash: [7; 32] };
     let bytes = header.encode((STORE, 7));
-    let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    let hex: String = hex(&bytes);
     assert_eq!(
         hex,
         format!("7346726d0100000000000028{:08x}{:08x}{:08x}{}", 3000, 104, 1000, "07".repeat(32))

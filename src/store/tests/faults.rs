@@ -201,7 +201,7 @@ fn what_an_apply_could_not_finish_is_not_lost() {
 fn the_index_takes_any_number_of_entries_in_bounded_memory() {
     let (_dir, store) = new_store();
     let keys = |round: u64| (0..1000).map(move |i| (round * 1000 + i).to_be_bytes());
-    for round in 0..300 {
+    for round in 0..600 {
         store.index.wait_for_room().unwrap();
         let key = |n: [u8; 8]| [&b"c"[..], blake3::hash(&n).as_bytes()].concat();
         let changes = keys(round).map(|n| index::change::Change::Put(key(n), vec![0; 17]));
@@ -213,7 +213,7 @@ fn the_index_takes_any_number_of_entries_in_bounded_memory() {
     while range.next_entry().unwrap().is_some() {
         count += 1;
     }
-    assert_eq!(count, 300_000);
+    assert_eq!(count, 600_000);
 }
 
 #[test]

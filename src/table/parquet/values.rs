@@ -6,6 +6,8 @@ use parquet::data_type::Decimal;
 use parquet::record::Field;
 use serde_json::{Map, Value as Json};
 
+use crate::model::hash::hex;
+
 use super::super::value::Value;
 
 /// A value; what is within others as JSON.
@@ -85,10 +87,6 @@ fn decimal(decimal: &Decimal) -> Value {
     let text = format!("{}{whole}{point}{fraction}", if number < 0 { "-" } else { "" });
     let near = text.parse().unwrap_or(f64::NAN);
     Value::Decimal(text, near)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
