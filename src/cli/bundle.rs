@@ -14,11 +14,11 @@ use super::{Context, values};
 
 /// Write a dataset's history into a file for another store
 ///
-/// Writes all versions of DATASET up to VERSION (the newest if none is given), with their times, authors, messages
-/// and tags, to one file, in which every chunk is once. `strata import FILE DATASET` makes a new dataset of it, in
+/// Writes all versions of DATASET up to VERSION (the newest if none is given), with their times, authors, messages,
+/// tags and annotations, to one file, in which every chunk is once. `strata import FILE DATASET` makes a new dataset of it, in
 /// any store. Version numbers and snapshot ids stay. So do the version ids, if no dataset of that store has the
 /// number that this one has in its own: a version id covers it. A bundle that was altered or cut short is refused,
-/// and nothing lands.
+/// and nothing lands. Pins, retention and quota are not in it: they are decisions of a store about what it keeps.
 ///
 /// With --since, only what came after that version is in it. Imported into a dataset that has that version, it
 /// brings the dataset up to date, with the same version ids; so does a bundle of all versions. A dataset that went
@@ -39,7 +39,8 @@ pub struct Args {
     /// Only versions after this one, which the other store must have
     #[arg(long, value_name = "VERSION", value_parser = values::version)]
     since: Option<VersionText>,
-    /// Print JSON: dataset, since (null if all versions are in it), version, id, chunks, tags, bytes
+    /// Print JSON: dataset, since (null if all versions are in it), version, id, chunks, tags,
+    /// annotations, bytes
     #[arg(long)]
     json: bool,
     /// DATASET[@VERSION]
@@ -55,6 +56,7 @@ struct BundledJson<'a> {
     id: &'a str,
     chunks: u64,
     tags: u64,
+    annotations: u64,
     bytes: u64,
 }
 
@@ -74,11 +76,12 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         ask(&mut |bytes| out.raw(bytes))?;
         return out.flush().map(|()| 0);
     }
-    let Bundled { dataset, since, version, id, chunks, tags, bytes } =
+    let Bundled { dataset, since, version, id, chunks, tags, annotations, bytes } =
         &target::archive(&output, force, context.umask, ask)?;
     if json {
-        let (since, chunks, tags, bytes) = (since.as_deref(), *chunks, *tags, *bytes);
-        out.json(&BundledJson { dataset, since, version, id, chunks, tags, bytes })?;
+        let (since, chunks, tags) = (since.as_deref(), *chunks, *tags);
+        let (annotations, bytes) = (*annotations, *bytes);
+        out.json(&BundledJson { dataset, since, version, id, chunks, tags, annotations, bytes })?;
     } else {
         let (bytes, output) = (human(*bytes), output.display());
         let from = since.as_ref().map_or("v1".to_owned(), |since| format!("after {since}, up"));

@@ -9,12 +9,14 @@ use super::out::{Out, Paint, ask, human, short_time};
 /// List the datasets
 ///
 /// A dataset is a directory at the top of a mount: `mkdir` makes one, `mv` renames it, `rmdir` of an
-/// empty one puts it out of sight, its history kept. Changes nothing, but cuts what waits to become a
+/// empty one puts it out of sight, its history kept. Where any has a quota or retention (`strata set`), these are
+/// shown. Changes nothing, but cuts what waits to become a
 /// version.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  strata datasets")]
 pub struct Args {
-    /// Print a JSON array: name, policy, versions, newest (the time of the newest version), quota_bytes
+    /// Print a JSON array: name, policy, versions, newest (the time of the newest version), quota_bytes,
+    /// retention
     #[arg(long)]
     json: bool,
 }
@@ -44,9 +46,17 @@ pub fn table(out: &mut Out, datasets: &[DatasetInfo]) -> Result<(), Failure> {
     let size = |text: &str| if counted { format!("  {text:>10}") } else { String::new() };
     let limited = datasets.iter().any(|d| d.quota_bytes.is_some());
     let quota = |text: &str| if limited { format!("  {text:>10}") } else { String::new() };
-    let (size_head, quota_head) = (size("size"), quota("quota"));
-    let head =
-        format!("{:width$}  {:>9}  {:19}{size_head}{quota_head}  policy", "dataset", "versions", "newest");
+    let pruned = datasets.iter().any(|d| d.retention.is_some());
+    let policy_width = datasets.iter().map(|d| d.policy.len()).max().unwrap_or(0).max(6);
+    let last = |policy: &str, retention: &str| match pruned {
+        true => format!("{policy:policy_width$}  {retention}"),
+        false => policy.to_owned(),
+    };
+    let (size_head, quota_head, last_head) = (size("size"), quota("quota"), last("policy", "retention"));
+    let head = format!(
+        "{:width$}  {:>9}  {:19}{size_head}{quota_head}  {last_head}",
+        "dataset", "versions", "newest"
+    );
     out.paint(Paint::Head, format_args!("{head}"))?;
     out.text(format_args!("\n"))?;
     for dataset in datasets {
@@ -55,7 +65,9 @@ pub fn table(out: &mut Out, datasets: &[DatasetInfo]) -> Result<(), Failure> {
         let quota = quota(&dataset.quota_bytes.map_or("-".into(), human));
         out.text(format_args!(
             "{:width$}  {:>9}  {newest:19}{bytes}{quota}  {}\n",
-            dataset.name, dataset.versions, dataset.policy
+            dataset.name,
+            dataset.versions,
+            last(&dataset.policy, dataset.retention.as_deref().unwrap_or("-"))
         ))?;
     }
     Ok(())

@@ -1,6 +1,9 @@
 //! `strata import`
 
-use std::path::{Component, PathBuf};
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Component, Path, PathBuf};
 
 use crate::daemon::protocol::CommitInfo;
 use crate::daemon::{Failure, Item, Request};
@@ -8,7 +11,7 @@ use crate::dataset::bundle;
 use crate::dataset::git::Repository;
 use crate::model::DatasetName;
 
-use super::out::{Out, ask, human, one_line};
+use super::out::{Out, ask, ask_with, count, human, one_line};
 use super::progress::Progress;
 use super::{Context, values};
 
@@ -18,6 +21,7 @@ use super::{Context, values};
 /// that durable. A dataset of that name is made if there is none. Files whose size and time of change are those
 /// of the file of that path in the newest version are taken to be unchanged and are not read, unless
 /// --checksum is given. With --delete, what SOURCE does not have goes away, so that the version is as SOURCE is.
+/// Access control lists, and other attributes that a dataset cannot have, are left out, and it is told of how many paths.
 /// It is taken in as a whole or not at all, also where something fails or the command is interrupted. A directory must
 /// not change meanwhile: a file that does is taken in as it was read.
 ///
@@ -26,11 +30,12 @@ use super::{Context, values};
 /// archives, all belongs to who imports. Of two members of one path the later counts. Members whose paths lead
 /// out of the archive or mean a version are refused, and so is an archive that is cut short. Of a file that
 /// `strata bundle` wrote, a new dataset is made, with all the versions in it; where DATASET has some of them, the
-/// others are added to it.
+/// others are added to it. A bundle can also come through a pipe, with - for SOURCE: it is written to a file without
+/// a name in the store's directory, checked, and then taken in.
 ///
 /// With --history, SOURCE is a git repository, and each commit that changes the data becomes a version, oldest first,
-/// along first parents. Pointers of git-lfs and DVC are replaced by their objects, which must be on this machine and
-/// are checked. Each version is whole and durable at once; where an import ends early, or when there are new commits,
+/// along first parents. Pointers of git-lfs and DVC are replaced by their objects, which must be on this machine (but
+/// for --skip-missing) and are checked. Each version is whole and durable at once; where an import ends early, or when there are new commits,
 /// the same command goes on after the last. Of each commit the message is kept, and as annotations git.commit,
 /// git.author and git.date; git's tags become tags. See strata(7), Histories of git.
 #[derive(Debug, clap::Args)]
@@ -38,6 +43,7 @@ use super::{Context, values};
   strata import ~/images images
   strata import --delete -m 'July crawl' ~/crawl crawl
   strata import imagenet-v12.tar imagenet
+  ssh there strata bundle pets -o - | strata import - pets
   strata import --history --path data/images.dvc ~/project images")]
 pub struct Args {
     /// Remove from the dataset what SOURCE does not have
@@ -46,7 +52,8 @@ pub struct Args {
     /// Read all files, those that seem unchanged too
     #[arg(long)]
     checksum: bool,
-    /// Print JSON: dataset, version (null if nothing had changed), newest; with --history, a line for each commit:
+    /// Print JSON: dataset, version (null if nothing had changed), newest, and attributes_left_out where access
+    /// control lists or other attributes of so many paths were left out; with --history, a line for each commit:
     /// commit, author, date, message, version, changed, removed, bytes, tags, notices
     #[arg(long)]
     json: bool,
@@ -59,13 +66,16 @@ pub struct Args {
     /// Import only this directory, file or .dvc file of the repository
     #[arg(long, value_name = "PATH", requires = "history")]
     path: Option<PathBuf>,
+    /// Keep the pointers of git-lfs and DVC whose objects are not on this machine, rather than refuse
+    #[arg(long, requires = "history")]
+    skip_missing: bool,
     /// Only tell which commits would become versions
     #[arg(long, requires = "history")]
     dry_run: bool,
     /// What to say of the version
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
-    /// A directory, or a tar or zip archive
+    /// A directory, a tar or zip archive, or a bundle; - for a bundle on standard input
     #[arg(value_name = "SOURCE")]
     source: PathBuf,
     /// The dataset
@@ -74,29 +84,102 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
-    let Args { delete, checksum, json, history, branch, path, dry_run, message, source, dataset } = args;
+    let Args {
+        delete,
+        checksum,
+        json,
+        history,
+        branch,
+        path,
+        skip_missing,
+        dry_run,
+        message,
+        source,
+        dataset,
+    } = args;
     let shown = source.display().to_string();
+    if let Some(input) = input(&source)? {
+        if delete || history || message.is_some() {
+            return Err(Failure::usage(
+                "what comes through a pipe is a bundle, whose versions are what they are: no --message, --delete and \
+                 --history",
+            ));
+        }
+        let mut input = Counted { input, bytes: 0, progress: Progress::default() };
+        return ask_with(context.client()?, Request::Unbundle { dataset }, &mut input, telling(json, true));
+    }
     let source = source.canonicalize().map_err(|e| Failure::because(format!("cannot import {shown}"), &e))?;
     if history {
         let path = path.map(|path| path.components().filter(|part| *part != Component::CurDir).collect());
         let path = path.filter(|path: &PathBuf| !path.as_os_str().is_empty());
-        return run_history(Request::ImportHistory { source, dataset, branch, path, dry_run }, json, context);
+        let request = Request::ImportHistory { source, dataset, branch, path, skip_missing, dry_run };
+        return run_history(request, json, context);
     }
     if Repository::is_one(&source) {
         eprintln!("strata: {shown} is a git repository: --history would import its commits as versions");
     }
     let is_bundle = bundle::is_one(&source)?;
     let request = Request::Import { source, dataset, message, delete, checksum };
+    ask(context.client()?, request, telling(json, is_bundle))
+}
+
+/// What comes through a pipe: standard input, where `source` says so, or a pipe of a name.
+fn input(source: &Path) -> Result<Option<Box<dyn Read>>, Failure> {
+    if source == Path::new("-") {
+        let input = io::stdin();
+        return match input.is_terminal() {
+            true => Err(Failure::usage("no bundle is read from a terminal")
+                .hint("strata bundle DATASET -o - | strata import - DATASET")),
+            false => Ok(Some(Box::new(input.lock()))),
+        };
+    }
+    if !source.metadata().is_ok_and(|meta| meta.file_type().is_fifo()) {
+        return Ok(None);
+    }
+    let failed = |e| Failure::because(format!("cannot import {}", source.display()), &e);
+    File::open(source).map(|file| Some(Box::new(file) as Box<dyn Read>)).map_err(failed)
+}
+
+/// What comes through a pipe, with a line that shows how much came.
+struct Counted {
+    input: Box<dyn Read>,
+    bytes: u64,
+    progress: Progress,
+}
+
+impl Read for Counted {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(out)?;
+        self.bytes += read as u64;
+        match read {
+            0 => self.progress.clear(),
+            _ => self.progress.counting(&format!("{} received", human(self.bytes))),
+        }
+        Ok(read)
+    }
+}
+
+/// Tells of an import.
+fn telling(json: bool, is_bundle: bool) -> impl FnMut(&mut Out, Item) -> Result<(), Failure> {
     let mut progress = Progress::default();
-    ask(context.client()?, request, |out, item| {
+    move |out, item| {
         match item {
             Item::Importing { .. } => show(&mut progress, &item),
             Item::Made(made) => {
                 progress.clear();
+                if made.attributes_left_out > 0 {
+                    eprintln!(
+                        "strata: access control lists or other attributes that a dataset cannot have are left out, of {}",
+                        count(made.attributes_left_out, "path")
+                    );
+                }
                 match &made.version {
                     _ if json => out.json(&made)?,
                     None if is_bundle => {
-                        eprintln!("{}: all of it is there already, up to {}", made.dataset, made.newest);
+                        eprintln!(
+                            "{}: its versions are all there already, up to {}",
+                            made.dataset, made.newest
+                        );
                     }
                     Some(version) => out.text(format_args!("{}: {version}\n", made.dataset))?,
                     None => eprintln!("{}: nothing changed since {}", made.dataset, made.since()),
@@ -105,7 +188,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
             _ => {}
         }
         Ok(())
-    })
+    }
 }
 
 /// Shows how far an import is.
@@ -130,8 +213,17 @@ fn run_history(request: Request, json: bool, context: &Context) -> Result<u8, Fa
                 progress.clear();
                 if json { out.json(&commit)? } else { print(out, &commit)? }
             }
-            Item::Made(made) if !json && made.version.is_none() => {
-                eprintln!("{}: no commit after that of {} changes it", made.dataset, made.newest);
+            Item::Made(made) => {
+                progress.clear();
+                if made.objects_missing > 0 {
+                    eprintln!(
+                        "strata: {} of git-lfs or DVC not on this machine: the pointers stay in their place",
+                        count(made.objects_missing, "object")
+                    );
+                }
+                if !json && made.version.is_none() {
+                    eprintln!("{}: no commit after that of {} changes it", made.dataset, made.newest);
+                }
             }
             _ => {}
         }

@@ -16,7 +16,7 @@ use super::{Context, values};
 /// earlier version it went back to, if any. With PATH, only the versions that changed the file or
 /// anything in the directory; before a rename, those of the path that it had then, which is told. A rename is
 /// known by the inode, or by a content that goes from one path and comes at another in the same version.
-/// What was pruned is told with when and by whom.
+/// What was pruned is told with when, by whom and what they said of it, and what is pinned with the last.
 /// Changes nothing, but cuts what waits to become a version.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -26,7 +26,8 @@ use super::{Context, values};
 pub struct Args {
     /// Print JSON, a version a line: version, id, snapshot, time, uid, gid, pid, command, message,
     /// restores, tags, changes, path where it had another one, and note and annotations (KEY: VALUE) where there
-    /// are any, and where they apply pinned, pruned (time, uid, command, rules)
+    /// are any, and where they apply pinned, pin (time, uid, command, message), pruned (time, uid, command, rules,
+    /// message)
     #[arg(long)]
     json: bool,
     /// Show at most this many versions
@@ -69,6 +70,11 @@ fn json_of(out: &mut Out, entry: &LogEntry, path: &[u8]) -> Result<(), Failure> 
     out.json(&VersionOfJson { entry, path: &path.text, path_bytes: path.bytes.as_deref() })
 }
 
+/// Prints what somebody said of something, in the same line.
+fn said(out: &mut Out, message: Option<&str>) -> Result<(), Failure> {
+    message.map_or(Ok(()), |message| out.text(format_args!(" \"{}\"", one_line(message))))
+}
+
 /// Prints a version in a line; of something, with the path that it had then.
 pub fn print(out: &mut Out, entry: &LogEntry, path: Option<&[u8]>) -> Result<(), Failure> {
     let time = short_time(&entry.time);
@@ -93,9 +99,11 @@ pub fn print(out: &mut Out, entry: &LogEntry, path: Option<&[u8]>) -> Result<(),
     }
     if entry.pinned {
         out.text(format_args!("  pinned"))?;
+        said(out, entry.pin.as_ref().and_then(|pin| pin.message.as_deref()))?;
     }
     if let Some(pruned) = &entry.pruned {
         out.text(format_args!("  pruned {} by uid {}", short_time(&pruned.time), pruned.uid))?;
+        said(out, pruned.message.as_deref())?;
     }
     if let Some(restores) = &entry.restores {
         out.text(format_args!("  restores {restores}"))?;

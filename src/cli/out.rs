@@ -1,6 +1,6 @@
 //! Standard output: text for people, JSON for scripts, raw bytes.
 
-use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::io::{self, BufWriter, IsTerminal, Read, Stdout, Write};
 
 use std::sync::OnceLock;
 
@@ -8,7 +8,7 @@ use clap::ColorChoice;
 use clap::builder::styling::{AnsiColor, Style};
 use serde::Serialize;
 
-use crate::daemon::{Failure, Item, Sink};
+use crate::daemon::{Client, Failure, Item, Request, Sink};
 pub use crate::model::JsonName;
 
 /// When output is coloured; not chosen, it is not.
@@ -136,12 +136,22 @@ impl<F: FnMut(&mut Out, Item) -> Result<(), Failure>> Sink for Print<'_, F> {
 
 /// Asks, prints the answer item by item, and leaves the store in order. Gives the exit code.
 pub fn ask(
-    mut client: crate::daemon::Client,
-    request: crate::daemon::Request,
+    client: Client,
+    request: Request,
+    each: impl FnMut(&mut Out, Item) -> Result<(), Failure>,
+) -> Result<u8, Failure> {
+    ask_with(client, request, &mut io::empty(), each)
+}
+
+/// The same of a request that some bytes follow.
+pub fn ask_with(
+    mut client: Client,
+    request: Request,
+    input: &mut dyn Read,
     each: impl FnMut(&mut Out, Item) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
     let mut out = Out::new();
-    let code = client.run(request, &mut Print { out: &mut out, each })?;
+    let code = client.run_with(request, input, &mut Print { out: &mut out, each })?;
     out.flush()?;
     client.close()?;
     Ok(code)

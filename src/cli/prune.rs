@@ -8,7 +8,7 @@ use crate::daemon::protocol::{PlannedInfo, PrunedInfo};
 use crate::daemon::{Failure, Item, Request};
 use crate::model::{DatasetName, Rules, parse_span};
 
-use super::out::{JsonName, Out, ask, count, human, short_time};
+use super::out::{JsonName, Out, ask, count, human, one_line, short_time};
 use super::{Context, values};
 
 /// Give up versions that are no longer wanted
@@ -110,7 +110,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
 
 fn print_version(out: &mut Out, planned: &PlannedInfo) -> Result<(), Failure> {
     let what = if planned.keep.is_empty() { "drop" } else { "keep" };
-    let why = planned.keep.join(", ");
+    let why = one_line(&planned.keep.join(", "));
     out.text(format_args!("{what} {:6} {}", planned.version, short_time(&planned.time)))?;
     out.text(format_args!("{}{why}\n", if why.is_empty() { "" } else { "  " }))
 }

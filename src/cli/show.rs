@@ -3,7 +3,7 @@
 use crate::daemon::{Failure, Item, ObjectSpec, Request};
 use crate::dataset::LogEntry;
 
-use super::out::{Out, Paint, ask, count};
+use super::out::{Out, Paint, ask, count, one_line, short_time};
 use super::{Context, annotate, change, values};
 
 /// As many changes are shown where nobody asks for all: what is more is not read in a terminal.
@@ -11,7 +11,7 @@ const SHOWN: u64 = 1000;
 
 /// Show what a version changed
 ///
-/// Prints the version's ids, time, author and message, then each path it changed: A added, D removed,
+/// Prints the version's ids, time, author and message, its tags, pin and annotations, then each path it changed: A added, D removed,
 /// M modified, R renamed, a only attributes. Of a version that changed more than 1000 paths, it prints 1000 and says
 /// so, unless --all or --json is given. Without @VERSION, the newest. Changes nothing, but cuts what waits
 /// to become a version.
@@ -91,6 +91,13 @@ fn print_head(out: &mut Out, entry: &LogEntry) -> Result<(), Failure> {
     if !entry.tags.is_empty() {
         out.text(format_args!("tags      {}\n", entry.tags.join(", ")))?;
     }
+    if let Some(pin) = &entry.pin {
+        out.text(format_args!("pinned    {} by uid {}", short_time(&pin.time), pin.uid))?;
+        if let Some(message) = &pin.message {
+            out.text(format_args!(": {}", one_line(message)))?;
+        }
+        out.text(format_args!("\n"))?;
+    }
     annotate::print(out, entry, "")?;
     out.text(format_args!("\n"))
 }
@@ -98,13 +105,20 @@ fn print_head(out: &mut Out, entry: &LogEntry) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::Pin;
     use crate::model::AnnotationKey;
 
     #[test]
     fn the_number_of_changes_gives_way_to_the_changes() {
         let entry = LogEntry {
             damaged: false,
-            pinned: false,
+            pinned: true,
+            pin: Some(Box::new(Pin {
+                time: "t".into(),
+                uid: 0,
+                command: ",\"changes\":5".into(),
+                message: Some(",\"changes\":4".into()),
+            })),
             pruned: None,
             version: "v1".into(),
             id: "ab".into(),
@@ -126,5 +140,6 @@ mod tests {
         let whole: serde_json::Value = serde_json::from_str(&format!("{open},\"changes\":[]}}")).unwrap();
         assert_eq!(whole["changes"], serde_json::json!([]));
         assert_eq!(whole["message"], ",\"changes\":8");
+        assert_eq!((&whole["pinned"], &whole["pin"]["message"]), (&true.into(), &",\"changes\":4".into()));
     }
 }

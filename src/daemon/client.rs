@@ -1,6 +1,6 @@
 //! How a command reaches a store: through the daemon that has it, else by opening it itself.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +20,8 @@ use super::service::{Service, Sink};
 /// waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
+/// Bytes of what follows a request that are handed on at a time.
+const INPUT: usize = 256 << 10;
 
 /// A way to the store.
 pub struct Client(Way);
@@ -69,10 +71,27 @@ impl Client {
     /// # Errors
     /// Where it failed, or `sink` takes no more.
     pub fn run(&mut self, request: Request, sink: &mut dyn Sink) -> Result<u8, Failure> {
+        self.run_with(request, &mut io::empty(), sink)
+    }
+
+    /// The same of a request that the bytes of `input` follow, where it is one.
+    ///
+    /// # Errors
+    /// Also where `input` fails.
+    pub fn run_with(
+        &mut self,
+        request: Request,
+        input: &mut dyn Read,
+        sink: &mut dyn Sink,
+    ) -> Result<u8, Failure> {
         match &mut self.0 {
-            Way::Own(service) => service.execute(own_caller(), request, sink),
+            Way::Own(service) => service.execute_with(own_caller(), request, input, sink),
             Way::Daemon(stream) => {
+                let is_followed = request.is_followed();
                 send(stream, &request)?;
+                if is_followed {
+                    hand_on(stream, input)?;
+                }
                 receive(stream, sink)
             }
         }
@@ -157,6 +176,29 @@ pub fn own_caller() -> Caller {
 
 fn send(stream: &mut UnixStream, request: &Request) -> Result<(), Failure> {
     frame::write_json(stream, Kind::Request, request).map_err(lost)
+}
+
+/// Hands on all of `input`; less where the daemon takes no more, whose answer then says why.
+fn hand_on(stream: &mut UnixStream, input: &mut dyn Read) -> Result<(), Failure> {
+    let mut buffer = vec![0; INPUT];
+    loop {
+        let read = match input.read(&mut buffer) {
+            Ok(read) => read,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(Failure::because("cannot read the input", &e)),
+        };
+        let kind = if read == 0 { Kind::End } else { Kind::Data };
+        match frame::write(stream, kind, &buffer[..read]) {
+            Ok(()) if read == 0 => return Ok(()),
+            Ok(()) => {}
+            Err(FrameError::Io(e))
+                if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+            {
+                return Ok(());
+            }
+            Err(error) => return Err(lost(error)),
+        }
+    }
 }
 
 enum Answer {

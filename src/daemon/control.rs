@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -222,6 +222,7 @@ fn serve(service: &Service, stream: &UnixStream, idle: &AtomicBool, by: Caller) 
     let mut sink = FrameSink(BufWriter::with_capacity(BUFFER, stream));
     while let Some(request) = next_request(stream)? {
         idle.store(false, Ordering::Release);
+        let mut input = Following { stream, rest: Vec::new(), at: 0, more: request.is_followed() };
         let answered = catch_unwind(AssertUnwindSafe(|| match request {
             Request::Batch { datasets, rollback_on_error, message } => {
                 let batch = service.begin_batch(by, &datasets, rollback_on_error, message)?;
@@ -231,13 +232,17 @@ fn serve(service: &Service, stream: &UnixStream, idle: &AtomicBool, by: Caller) 
                 let success = matches!(next_request(stream), Ok(Some(Request::EndBatch { success: true })));
                 batch.end(success, &mut sink).map(|()| 0)
             }
-            request => service.execute(by, request, &mut sink),
+            request => service.execute_with(by, request, &mut input, &mut sink),
         }));
         match answered.unwrap_or_else(|_| Err(Failure::new("internal error: the daemon's log has more"))) {
             Ok(code) => frame::write_json(&mut sink.0, Kind::End, &code)?,
             Err(failure) => frame::write_json(&mut sink.0, Kind::Failure, &failure)?,
         }
         sink.0.flush()?;
+        if input.more {
+            // What nobody took is no request. Whoever hands it on sees that, and finds the answer.
+            return Ok(stream.shutdown(Shutdown::Read)?);
+        }
         idle.store(true, Ordering::Release);
     }
     Ok(())
@@ -248,6 +253,36 @@ fn next_request(mut stream: &UnixStream) -> Result<Option<Request>, FrameError> 
         None => Ok(None),
         Some((Kind::Request, payload)) => frame::decode(&payload).map(Some),
         Some((kind, _)) => Err(FrameError::Unexpected(kind)),
+    }
+}
+
+/// The bytes that follow a request.
+struct Following<'a> {
+    stream: &'a UnixStream,
+    rest: Vec<u8>,
+    /// How many bytes of these were taken.
+    at: usize,
+    /// Whether their end has not come yet.
+    more: bool,
+}
+
+impl Read for Following<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.rest.len() && self.more {
+            let mut stream = self.stream;
+            (self.rest, self.at) = match frame::read(&mut stream).map_err(io::Error::other)? {
+                Some((Kind::Data, bytes)) => (bytes, 0),
+                Some((Kind::End, _)) => {
+                    self.more = false;
+                    (Vec::new(), 0)
+                }
+                Some((kind, _)) => return Err(io::Error::other(FrameError::Unexpected(kind))),
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            };
+        }
+        let taken = (&self.rest[self.at..]).read(out)?;
+        self.at += taken;
+        Ok(taken)
     }
 }
 

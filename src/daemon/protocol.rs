@@ -213,6 +213,11 @@ pub enum Request {
         /// Whether files that seem unchanged are read.
         checksum: bool,
     },
+    /// The same of a bundle, whose bytes follow as data up to an end.
+    Unbundle {
+        /// The dataset, made if there is none.
+        dataset: DatasetName,
+    },
     /// An [`Item::Commit`] for each commit that changes the data, [`Item::Importing`] now and then, and an
     /// [`Item::Made`] at the end.
     ImportHistory {
@@ -224,6 +229,9 @@ pub enum Request {
         branch: String,
         /// The part of the repository; all of it where there is none.
         path: Option<PathBuf>,
+        /// Whether pointers whose objects are missing stay as they are.
+        #[serde(default)]
+        skip_missing: bool,
         /// Whether to tell only what there is to do.
         dry_run: bool,
     },
@@ -301,6 +309,13 @@ pub enum Request {
         /// Whether the command succeeded.
         success: bool,
     },
+}
+
+impl Request {
+    /// Whether bytes follow it.
+    pub fn is_followed(&self) -> bool {
+        matches!(self, Request::Unbundle { .. })
+    }
 }
 
 /// The tag that a version is to have.

@@ -20,6 +20,7 @@ mod status;
 mod tags;
 mod verify;
 
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -118,6 +119,26 @@ impl Service {
         &self.repo
     }
 
+    /// As [`Service::execute`], of a request that the bytes of `input` follow, where it is one.
+    ///
+    /// # Errors
+    /// Also where `input` fails.
+    pub fn execute_with(
+        &self,
+        by: Caller,
+        request: Request,
+        input: &mut dyn Read,
+        sink: &mut dyn Sink,
+    ) -> Result<u8, Failure> {
+        match request {
+            Request::Unbundle { dataset } => {
+                let made = self.unbundle_from(&dataset, input, sink)?;
+                sink.item(Item::Made(made)).map(|()| 0)
+            }
+            request => self.execute(by, request, sink),
+        }
+    }
+
     /// Does what is asked for and gives the exit code.
     ///
     /// # Errors
@@ -197,8 +218,9 @@ impl Service {
                 let made = self.import(by, &dataset, how, sink)?;
                 sink.item(Item::Made(made))?;
             }
-            Request::ImportHistory { source, dataset, branch, path, dry_run } => {
-                let scope = Scope { branch: &branch, path: path.as_deref() };
+            Request::Unbundle { .. } => return Err(Failure::new("no bundle follows")),
+            Request::ImportHistory { source, dataset, branch, path, skip_missing, dry_run } => {
+                let scope = Scope { branch: &branch, path: path.as_deref(), skip_missing };
                 self.import_history(by, &dataset, &source, scope, dry_run, sink)?;
             }
             Request::Export { dataset, version, preserve, sums } => {
@@ -309,6 +331,8 @@ pub(super) fn made(dataset: &Dataset, version: Option<String>) -> Made {
         version,
         restores: None,
         left_out: Vec::new(),
+        attributes_left_out: 0,
+        objects_missing: 0,
         newest: dataset.newest().to_string(),
     }
 }

@@ -181,6 +181,8 @@ fn the_kernel_is_told_of_a_rollback() {
         dataset: "d".into(),
         version: Some("v4".into()),
         restores: Some("v1".into()),
+        attributes_left_out: 0,
+        objects_missing: 0,
         left_out: Vec::new(),
         newest: "v4".into(),
     };

@@ -71,9 +71,14 @@ impl Dataset {
 
     /// What was said of a version, oldest first.
     pub fn annotation_history(&self, version: VersionNo) -> Result<Vec<AnnotationRecord>> {
-        let mut records = self.store.annotations(self.id())?;
+        let mut records = self.all_annotations()?;
         records.retain(|record| record.version == version);
         Ok(records)
+    }
+
+    /// What was said of all versions, oldest first.
+    pub fn all_annotations(&self) -> Result<Vec<AnnotationRecord>> {
+        Ok(self.store.annotations(self.id())?)
     }
 
     /// Says something of a version, or takes back what was said. What is so already is not recorded again.

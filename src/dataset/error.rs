@@ -106,7 +106,10 @@ pub enum Error {
         spec: String,
     },
     /// The version was given up.
-    #[error("{version} of {dataset} was pruned at {time} (`strata log {dataset}` tells by whom)")]
+    #[error(
+        "{version} of {dataset} was pruned at {time}{} (`strata log {dataset}` tells by whom)",
+        message.as_ref().map_or(String::new(), |message| format!(" ({message:?})"))
+    )]
     Pruned {
         /// The dataset.
         dataset: String,
@@ -114,6 +117,8 @@ pub enum Error {
         version: VersionNo,
         /// When, RFC 3339 in UTC.
         time: String,
+        /// What was said of it.
+        message: Option<String>,
     },
     /// Content of a version was purged.
     #[error("the content of files of {version} of {dataset} was purged: {what}")]

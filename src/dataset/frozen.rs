@@ -54,8 +54,7 @@ impl Frozen {
 
     /// The versions after `start` that this one descends from, itself included, newest first.
     pub fn versions_after(&self, start: VersionNo) -> impl Iterator<Item = VersionNo> {
-        let spans = self.view.spans().iter();
-        spans.flat_map(move |s| (s.first.0.max(start.0 + 1)..=s.last.0).rev()).map(VersionNo)
+        self.view.versions_after(start)
     }
 
     /// The entry `name` of a directory.

@@ -15,7 +15,7 @@ use super::annotations::Annotation;
 use super::dataset::Dataset;
 use super::error::{Error, Result};
 use super::frozen::Frozen;
-use super::retention::Pruned;
+use super::retention::{Pin, Pruned};
 
 /// A version as the log shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,17 +49,21 @@ pub struct LogEntry {
     /// Values it was annotated with, by key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<AnnotationKey, String>,
-    /// Number of names and inodes recorded as changed (0 for a rollback, whose record names a version).
-    pub changes: usize,
     /// Whether the version's record is damaged, so that there is nothing to be said of its author.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub damaged: bool,
     /// Whether it is kept whatever rules say.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pinned: bool,
+    /// When and by whom it was pinned, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Box<Pin>>,
     /// When and by whom it was pruned, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pruned: Option<Box<Pruned>>,
+    /// Number of names and inodes recorded as changed (0 for a rollback, whose record names a version). The last
+    /// field, in whose place `strata show` has the changes themselves.
+    pub changes: usize,
 }
 
 /// When a version was made, by whom and what they said of it.
@@ -195,6 +199,7 @@ impl Dataset {
                     changes: 0,
                     damaged: true,
                     pinned: self.is_pinned(number),
+                    pin: self.pinned_by(number).map(Box::new),
                     pruned: self.pruned_by(number).map(Box::new),
                 });
             }
@@ -217,6 +222,7 @@ impl Dataset {
             changes: usize::try_from(changes).unwrap_or(usize::MAX),
             damaged: false,
             pinned: self.is_pinned(number),
+            pin: self.pinned_by(number).map(Box::new),
             pruned: self.pruned_by(number).map(Box::new),
         })
     }
@@ -259,16 +265,7 @@ impl Dataset {
 
 /// The newest version both trees descend from.
 pub(super) fn common_past(a: &Frozen, b: &Frozen) -> VersionNo {
-    let mut common = VersionNo::EMPTY;
-    for span in a.view().spans() {
-        for other in b.view().spans() {
-            let last = span.last.min(other.last);
-            if last >= span.first.max(other.first) {
-                common = common.max(last);
-            }
-        }
-    }
-    common
+    a.view().common(b.view())
 }
 
 /// How an inode differs from another at the same place; `None` if in nothing that is shown.

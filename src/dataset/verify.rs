@@ -9,7 +9,6 @@
 //! It does not look at the packs themselves: what is damaged there is given to it, see [`Known`].
 
 mod contents;
-mod replay;
 #[cfg(test)]
 mod tests;
 
@@ -19,11 +18,11 @@ use crate::store::{Error as StoreError, error::chain};
 use super::dataset::Dataset;
 use super::error::{Error, Result};
 use super::frozen::Frozen;
+use super::replay::Replay;
 use super::retention::live::Keeping;
 
 use contents::Bad;
 pub use contents::{Damaged, Known};
-use replay::Replay;
 
 /// Version numbers read at a time.
 const PAGE: usize = 1024;

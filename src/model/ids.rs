@@ -88,6 +88,26 @@ impl View {
         &self.spans
     }
 
+    /// The versions after `start` that are in it, newest first.
+    pub fn versions_after(&self, start: VersionNo) -> impl Iterator<Item = VersionNo> {
+        let spans = self.spans.iter();
+        spans.flat_map(move |s| (s.first.0.max(start.0 + 1)..=s.last.0).rev()).map(VersionNo)
+    }
+
+    /// The newest version that is in both.
+    pub fn common(&self, other: &View) -> VersionNo {
+        let mut common = VersionNo::EMPTY;
+        for span in &self.spans {
+            for other in &other.spans {
+                let last = span.last.min(other.last);
+                if last >= span.first.max(other.first) {
+                    common = common.max(last);
+                }
+            }
+        }
+        common
+    }
+
     /// The newest version in the view (0 if it is empty).
     pub fn newest(&self) -> VersionNo {
         self.spans.first().map_or(VersionNo::EMPTY, |s| s.last)

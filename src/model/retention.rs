@@ -61,6 +61,14 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("'{text}' is no time that can be: 1s to 1000 years"))
 }
 
+/// So many seconds as [`parse_span`] takes them, in the longest unit that fits.
+fn show_span(seconds: u64) -> String {
+    let units = [(86_400, "d"), (3600, "h"), (60, "m")];
+    let unit = units.into_iter().find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit));
+    let (unit, name) = unit.unwrap_or((1, "s"));
+    format!("{}{name}", seconds / unit)
+}
+
 impl FromStr for Rules {
     type Err = String;
 
@@ -107,9 +115,9 @@ impl fmt::Display for Rules {
         ];
         let mut parts: Vec<String> =
             counts.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("keep-{name}={n}")).collect();
-        parts.extend(self.within.map(|seconds| format!("keep-within={seconds}s")));
+        parts.extend(self.within.map(|seconds| format!("keep-within={}", show_span(seconds))));
         parts.extend(self.tagged.then(|| "keep-tagged".to_owned()));
-        parts.extend(self.every.map(|seconds| format!("every={seconds}s")));
+        parts.extend(self.every.map(|seconds| format!("every={}", show_span(seconds))));
         f.write_str(&parts.join(","))
     }
 }
@@ -235,8 +243,12 @@ mod tests {
 
     #[test]
     fn rules_are_read_as_they_are_written() {
-        for text in ["keep-last=3", "keep-hourly=1,keep-monthly=12,keep-within=60s,keep-tagged,every=5s"] {
+        for text in ["keep-last=3", "keep-hourly=1,keep-monthly=12,keep-within=61s,keep-tagged,every=5s"] {
             assert_eq!(text.parse::<Rules>().unwrap().to_string(), text);
+        }
+        let within = |text: &str| format!("keep-within={text}").parse::<Rules>().unwrap().to_string();
+        for (text, shown) in [("60s", "1m"), ("24h", "1d"), ("2w", "14d"), ("36h", "36h"), ("90m", "90m")] {
+            assert_eq!(within(text), format!("keep-within={shown}"));
         }
         for bad in [
             "",

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::Store;
 use super::error::{Error, Result};
+use super::identity::{self, Identity};
 use super::layout::{make_dir, private_file, sync_dir};
 use super::plain;
 use crate::model::DatasetId;
@@ -24,8 +25,12 @@ impl Store {
         Ok(entries.filter_map(|name| Some((number(name.to_str()?)?, dir.join(name)))).collect())
     }
 
-    /// Makes the file of an import.
-    pub fn begin_import(&self, dataset: DatasetId) -> Result<(PathBuf, File)> {
+    /// Makes the file of an import. Where it is `annotated`, a release that knows no annotations in it opens the
+    /// store no more: it would not finish what is begun.
+    pub fn begin_import(&self, dataset: DatasetId, annotated: bool) -> Result<(PathBuf, File)> {
+        if annotated {
+            Identity::require(identity::ANNOTATED_IMPORTS, &self.layout)?;
+        }
         let dir = self.layout.imports();
         make_dir(&dir, true)?;
         sync_dir(self.path()).map_err(|e| Error::io("sync", self.path(), e))?;

@@ -12,12 +12,12 @@ use serde_json::Value;
 use crate::harness::*;
 
 /// A repository of git, with git-lfs for `*.bin`.
-struct Repo {
-    dir: PathBuf,
+pub struct Repo {
+    pub dir: PathBuf,
 }
 
 impl Repo {
-    fn new(m: &Mount, name: &str) -> Repo {
+    pub fn new(m: &Mount, name: &str) -> Repo {
         let repo = Repo { dir: m.outside().join(name) };
         fs::create_dir_all(&repo.dir).expect("make a directory");
         repo.git(&["init", "-q", "-b", "main"]);
@@ -27,7 +27,7 @@ impl Repo {
     }
 
     #[track_caller]
-    fn git(&self, arguments: &[&str]) -> String {
+    pub fn git(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("git");
         command.current_dir(&self.dir).args(arguments);
         command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
@@ -40,7 +40,7 @@ impl Repo {
         run(&mut command).ok().trim_end().to_owned()
     }
 
-    fn write(&self, path: impl AsRef<OsStr>, bytes: impl AsRef<[u8]>) {
+    pub fn write(&self, path: impl AsRef<OsStr>, bytes: impl AsRef<[u8]>) {
         let path = self.dir.join(Path::new(path.as_ref()));
         fs::create_dir_all(path.parent().expect("a parent")).expect("make directories");
         fs::write(path, bytes).expect("write");
@@ -48,18 +48,18 @@ impl Repo {
 
     /// Commits all there is; gives the commit.
     #[track_caller]
-    fn commit(&self, message: &str) -> String {
+    pub fn commit(&self, message: &str) -> String {
         self.git(&["add", "-A"]);
         self.git(&["commit", "-q", "--allow-empty", "--allow-empty-message", "-m", message]);
         self.git(&["rev-parse", "HEAD"])
     }
 
-    fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         self.dir.to_str().expect("a temporary path is UTF-8")
     }
 
     /// The object of git-lfs of some content.
-    fn object(&self, content: &[u8]) -> PathBuf {
+    pub fn object(&self, content: &[u8]) -> PathBuf {
         let file = self.dir.join(".git/content");
         fs::write(&file, content).expect("write");
         let said = tool("sha256sum", &[&file]);
@@ -77,7 +77,7 @@ fn tree(root: &Path) -> String {
 
 /// What the log says of a version.
 #[track_caller]
-fn logged(d: &Dataset<'_>, version: &str) -> Value {
+pub fn logged(d: &Dataset<'_>, version: &str) -> Value {
     d.log().into_iter().find(|entry| entry["version"] == version).expect(version)
 }
 

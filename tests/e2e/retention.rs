@@ -133,7 +133,7 @@ fn pins_and_tags_are_never_dropped() {
         m.strata(&["log", "d"])
             .ok()
             .lines()
-            .any(|line| line.starts_with("v2 ") && line.ends_with("  pinned"))
+            .any(|line| line.starts_with("v2 ") && line.ends_with("  pinned \"run 17\""))
     );
     m.strata(&["prune", "d", "--keep-last", "1"]).ok();
     assert_eq!(there(&d, 8), [2, 4, 8]);
@@ -253,6 +253,83 @@ fn rules_of_a_dataset_are_applied_by_the_daemon() {
         m.strata(&["set", "d", bad]).fails(2);
     }
     m.strata(&["verify"]).ok();
+}
+
+/// What is said of a pin and of a prune is told wherever these are: in the log, of the version, in the plan of a prune,
+/// and to who asks for what is there no more.
+#[test]
+fn what_is_said_of_pins_and_prunes_is_told() {
+    let m = Mount::new();
+    versions(&m, 5);
+    m.strata(&["pin", "d@v2", "-m", "run 17 was\ntrained on it"]).ok();
+    m.strata(&["pin", "d@v3"]).ok();
+    let plan = m.strata(&["prune", "d", "--keep-last", "1", "--dry-run"]).ok();
+    assert!(plan.lines().any(|line| line.ends_with("  pinned: run 17 was trained on it")), "{plan}");
+    assert!(plan.lines().any(|line| line.ends_with("  pinned")), "{plan}");
+    m.strata(&["prune", "d", "--keep-last", "1", "-m", "spring\ncleaning"]).ok();
+    let check = || {
+        let log = m.strata(&["log", "d"]).ok();
+        let line =
+            |version: &str| log.lines().find(|line| line.starts_with(version)).expect("a line").to_owned();
+        assert!(line("v2 ").ends_with("  pinned \"run 17 was trained on it\""), "{log}");
+        assert!(line("v3 ").ends_with("  pinned"), "{log}");
+        assert!(
+            line("v1 ").contains("  pruned 20") && line("v1 ").ends_with(" \"spring cleaning\""),
+            "{log}"
+        );
+        let told = m.existing("d").log();
+        assert_eq!(told[4]["pruned"]["message"], "spring\ncleaning");
+        let pin = &told[3]["pin"];
+        assert_eq!(
+            (&told[3]["pinned"], &pin["message"]),
+            (&json!(true), &json!("run 17 was\ntrained on it"))
+        );
+        assert!(pin["time"].is_string() && pin["uid"].is_u64(), "{pin}");
+        assert!(pin["command"].as_str().expect("a command").contains("pin"), "{pin}");
+        assert_eq!((&told[2]["pinned"], &told[2]["pin"]["message"]), (&json!(true), &Value::Null));
+        assert!(told[0].get("pinned").is_none() && told[0].get("pin").is_none());
+        let shown = m.strata(&["show", "d@v2"]).ok();
+        let pinned = shown.lines().find(|line| line.starts_with("pinned ")).expect("a line");
+        assert!(pinned.ends_with(": run 17 was trained on it"), "{shown}");
+        let shown: Value = serde_json::from_str(&m.strata(&["show", "--json", "d@v2"]).ok()).expect("JSON");
+        assert_eq!((&shown["pin"], &shown["pinned"]), (pin, &json!(true)));
+        let failed = m.strata(&["show", "d@v1"]).fails(1);
+        assert!(failed.contains("v1 of d was pruned at 20") && failed.contains("cleaning"), "{failed}");
+    };
+    check();
+    m.kill();
+    m.up(&[]);
+    check();
+    m.strata(&["unpin", "d@v2"]).ok();
+    assert!(m.existing("d").log()[3].get("pin").is_none());
+}
+
+/// What the daemon keeps of a dataset is told where its quota is, as it can be set.
+#[test]
+fn retention_is_shown() {
+    let m = Mount::new();
+    versions(&m, 1);
+    m.dataset("other").write("f", "x");
+    let json = |of: &str| -> Value {
+        let told: Value = serde_json::from_str(&m.strata(&[of, "--json"]).ok()).expect("JSON");
+        if of == "status" { told["datasets"].clone() } else { told }
+    };
+    for of in ["datasets", "status"] {
+        assert!(!m.strata(&[of]).ok().contains("retention"));
+        assert_eq!(json(of)[0]["retention"], Value::Null);
+    }
+    let rules = "keep-last=2,keep-within=30d,every=12h";
+    m.strata(&["set", "d", &format!("retention={rules}")]).ok();
+    for of in ["datasets", "status"] {
+        let told = m.strata(&[of]).ok();
+        let line = |name: &str| told.lines().find(|line| line.starts_with(name)).expect("a line").to_owned();
+        assert!(line("dataset").ends_with("  policy       retention"), "{told}");
+        assert!(line("d ").ends_with(&format!("  every-write  {rules}")), "{told}");
+        assert!(line("other ").ends_with("  every-write  -"), "{told}");
+        assert_eq!((&json(of)[0]["retention"], &json(of)[1]["retention"]), (&json!(rules), &Value::Null));
+    }
+    m.strata(&["set", "d", "retention=none"]).ok();
+    assert_eq!(json("datasets")[0]["retention"], Value::Null);
 }
 
 /// What a pointer names is pinned, and what was pruned is pointed to, checked out and bundled no more.

@@ -1,5 +1,6 @@
 //! The virtual extended attributes of files.
 
+use std::fs;
 use std::process::Command;
 
 use rustix::fs::{XattrFlags, getxattr, listxattr, setxattr};
@@ -83,4 +84,56 @@ fn access_control_lists_are_refused() {
     d.write("dir/f", "x");
     assert_eq!(mode("dir/f"), before.0);
     assert_eq!(d.versions(), versions + 1);
+}
+
+/// What a dataset cannot have is left out by an import, of a directory or of an archive by GNU tar, which says of how
+/// many paths. Everything else goes from a dataset through an archive into another, and nothing is said then.
+#[test]
+fn imports_say_what_attributes_are_left_out() {
+    let m = Mount::new();
+    let source = m.outside().join("source");
+    fs::create_dir_all(source.join("dir")).expect("mkdir");
+    for name in ["plain", "listed", "also listed", "dir/marked"] {
+        fs::write(source.join(name), name).expect("write");
+    }
+    let path = |name: &str| source.join(name).display().to_string();
+    tool("setfacl", &["-m", "u:12345:r", &path("listed"), &path("also listed")]);
+    tool("setfacl", &["-d", "-m", "g:12345:rx", &path("dir")]);
+    setxattr(source.join("dir/marked"), "user.label=%25", b"cat\0", XattrFlags::empty()).expect("setxattr");
+    setxattr(source.join("dir/marked"), "user.long", &noise(1, 3000), XattrFlags::empty()).expect("setxattr");
+    let tar = |name: &str, options: &[&str]| {
+        let file = m.outside().join(name).display().to_string();
+        let all = ["--format=pax", "-C", &path(""), "-cf", &file, "."];
+        tool("tar", &[options, &all].concat());
+        file
+    };
+    let with = tar("with.tar", &["--acls", "--xattrs", "--xattrs-include=*"]);
+    let without = tar("without.tar", &["--xattrs", "--xattrs-include=user.*"]);
+    let said = "attributes that a dataset cannot have are left out, of 3 paths\n";
+    for (from, told) in [(path(""), true), (with, true), (without, false)] {
+        let name = if told { format!("d{}", from.len()) } else { "whole".into() };
+        let ran = m.strata(&["import", &from, &name]);
+        assert_eq!(ran.stderr.contains(said), told, "{from}: {}", ran.stderr);
+        ran.ok();
+        let again = m.strata(&["import", "--json", &from, &name]).ok();
+        assert_eq!(again.contains("\"attributes_left_out\":3"), told, "{again}");
+        let d = m.existing(&name);
+        assert_eq!(get(&d.path("dir/marked"), "user.label=%25"), "cat\0");
+        let archive = m.outside().join(format!("{name}.tar")).display().to_string();
+        m.strata(&["export", "--preserve", &name, &archive]).ok();
+        let ran = m.strata(&["import", &archive, &format!("{name}-again")]);
+        assert!(!ran.stderr.contains("left out"), "{}", ran.stderr);
+        ran.ok();
+        let again = m.existing(&format!("{name}-again"));
+        let value = |d: &Dataset<'_>, name: &str| {
+            let mut buffer = vec![0; 4096];
+            let len = getxattr(d.path("dir/marked"), name, &mut buffer[..]).expect("getxattr");
+            buffer[..len].to_vec()
+        };
+        for name in ["user.label=%25", "user.long"] {
+            assert_eq!(value(&d, name), value(&again, name));
+        }
+        assert_eq!(value(&d, "user.long"), noise(1, 3000));
+        assert_same_tree(&d.path("dir"), &again.path("dir"));
+    }
 }

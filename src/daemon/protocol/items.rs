@@ -24,8 +24,11 @@ pub struct Bundled {
     pub id: String,
     /// Number of chunks.
     pub chunks: u64,
-    /// Number of tags.
+    /// Number of changes of tags.
     pub tags: u64,
+    /// Number of annotations.
+    #[serde(default)]
+    pub annotations: u64,
     /// Bytes of the bundle.
     pub bytes: u64,
 }
@@ -251,6 +254,9 @@ pub struct DatasetInfo {
     /// Bytes of all files of the live tree, where there is a quota and they have been counted.
     #[serde(default)]
     pub used_bytes: Option<u64>,
+    /// What the daemon keeps of its versions, as `strata set` takes it, where not all.
+    #[serde(default)]
+    pub retention: Option<String>,
 }
 
 /// A path that a version changed, or that differs between two.
@@ -413,8 +419,19 @@ pub struct Made {
     /// Paths of files whose content was purged, and which a rollback left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
+    /// How many of the files and directories of an import have access control lists or other attributes that were
+    /// left out.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub attributes_left_out: u64,
+    /// How many objects of git-lfs and DVC were missing, so that their pointers stayed as they are.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub objects_missing: u64,
     /// The newest version now; `v0` before the first.
     pub newest: String,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Made {

@@ -1,15 +1,50 @@
 //! Bundles.
 
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::dataset::bundle::{self, Bundle};
-use crate::dataset::{Dataset, Error, Invalid};
+use crate::dataset::{self, Dataset, Error, Invalid};
 use crate::model::{DatasetName, DatasetRecord, VersionNo};
+use crate::store;
+use crate::store::scratch::unnamed;
 
 use super::super::failure::Failure;
 use super::super::object::VersionText;
 use super::super::protocol::{Bundled, Item, Made};
 use super::{Service, Sink, made};
+
+/// Bytes of a bundle that are taken at a time.
+const PIECE: usize = 256 << 10;
+
+/// Where a bundle is.
+pub(super) enum Source<'a> {
+    /// At this path.
+    Path(&'a Path),
+    /// In a file of the store's, to which it was written as it came.
+    Open(File),
+}
+
+impl Source<'_> {
+    /// What one that came is called.
+    const PIPED: &'static str = "standard input";
+
+    fn path(&self) -> &Path {
+        match self {
+            Source::Path(path) => path,
+            Source::Open(_) => Path::new(Source::PIPED),
+        }
+    }
+
+    fn open(self, watch: &mut dyn FnMut(u64, u64) -> dataset::Result<()>) -> dataset::Result<Bundle> {
+        match self {
+            Source::Path(path) => Bundle::open(path, watch),
+            Source::Open(file) => Bundle::of(file, Path::new(Source::PIPED), watch),
+        }
+    }
+}
 
 impl Service {
     /// Sends all versions of a dataset up to one, or those after `since`, with what is said of them at the end.
@@ -61,21 +96,71 @@ impl Service {
             id: id.to_hex(),
             chunks: done.chunks,
             tags: done.tags,
+            annotations: done.annotations,
             bytes: done.bytes,
         }))
+    }
+
+    /// The same of a bundle that comes piece by piece.
+    pub(super) fn unbundle_from(
+        &self,
+        name: &DatasetName,
+        input: &mut dyn Read,
+        sink: &mut dyn Sink,
+    ) -> Result<Made, Failure> {
+        let store = self.repo.store();
+        store.check_writable()?;
+        drop(self.existing(name)?);
+        let file = self.spool(input)?;
+        let _held = store.hold();
+        self.unbundle(name, Source::Open(file), sink)
+    }
+
+    /// Writes what comes to a file without a name in the store's directory: a bundle is looked at from its beginning
+    /// to its end before anything of it counts.
+    fn spool(&self, input: &mut dyn Read) -> Result<File, Failure> {
+        let store = self.repo.store();
+        let dir = store.scratch_dir();
+        let failed = |e: io::Error| Failure::because(format!("cannot import {}", Source::PIPED), &e);
+        let mut start = Vec::new();
+        (&mut *input).take(bundle::KNOWN_BY as u64).read_to_end(&mut start).map_err(failed)?;
+        if !bundle::begins(&start) {
+            return Err(Failure::new(format!("cannot import {}: it is no bundle", Source::PIPED))
+                .hint("`strata bundle ... -o -` writes one; a tar or zip archive is imported as a file"));
+        }
+        let mut file = unnamed(&dir)?;
+        let mut write = |bytes: &[u8]| -> Result<(), Failure> {
+            store.check_can_grow()?;
+            file.write_all(bytes).map_err(|e| store::Error::io("write a scratch file in", &dir, e).into())
+        };
+        write(&start)?;
+        let mut buffer = vec![0; PIECE];
+        loop {
+            match input.read(&mut buffer) {
+                Ok(0) => return Ok(file),
+                Ok(read) => write(&buffer[..read])?,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(failed(e)),
+            }
+        }
+    }
+
+    /// The dataset of that name, if there is one; refuses where it cannot be changed, or made.
+    fn existing(&self, name: &DatasetName) -> Result<Option<Arc<Dataset>>, Failure> {
+        match self.repo.get(name.as_str()) {
+            Some(_) => self.writable(name).map(Some),
+            None => self.may_make(name).map(|()| None),
+        }
     }
 
     /// Makes a dataset of a bundle, or brings the one of that name up to date.
     pub(super) fn unbundle(
         &self,
         name: &DatasetName,
-        source: &Path,
+        source: Source<'_>,
         sink: &mut dyn Sink,
     ) -> Result<Made, Failure> {
-        let existing = match self.repo.get(name.as_str()) {
-            Some(_) => Some(self.writable(name)?),
-            None => self.may_make(name).map(|()| None)?,
-        };
+        let existing = self.existing(name)?;
         let mut gone = None;
         let mut told = std::time::Instant::now();
         let mut watch = |bytes: u64, bytes_total: u64| {
@@ -90,19 +175,20 @@ impl Service {
             })
         };
         let (store, objects) = (self.repo.store(), self.repo.objects());
-        let checked = Bundle::open(source, &mut watch).and_then(|bundle| {
+        let shown = source.path().display().to_string();
+        let checked = source.open(&mut watch).and_then(|bundle| {
             match &existing {
                 Some(dataset) => drop(bundle.is_ahead_of(dataset)?),
                 None if bundle.since() > VersionNo::EMPTY => {
                     return Err(Error::Invalid(format!(
-                        "cannot import {}: it begins after {}, and there is no dataset {name} that has it: import \
+                        "cannot import {shown}: it begins after {}, and there is no dataset {name} that has it: import \
                          a bundle of all versions up to that first",
-                        source.display(),
                         bundle.since()
                     )));
                 }
                 None => {}
             }
+            bundle.check(existing.as_deref(), &mut watch)?;
             bundle.put_objects(objects, store, &mut watch).map(|()| bundle)
         });
         let bundle = checked.map_err(|error| gone.take().unwrap_or_else(|| error.into()))?;

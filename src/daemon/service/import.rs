@@ -11,6 +11,7 @@ use crate::model::DatasetName;
 
 use super::super::failure::Failure;
 use super::super::protocol::Made;
+use super::bundle::Source;
 use super::import_history::telling;
 use super::{Service, Sink, made};
 
@@ -42,7 +43,7 @@ impl Service {
                     "a bundle's versions are what they are: no --message and no --delete",
                 ));
             }
-            return self.unbundle(name, source, sink);
+            return self.unbundle(name, Source::Path(source), sink);
         }
         let existing = match self.repo.get(name.as_str()) {
             Some(_) => Some(self.writable(name)?),
@@ -58,8 +59,9 @@ impl Service {
             None => self.make(name, (tree.root.mode, tree.root.uid, tree.root.gid))?,
         };
         let forget = |invalid: &Invalid| self.invalidate(dataset.id(), invalid);
+        let attributes_left_out = tree.bared;
         let version = dataset.take_in(by, tree, Placement { root: source, delete, message }, forget)?;
-        Ok(made(&dataset, version.map(|version| version.to_string())))
+        Ok(Made { attributes_left_out, ..made(&dataset, version.map(|version| version.to_string())) })
     }
 
     fn read_source(

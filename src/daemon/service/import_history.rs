@@ -8,7 +8,7 @@ use crate::dataset::{Caller, Dataset, Error, Invalid};
 use crate::model::{DatasetName, VersionNo};
 
 use super::super::failure::Failure;
-use super::super::protocol::{CommitInfo, Item};
+use super::super::protocol::{CommitInfo, Item, Made};
 use super::{Service, Sink, made};
 
 impl Service {
@@ -40,7 +40,7 @@ impl Service {
         let repository = Repository::open(source)?;
         let before = dataset.as_deref().map(|dataset| Before::of(dataset, &scope));
         let before = before.transpose()?.unwrap_or_default();
-        let planned = telling(sink, |teller| plan(&repository, &scope, before.last.as_deref(), teller))?;
+        let planned = telling(sink, |teller| plan(&repository, &scope, &before, teller))?;
         if let Some(dataset) = &dataset {
             before.check(dataset, &planned)?;
         }
@@ -71,7 +71,8 @@ impl Service {
         }
         let Some(dataset) = dataset else { return Ok(()) };
         self.repo.store().sync()?;
-        sink.item(Item::Made(made(&dataset, made_one.map(|version| version.to_string()))))
+        let made = made(&dataset, made_one.map(|version| version.to_string()));
+        sink.item(Item::Made(Made { objects_missing: planned.skipped, ..made }))
     }
 
     fn tell_plan(&self, plan: &Plan, sink: &mut dyn Sink) -> Result<(), Failure> {

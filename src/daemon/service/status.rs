@@ -100,6 +100,7 @@ fn info(dataset: &Dataset, newest: VersionNo, time: Option<Timestamp>) -> Datase
         logical_bytes: None,
         quota_bytes: dataset.quota(),
         used_bytes: None,
+        retention: dataset.retention_rules().map(|rules| rules.to_string()),
     }
 }
 

@@ -103,6 +103,7 @@ pub fn export(
             owner: Some((0, 0)),
             mtime: Timestamp(0),
             xattrs: Vec::new(),
+            has_acl: false,
         })?;
         sums.give(&mut |bytes| tar.raw(bytes))?;
         tar.pad()?;
@@ -186,7 +187,7 @@ impl Export<'_> {
         if self.how.preserve {
             let (mode, owner, mtime) = (inode.mode, Some((inode.uid, inode.gid)), inode.mtime);
             let xattrs = decode_xattrs(self.objects.store(), inode.xattrs.as_deref())?;
-            return Ok(Member { path, what, mode, owner, mtime, xattrs });
+            return Ok(Member { path, what, mode, owner, mtime, xattrs, has_acl: false });
         }
         let executable = inode.mode & 0o100 != 0;
         let mode = match inode.kind() {
@@ -195,7 +196,8 @@ impl Export<'_> {
             Kind::File if executable => 0o755,
             _ => 0o644,
         };
-        Ok(Member { path, what, mode, owner: Some((0, 0)), mtime: Timestamp(0), xattrs: Vec::new() })
+        let (owner, mtime) = (Some((0, 0)), Timestamp(0));
+        Ok(Member { path, what, mode, owner, mtime, xattrs: Vec::new(), has_acl: false })
     }
 
     /// Writes a file's data and gives the checksum of all its bytes.

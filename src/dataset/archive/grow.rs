@@ -6,7 +6,7 @@ use super::read_tar::lossy;
 use super::{Contents, Member, What};
 use crate::dataset::error::{Error, Result};
 use crate::dataset::import::{Batch, Entry, SMALL, Source, Tree, name_of};
-use crate::dataset::live::{encode_xattrs, is_settable_xattr};
+use crate::dataset::live::{encode_xattrs, is_missed_xattr, is_settable_xattr};
 use crate::model::{Body, Content, Inode, Kind, Name, NameKey, Timestamp};
 use crate::store::Objects;
 use crate::store::content::Builder;
@@ -28,6 +28,8 @@ pub struct Grow<'a> {
     linked: HashSet<usize>,
     /// Small files whose bytes are not in the store yet.
     batch: Batch,
+    /// How many members have attributes that a dataset cannot have.
+    bared: u64,
 }
 
 impl<'a> Grow<'a> {
@@ -42,6 +44,7 @@ impl<'a> Grow<'a> {
             places: HashMap::new(),
             linked: HashSet::new(),
             batch: Batch::default(),
+            bared: 0,
         }
     }
 
@@ -106,7 +109,7 @@ impl<'a> Grow<'a> {
     /// The whole tree.
     pub fn finish(mut self) -> Result<Tree> {
         self.store_batch()?;
-        Ok(Tree { root: self.root, entries: self.entries })
+        Ok(Tree { root: self.root, entries: self.entries, bared: self.bared })
     }
 
     fn store_batch(&mut self) -> Result<()> {
@@ -186,7 +189,9 @@ impl<'a> Grow<'a> {
         at
     }
 
-    fn inode(&self, member: &Member, body: Body) -> Result<Inode> {
+    fn inode(&mut self, member: &Member, body: Body) -> Result<Inode> {
+        let is_bared = member.has_acl || member.xattrs.iter().any(|(name, _)| is_missed_xattr(name));
+        self.bared += u64::from(is_bared);
         let (uid, gid) = member.owner.filter(|_| self.keep_owners).unwrap_or(self.owner);
         let kept = member.xattrs.iter().filter(|(name, _)| is_settable_xattr(name));
         let mut xattrs: Vec<_> = kept.cloned().collect();

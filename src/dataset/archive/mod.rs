@@ -41,6 +41,8 @@ pub struct Member {
     pub mtime: Timestamp,
     /// Extended attributes.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Whether it has access control lists.
+    pub has_acl: bool,
 }
 
 /// What a [`Member`] is.

@@ -160,6 +160,8 @@ impl<R: Read> TarReader<R> {
         };
         let mut xattrs = named(b"SCHILY.xattr.");
         xattrs.iter_mut().for_each(|(name, _)| *name = pax::unescape(name));
+        let has_acl =
+            said.records.iter().any(|(key, value)| key.starts_with(b"SCHILY.acl.") && !value.is_empty());
         let no_target = || Error::Invalid(format!("{}: a link without a target", lossy(&path)));
         let device = || -> io::Result<u32> {
             let (major, minor) = (header.device_major()?, header.device_minor()?);
@@ -186,7 +188,7 @@ impl<R: Read> TarReader<R> {
                 )));
             }
         };
-        Ok(Member { path, what, mode, owner, mtime, xattrs })
+        Ok(Member { path, what, mode, owner, mtime, xattrs, has_acl })
     }
 
     /// A file as pax headers describe it.

@@ -64,7 +64,7 @@ fn member<R: Read + Seek>(file: &mut ZipFile<'_, R>) -> Result<Member> {
     let mode = unix.map(|mode| mode & 0o7777).filter(|mode| *mode != 0);
     let mode = mode.unwrap_or(if what == What::Dir { 0o755 } else { 0o644 });
     let mtime = mtime(file);
-    Ok(Member { path, what, mode, owner: None, mtime, xattrs: Vec::new() })
+    Ok(Member { path, what, mode, owner: None, mtime, xattrs: Vec::new(), has_acl: false })
 }
 
 /// The time of change: the exact one in UTC, or else that of a clock of unknown zone, taken for UTC.

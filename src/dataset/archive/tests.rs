@@ -4,7 +4,7 @@ use crate::model::Kind;
 
 fn member(path: &[u8], what: What) -> Member {
     let (mode, owner, mtime) = (0o4751, Some((1000, 4_000_000_000)), Timestamp(1_700_000_000_123_456_700));
-    Member { path: path.to_vec(), what, mode, owner, mtime, xattrs: Vec::new() }
+    Member { path: path.to_vec(), what, mode, owner, mtime, xattrs: Vec::new(), has_acl: false }
 }
 
 /// The bytes of an archive of these members, of files without their data.

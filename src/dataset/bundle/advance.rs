@@ -1,6 +1,7 @@
 //! Bringing a dataset that is there up to date with a bundle.
 
 use super::read::Bundle;
+use crate::dataset::annotations::Annotations;
 use crate::dataset::dataset::{Dataset, State};
 use crate::dataset::error::{Error, Result};
 use crate::dataset::live::{Invalid, Reopened};
@@ -69,7 +70,8 @@ impl Dataset {
         Ok(previous)
     }
 
-    /// Adds the versions of a bundle whose [objects](Bundle::put_objects) are in the store, and its tags, durably.
+    /// Adds the versions of a bundle whose [objects](Bundle::put_objects) are in the store, and what was said
+    /// of them, durably.
     /// What waited for a cut is cut first. Gives the newest version, or `None` where all of them are there.
     /// `forget` is told what the kernel must forget, as [`Dataset::rollback`] does.
     ///
@@ -115,11 +117,12 @@ impl Dataset {
         Ok(Some(head))
     }
 
-    /// Appends what is new, and knows the tags of it.
+    /// Appends what is new, and knows the tags and annotations of it.
     fn append(&self, bundle: &Bundle) -> Result<()> {
-        let mut tags = self.tags.write();
+        let (mut tags, mut annotations) = (self.tags.write(), self.annotations.write());
         bundle.append(&self.store, self.id())?;
         *tags = Tags::load(&self.store, self.id())?;
+        *annotations = Annotations::load(&self.store, self.id())?;
         Ok(())
     }
 

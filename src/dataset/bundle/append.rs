@@ -4,15 +4,15 @@
 //! a file of the store first, durably, as a bundle without content: from then on the import counts, and where it
 //! is broken off it is finished when the store is opened.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
 
-use super::frame;
 use super::output::Output;
-use super::read::Bundle;
+use super::read::{Bundle, CONTENT};
+use super::said::{new_annotations, new_tags};
+use super::{MAGIC_ANNOTATED, frame};
 use crate::dataset::error::{Error, Result};
-use crate::model::{DatasetId, Ops, TagRecord, VersionId, VersionNo, codec};
+use crate::model::{AnnotationRecord, DatasetId, Ops, TagRecord, VersionId, VersionNo};
 use crate::store::error::chain;
 use crate::store::{Error as StoreError, Store};
 
@@ -37,13 +37,13 @@ pub fn finish_imports(store: &Store) -> Result<()> {
 impl Bundle {
     /// Writes all but the content to where [`finish_imports`] looks for it, durably.
     pub(super) fn note(&self, store: &Store, id: DatasetId) -> Result<()> {
-        let (path, mut file) = store.begin_import(id)?;
+        let mut frames = self.frames()?;
+        let (path, mut file) = store.begin_import(id, frames.magic == MAGIC_ANNOTATED)?;
         let io = |e| Error::Store(StoreError::io("write", &path, e));
         let mut out = |bytes: &[u8]| file.write_all(bytes).map_err(io);
-        let mut frames = self.frames()?;
         let mut output = Output::new(frames.magic, &mut out);
-        while let Some((kind, payload)) = frames.next_frame()? {
-            if !matches!(kind, frame::CHUNK | frame::PACKED_CHUNK | frame::NODE | frame::END) {
+        while let Some((kind, payload)) = frames.next_frame_but(CONTENT)? {
+            if kind != frame::END {
                 output.frame(kind, &payload)?;
             }
         }
@@ -53,7 +53,7 @@ impl Bundle {
         fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)
     }
 
-    /// Appends all versions and tags to the log, for the dataset with number `id`, but for those that are there
+    /// Appends all versions, tags and annotations to the log, for the dataset with number `id`, but for those that are there
     /// already. Where that is the number they had, the version ids stay; if not, they are others.
     ///
     /// # Errors
@@ -65,8 +65,8 @@ impl Bundle {
             let there = store.version_id(id, self.since())?;
             last_id = there.ok_or_else(|| self.bad(&format!("{} is not there any more", self.since())))?;
         }
-        let mut tags = Vec::new();
-        while let Some((kind, payload)) = frames.next_frame()? {
+        let (mut tags, mut annotations) = (Vec::new(), Vec::new());
+        while let Some((kind, payload)) = frames.next_frame_but(CONTENT)? {
             match kind {
                 frame::VERSION => {
                     let own = VersionId::of(&payload);
@@ -86,6 +86,9 @@ impl Bundle {
                     last_id = store.append_version(&head, ops)?;
                 }
                 frame::TAG => tags.push(TagRecord { dataset: id, ..self.tag(&payload)? }),
+                frame::ANNOTATION => {
+                    annotations.push(AnnotationRecord { dataset: id, ..self.annotation(&payload)? });
+                }
                 _ => {}
             }
         }
@@ -94,26 +97,11 @@ impl Bundle {
         for (sequence, tag) in (last + 1..).zip(new_tags(&there, tags)) {
             store.append_tag(&TagRecord { sequence, ..tag })?;
         }
+        let there = store.annotations(id)?;
+        let last = there.last().map_or(0, |annotation| annotation.sequence);
+        for (sequence, annotation) in (last + 1..).zip(new_annotations(&there, annotations)) {
+            store.append_annotation(&AnnotationRecord { sequence, ..annotation })?;
+        }
         Ok(())
     }
-}
-
-/// What of a bundle's tag records, which are in order, is to be added to those that are there: of each tag what
-/// came after what is there. A tag that was set here in another way stays as it is.
-fn new_tags(there: &[TagRecord], tags: Vec<TagRecord>) -> Vec<TagRecord> {
-    let key = |tag: &TagRecord| codec::encode(&TagRecord { sequence: 0, ..tag.clone() });
-    let in_bundle: HashSet<_> = tags.iter().map(key).collect();
-    let own = there.iter().filter(|tag| !in_bundle.contains(&key(tag)));
-    let mut settled: HashSet<_> = own.map(|tag| tag.name.clone()).collect();
-    let there: HashSet<_> = there.iter().map(key).collect();
-    let mut new = Vec::new();
-    for tag in tags.into_iter().rev() {
-        if there.contains(&key(&tag)) {
-            settled.insert(tag.name);
-        } else if !settled.contains(&tag.name) {
-            new.push(tag);
-        }
-    }
-    new.reverse();
-    new
 }

@@ -1,34 +1,45 @@
 //! Bundles: all versions of a dataset up to one, or those after one, in a file, each chunk once.
 //!
 //! ```text
-//! "strata bundle 1\n"; where it begins after a version, "strata bundle 2\n"
+//! "strata bundle 1\n"; where it begins after a version, "strata bundle 2\n"; with annotations, be it one or the
+//! other, "strata bundle 3\n"
 //! frames   kind u8, length u64 big-endian, payload
 //!   D      once, first: the dataset's record
-//!   P      in form 2, once, second: number (u64 big-endian) and id of the version it begins after
+//!   P      where it begins after a version, once, second: number (u64 big-endian) and id of that version
 //!   C, Z   a chunk as it is, or compressed with zstd
 //!   N      a manifest node; chunks and nodes come before what needs them
 //!   V      a version record, whose hash is the version id; in order, from v1 on, or from behind P on
 //!   T      a tag record
+//!   A      in form 3, an annotation record
 //!   E      once, last: BLAKE3 of all before this frame
 //! ```
-//! Records are encoded as in the log. What is read is not trusted: nothing of a bundle is made a dataset, or
-//! part of one, before its end was seen and its checksum fits, and all that its versions need was found to be
-//! there. What the tree of P holds is not in the bundle.
+//! Records are encoded as in the log; a frame of another kind is refused. What was said of versions comes with
+//! them, by whom and when. Pins, retention and quota do not: they are decisions of a store about what it keeps.
+//! What is read is not trusted: nothing of a bundle is made a dataset, or part of one, before its end was seen and
+//! its checksum fits, its versions were found to be a chain of hashes and to have the trees that they say they have,
+//! and all that they need was found to be there. What the tree of P holds is not in the
+//! bundle.
 
 mod advance;
 mod append;
+mod check;
 mod output;
 mod read;
+mod said;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use append::finish_imports;
-pub use read::{Bundle, is_one};
+pub use read::{Bundle, KNOWN_BY, begins, is_one};
 pub use write::{Bundled, bundle};
 
 /// How a bundle of all versions up to one begins.
 const MAGIC: &[u8; 16] = b"strata bundle 1\n";
 /// How a bundle of the versions after one begins.
 const MAGIC_AFTER: &[u8; 16] = b"strata bundle 2\n";
+/// How one with annotations begins, of all versions or of some.
+const MAGIC_ANNOTATED: &[u8; 16] = b"strata bundle 3\n";
 /// Bytes before a frame's payload.
 const HEADER: usize = 9;
 
@@ -41,5 +52,6 @@ mod frame {
     pub const NODE: u8 = b'N';
     pub const VERSION: u8 = b'V';
     pub const TAG: u8 = b'T';
+    pub const ANNOTATION: u8 = b'A';
     pub const END: u8 = b'E';
 }

@@ -4,13 +4,14 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use super::{HEADER, MAGIC, MAGIC_AFTER, frame};
+use super::{HEADER, MAGIC, MAGIC_AFTER, MAGIC_ANNOTATED, frame};
 use crate::dataset::dataset::Rollback;
 use crate::dataset::error::{Error, Result};
 use crate::model::content::CHUNK_MAX;
 use crate::model::inode::Xattrs;
 use crate::model::{
-    Body, DatasetRecord, Inode, Op, Piece, TagRecord, VersionId, VersionNo, VersionReader, codec,
+    AnnotationRecord, Body, DatasetRecord, Inode, Op, Piece, TagRecord, VersionId, VersionNo, VersionReader,
+    codec,
 };
 use crate::store::manifest::{Node, pieces_from};
 use crate::store::{Error as StoreError, ObjectStore, Objects, Store};
@@ -19,8 +20,18 @@ use crate::store::{Error as StoreError, ObjectStore, Objects, Store};
 const BATCH_BYTES: usize = 4 << 20;
 /// No version has a higher number.
 const SINCE_MAX: VersionNo = VersionNo(1 << 60);
+/// The kinds of frames that hold what files are made of.
+pub(super) const CONTENT: &[u8] = &[frame::CHUNK, frame::PACKED_CHUNK, frame::NODE];
 /// Bytes read at a time.
 const BUFFER: usize = 256 << 10;
+
+/// Bytes by which a bundle is known.
+pub const KNOWN_BY: usize = 14;
+
+/// Whether these first bytes are those of a bundle, of whatever version.
+pub fn begins(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC[..KNOWN_BY])
+}
 
 /// Whether the file at `path` is a bundle, of whatever version.
 pub fn is_one(path: &Path) -> Result<bool> {
@@ -30,8 +41,8 @@ pub fn is_one(path: &Path) -> Result<bool> {
         _ => return Ok(false),
     }
     let mut start = Vec::new();
-    File::open(path).and_then(|file| file.take(14).read_to_end(&mut start)).map_err(io)?;
-    Ok(start == MAGIC[..14])
+    File::open(path).and_then(|file| file.take(KNOWN_BY as u64).read_to_end(&mut start)).map_err(io)?;
+    Ok(begins(&start))
 }
 
 /// A bundle that is whole: its checksum fits.
@@ -39,7 +50,7 @@ pub struct Bundle {
     path: PathBuf,
     file: File,
     record: DatasetRecord,
-    len: u64,
+    pub(super) len: u64,
     /// The version it begins after.
     pub(super) since: (VersionNo, VersionId),
     /// The ids of its versions.
@@ -55,11 +66,17 @@ impl Bundle {
     /// Opens the bundle at `path` and reads it once; `watch` is told how many bytes were read, of how many.
     ///
     /// # Errors
-    /// Where it cannot be read, is of an unknown version, altered or truncated, or where its versions do not follow
-    /// one another.
+    /// Where it cannot be read, is of an unknown version, altered or truncated, or where its versions are no chain
+    /// of hashes.
     pub fn open(path: &Path, watch: &mut dyn FnMut(u64, u64) -> Result<()>) -> Result<Bundle> {
+        let file = File::open(path).map_err(|e| StoreError::io("read", path, e))?;
+        Bundle::of(file, path, watch)
+    }
+
+    /// The same of an open file, which errors are to name `path`.
+    pub fn of(mut file: File, path: &Path, watch: &mut dyn FnMut(u64, u64) -> Result<()>) -> Result<Bundle> {
         let io = |e: io::Error| Error::Store(StoreError::io("read", path, e));
-        let file = File::open(path).map_err(io)?;
+        file.rewind().map_err(io)?;
         let len = file.metadata().map_err(io)?.len();
         let bad = |why: &str| bad(path, why);
         let mut frames = Frames::new(&file, path)?;
@@ -72,19 +89,22 @@ impl Bundle {
             match kind {
                 frame::END => {
                     let whole = payload == hasher.finalize().as_bytes() && frames.at == len;
-                    let fits = (since.0 > VersionNo::EMPTY) == (frames.magic == MAGIC_AFTER);
+                    let begins_after = since.0 > VersionNo::EMPTY;
+                    let fits =
+                        frames.magic == MAGIC_ANNOTATED || begins_after == (frames.magic == MAGIC_AFTER);
                     let record = record.filter(|_| whole && fits);
-                    let record = record.ok_or_else(|| bad("the bundle was altered or damaged"))?;
+                    let record =
+                        record.ok_or_else(|| bad("its checksum does not fit: it was altered or damaged"))?;
                     if ids.is_empty() {
                         return Err(bad("it has no version"));
                     }
                     return Ok(Bundle { path: path.to_owned(), file, record, len, since, ids, rollbacks });
                 }
-                frame::DATASET => {
+                frame::DATASET if record.is_none() => {
                     let decoded = codec::decode_checked::<DatasetRecord>("dataset record", &payload);
                     record = Some(decoded.map_err(|e| bad(&e.to_string()))?);
                 }
-                frame::AFTER if ids.is_empty() => {
+                frame::AFTER if ids.is_empty() && since.0 == VersionNo::EMPTY => {
                     let split = payload.split_first_chunk::<8>();
                     let split = split.and_then(|(number, id)| Some((*number, id.try_into().ok()?)));
                     let (number, id) = split.ok_or_else(|| bad("where it begins is not told"))?;
@@ -98,18 +118,29 @@ impl Bundle {
                     let reader = VersionReader::new(payload.clone(), 0).map_err(|e| bad(&e.to_string()))?;
                     let head = reader.head();
                     let last = VersionNo(since.0.0 + ids.len() as u64);
-                    let follows = head.number == last.next()
-                        && head.previous == *ids.last().unwrap_or(&since.1)
-                        && head.base <= last;
-                    if !follows || record.as_ref().is_none_or(|record| record.id != head.dataset) {
-                        return Err(bad(&format!("{} does not follow {last}", head.number)));
+                    let wrong = match head {
+                        _ if head.number != last.next() => Some(format!("{} is due", last.next())),
+                        _ if head.previous != *ids.last().unwrap_or(&since.1) => {
+                            Some(format!("the version before it is not the {last} that it names"))
+                        }
+                        _ if head.base > last => Some(format!("it restores {}", head.base)),
+                        _ if record.as_ref().is_none_or(|record| record.id != head.dataset) => {
+                            Some("it is of another dataset".into())
+                        }
+                        _ => None,
+                    };
+                    if let Some(wrong) = wrong {
+                        let (number, begins) = (head.number, frames.begins);
+                        return Err(bad(&format!("{number} (at byte {begins}) does not fit: {wrong}")));
                     }
                     if head.base < last {
                         rollbacks.push((head.number, head.base));
                     }
                     ids.push(id);
                 }
-                _ => {}
+                frame::CHUNK | frame::PACKED_CHUNK | frame::NODE | frame::TAG => {}
+                frame::ANNOTATION if frames.magic == MAGIC_ANNOTATED => {}
+                _ => return Err(bad(&format!("what is at byte {} does not belong there", frames.begins))),
             }
             hasher.update(&[kind]);
             hasher.update(&(payload.len() as u64).to_be_bytes());
@@ -178,13 +209,6 @@ impl Bundle {
                         }
                     }
                 }
-                frame::TAG => {
-                    let tag = self.tag(&payload)?;
-                    if tag.version.is_some_and(|version| version > self.last() || version == VersionNo::EMPTY)
-                    {
-                        return Err(self.bad(&format!("tag {} names no version of it", tag.name)));
-                    }
-                }
                 _ => {}
             }
             watch(self.len + frames.at, 2 * self.len)?;
@@ -218,6 +242,13 @@ impl Bundle {
         codec::decode("tag record", payload).map_err(|e| self.bad(&e.to_string()))
     }
 
+    pub(super) fn annotation(&self, payload: &[u8]) -> Result<AnnotationRecord> {
+        let record = codec::decode_checked::<AnnotationRecord>("annotation record", payload);
+        let record = record.map_err(|e| self.bad(&e.to_string()))?;
+        record.remark.check().map_err(|e| self.bad(&e.to_string()))?;
+        Ok(record)
+    }
+
     pub(super) fn frames(&self) -> Result<Frames<'_>> {
         (&self.file).rewind().map_err(|e| StoreError::io("read", &self.path, e))?;
         Frames::new(&self.file, &self.path)
@@ -238,7 +269,9 @@ pub(super) struct Frames<'a> {
     pub magic: &'static [u8; 16],
     from: BufReader<&'a File>,
     path: &'a Path,
-    /// Bytes read.
+    /// Where the last frame read begins.
+    pub begins: u64,
+    /// Where it ends.
     at: u64,
 }
 
@@ -247,30 +280,41 @@ impl<'a> Frames<'a> {
         let mut from = BufReader::with_capacity(BUFFER, file);
         let mut start = [0; MAGIC.len()];
         let read = from.read_exact(&mut start);
-        let known = [MAGIC, MAGIC_AFTER].into_iter().find(|magic| read.is_ok() && **magic == start);
+        let known =
+            [MAGIC, MAGIC_AFTER, MAGIC_ANNOTATED].into_iter().find(|magic| read.is_ok() && **magic == start);
         let magic =
             known.ok_or_else(|| bad(path, "it is a bundle of a version that this release does not know"))?;
-        Ok(Frames { magic, from, path, at: MAGIC.len() as u64 })
+        let at = MAGIC.len() as u64;
+        Ok(Frames { magic, from, path, begins: at, at })
     }
 
     /// The next frame; `None` after the end. Memory is taken for bytes that are there, whatever a length says.
     pub fn next_frame(&mut self) -> Result<Option<Frame>> {
+        self.next_frame_but(&[])
+    }
+
+    /// The next frame that is of none of these kinds.
+    pub fn next_frame_but(&mut self, skipped: &[u8]) -> Result<Option<Frame>> {
         let io = |e: io::Error| Error::Store(StoreError::io("read", self.path, e));
-        let mut header = [0; HEADER];
-        let mut payload = Vec::new();
-        match self.from.read_exact(&mut header) {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            Err(e) => return Err(io(e)),
+        loop {
+            let mut header = [0; HEADER];
+            match self.from.read_exact(&mut header) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+                Err(e) => return Err(io(e)),
+            }
+            let mut len = [0; 8];
+            len.copy_from_slice(&header[1..]);
+            let len = u64::from_be_bytes(len);
+            self.begins = self.at;
+            self.at = self.at.saturating_add(HEADER as u64).saturating_add(len);
+            if let (true, Ok(len)) = (skipped.contains(&header[0]), i64::try_from(len)) {
+                self.from.seek_relative(len).map_err(io)?;
+                continue;
+            }
+            let mut payload = Vec::new();
+            (&mut self.from).take(len).read_to_end(&mut payload).map_err(io)?;
+            return Ok((payload.len() as u64 == len).then_some((header[0], payload)));
         }
-        let mut len = [0; 8];
-        len.copy_from_slice(&header[1..]);
-        let len = u64::from_be_bytes(len);
-        (&mut self.from).take(len).read_to_end(&mut payload).map_err(io)?;
-        if payload.len() as u64 != len {
-            return Ok(None);
-        }
-        self.at += HEADER as u64 + len;
-        Ok(Some((header[0], payload)))
     }
 }

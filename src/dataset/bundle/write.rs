@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::output::{Out, Output};
-use super::{MAGIC, MAGIC_AFTER, frame};
+use super::{MAGIC, MAGIC_AFTER, MAGIC_ANNOTATED, frame};
 use crate::dataset::dataset::Dataset;
 use crate::dataset::error::{Error, Result};
 use crate::dataset::retention::live::Walker;
@@ -23,8 +23,10 @@ const LEVEL: i32 = 1;
 pub struct Bundled {
     /// Number of chunks.
     pub chunks: u64,
-    /// Number of tags.
+    /// Number of tag records.
     pub tags: u64,
+    /// Number of annotation records.
+    pub annotations: u64,
     /// Bytes of the bundle.
     pub bytes: u64,
 }
@@ -41,7 +43,15 @@ pub fn bundle(
     last: VersionNo,
     out: Out<'_>,
 ) -> Result<Bundled> {
-    let magic = if since == VersionNo::EMPTY { MAGIC } else { MAGIC_AFTER };
+    let said = |version: VersionNo| version <= last;
+    let annotations: Vec<_> =
+        dataset.all_annotations()?.into_iter().filter(|record| said(record.version)).collect();
+    // One without annotations can be read by releases that know none in bundles.
+    let magic = match (annotations.is_empty(), since) {
+        (false, _) => MAGIC_ANNOTATED,
+        (true, VersionNo::EMPTY) => MAGIC,
+        (true, _) => MAGIC_AFTER,
+    };
     let (out, seen, done) = (Output::new(magic, out), HashSet::new(), Bundled::default());
     let mut writer = Writer { store, dataset, out, seen, done };
     let record = DatasetRecord { archived: false, ..dataset.record() };
@@ -61,9 +71,13 @@ pub fn bundle(
             }
         })?;
     }
-    for tag in dataset.tag_history()?.iter().filter(|tag| tag.version.is_none_or(|version| version <= last)) {
+    for tag in dataset.tag_history()?.iter().filter(|tag| tag.version.is_none_or(said)) {
         writer.out.frame(frame::TAG, &codec::encode(tag))?;
         writer.done.tags += 1;
+    }
+    for annotation in &annotations {
+        writer.out.frame(frame::ANNOTATION, &codec::encode(annotation))?;
+        writer.done.annotations += 1;
     }
     Ok(Bundled { bytes: writer.out.finish()?, ..writer.done })
 }

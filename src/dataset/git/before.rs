@@ -7,7 +7,8 @@ use super::plan::{Plan, Scope};
 use super::{COMMIT, PATH};
 use crate::dataset::Dataset;
 use crate::dataset::error::{Error, Result};
-use crate::model::VersionNo;
+use crate::dataset::frozen::Frozen;
+use crate::model::{Name, VersionNo};
 
 /// What of a history a dataset has: the versions by their commit, and the commit of the newest.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub struct Before {
     pub versions: HashMap<String, VersionNo>,
     /// The commit that was imported last.
     pub last: Option<String>,
+    /// The newest version.
+    newest: Option<Frozen>,
 }
 
 impl Before {
@@ -33,6 +36,7 @@ impl Before {
             )));
         }
         let newest = dataset.newest();
+        before.newest = Some(dataset.frozen(newest));
         for version in dataset.versions() {
             let said = dataset.annotation(version);
             let Some(commit) = said.get(COMMIT) else {
@@ -54,6 +58,15 @@ impl Before {
             before.last = Some(commit.to_owned());
         }
         Ok(before)
+    }
+
+    /// Whether the newest version has something at this path.
+    pub(super) fn has(&self, path: &[u8]) -> bool {
+        let names: Option<Vec<Name>> =
+            path.split(|byte| *byte == b'/').map(|name| Name::new(name).ok()).collect();
+        let found = self.newest.as_ref().zip(names).map(|(tree, names)| tree.walk(&names));
+        // Where that cannot be told, it is put there anew.
+        found.is_some_and(|found| found.is_ok_and(|found| found.is_some()))
     }
 
     /// Refuses a newest version that is none of the commit that is next in `plan`.

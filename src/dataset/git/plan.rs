@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use super::before::Before;
 use super::command::{Commit, Repository};
-use super::delta::Deltas;
+use super::delta::{Deltas, Missing};
 use super::objects::Places;
 use super::{Change, Leaf};
 use crate::dataset::error::Result;
@@ -17,6 +18,8 @@ pub struct Scope<'a> {
     pub branch: &'a str,
     /// The directory, file or `.dvc` file in the repository; all of it where there is none.
     pub path: Option<&'a Path>,
+    /// Whether pointers of git-lfs and DVC whose objects are missing stay as they are.
+    pub skip_missing: bool,
 }
 
 /// A history that is to be imported.
@@ -28,6 +31,8 @@ pub struct Plan {
     pub done: usize,
     /// What there is to do.
     pub total: Progress,
+    /// Number of objects that are missing, and whose pointers stay as they are.
+    pub skipped: u64,
     pub(super) places: Places,
 }
 
@@ -61,18 +66,18 @@ impl Planned {
     }
 }
 
-/// Plans the import of what of a history follows `last`, the commit that was imported last.
+/// Plans the import of what of a history follows what was imported `before`.
 ///
 /// # Errors
-/// Where git cannot read it, `last` is not in it, nothing was ever at the path, or bytes are not at hand.
+/// Where git cannot read it, what was imported last is not in it, nothing was ever at the path, or bytes are not at hand.
 pub fn plan(
     repository: &Repository,
     scope: &Scope<'_>,
-    last: Option<&str>,
+    before: &Before,
     teller: &mut Teller<'_>,
 ) -> Result<Plan> {
     let commits = repository.commits(scope.branch)?;
-    let done = match last {
+    let done = match before.last.as_deref() {
         None => 0,
         Some(last) => {
             let at = commits.iter().position(|commit| commit.id == last);
@@ -90,15 +95,18 @@ pub fn plan(
         path: scope.path,
         sizes: repository.cat("--batch-check")?,
         small: repository.cat("--batch")?,
-        missing: HashSet::new(),
-        first_missing: None,
+        there: before,
+        skip_missing: scope.skip_missing,
+        met: HashSet::new(),
+        missing: Missing::default(),
+        skipped: Missing::default(),
         notices: Vec::new(),
     };
-    let (mut before, mut total) = (None, Progress::default());
+    let (mut parent, mut total): (Option<String>, _) = (None, Progress::default());
     let mut planned = Vec::with_capacity(commits.len());
     for (at, commit) in commits.into_iter().enumerate() {
-        let changes = if at < done { Vec::new() } else { deltas.between(before.as_deref(), &commit.id)? };
-        before = Some(commit.id.clone());
+        let changes = if at < done { Vec::new() } else { deltas.between(parent.as_deref(), &commit.id)? };
+        parent = Some(commit.id.clone());
         let tags = tags.remove(&commit.id).unwrap_or_default();
         let commit = Planned { commit, tags, notices: std::mem::take(&mut deltas.notices), changes };
         total.files_total += commit.count().0;
@@ -106,9 +114,11 @@ pub fn plan(
         planned.push(commit);
         teller.tell(|| total)?;
     }
-    if let Some(first) = &deltas.first_missing {
-        let why = format!("{} objects are not on this machine, the first is {first}", deltas.missing.len());
-        let fetch = "`git lfs fetch --all` or `dvc fetch --all-commits` fetches them";
+    if let Some(first) = &deltas.missing.first {
+        let count = deltas.missing.all.len();
+        let why = format!("{count} objects are not on this machine, the first is {first}");
+        let fetch = "`git lfs fetch --all` or `dvc fetch --all-commits` fetches them; with --skip-missing, their \
+                     pointers stay in their place";
         return Err(repository.failed(&format!("{why} ({fetch})")));
     }
     if done == 0 && planned.iter().all(Planned::is_empty) {
@@ -123,7 +133,8 @@ pub fn plan(
         return Err(repository.failed(&why));
     }
     total.counted = true;
-    Ok(Plan { commits: planned, done, total, places })
+    let skipped = deltas.skipped.all.len() as u64;
+    Ok(Plan { commits: planned, done, total, skipped, places })
 }
 
 impl Plan {

@@ -46,6 +46,8 @@ pub struct Tree {
     pub root: Inode,
     /// All that is below it; a directory comes before what is in it.
     pub entries: Vec<Entry>,
+    /// How many of all these had access control lists, or other attributes, that a dataset cannot have.
+    pub bared: u64,
 }
 
 impl Tree {

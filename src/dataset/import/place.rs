@@ -105,7 +105,7 @@ fn place(live: &mut Live, tree: Tree, outside: &Path, delete: bool, invalid: &mu
     if delete {
         remove_others(live, &tree, invalid)?;
     }
-    let Tree { root, mut entries } = tree;
+    let Tree { root, mut entries, .. } = tree;
     let mut inos: Vec<Ino> = Vec::with_capacity(entries.len());
     let mut dirs = Vec::new();
     // The tree outside goes as that in the dataset comes: there is not room for both where they are large.

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::{Entry, Progress, Source, Teller, Tree, name_of};
 use crate::dataset::error::{Error, Result};
 use crate::dataset::frozen::Frozen;
-use crate::dataset::live::{encode_xattrs, is_settable_xattr};
+use crate::dataset::live::{encode_xattrs, is_missed_xattr, is_settable_xattr};
 use crate::dataset::outside::{Reach, device_of, kind_of};
 use crate::model::inode::Xattrs;
 use crate::model::{Body, Content, Dirent, Ino, Inode, Kind, NameKey, Timestamp};
@@ -43,14 +43,14 @@ pub fn scan(
     if !meta.is_dir() {
         return Err(Error::NotADirectory(root.display().to_string()));
     }
-    let root_inode = Scan::inode(objects, root, &meta, Body::Dir)?;
-    let mut scan =
-        Scan { objects, newest, entries: Vec::new(), links: HashMap::new(), found: Progress::default() };
+    let (entries, links, found) = (Vec::new(), HashMap::new(), Progress::default());
+    let mut scan = Scan { objects, newest, entries, links, found, bared: 0 };
+    let root_inode = scan.inode(root, &meta, Body::Dir)?;
     let mut todo = vec![(root.to_owned(), None, newest.map(|_| Ino::ROOT))];
     while let Some((path, dir, known)) = todo.pop() {
         scan.list(&path, dir, known, &mut todo, teller)?;
     }
-    Ok(Tree { root: root_inode, entries: scan.entries })
+    Ok(Tree { root: root_inode, entries: scan.entries, bared: scan.bared })
 }
 
 /// A directory to list: its path, its place among the entries, and what it is in the newest version.
@@ -63,6 +63,8 @@ struct Scan<'a> {
     /// Files of several names, by device and inode number.
     links: HashMap<(u64, u64), usize>,
     found: Progress,
+    /// How many had attributes that a dataset cannot have.
+    bared: u64,
 }
 
 impl Scan<'_> {
@@ -101,7 +103,7 @@ impl Scan<'_> {
                 }
                 kind => Body::Special(kind, device_of(&meta)),
             };
-            let inode = Scan::inode(self.objects, reached.path(), &meta, body)?;
+            let inode = self.inode(reached.path(), &meta, body)?;
             if meta.nlink() > 1 && !meta.is_dir() {
                 let first = *self.links.entry((meta.dev(), meta.ino())).or_insert(self.entries.len());
                 if first < self.entries.len() {
@@ -147,7 +149,9 @@ impl Scan<'_> {
         Ok((Content::Empty, Source::Read(meta.len())))
     }
 
-    fn inode(objects: &Objects, path: &Path, meta: &Metadata, body: Body) -> Result<Inode> {
+    fn inode(&mut self, path: &Path, meta: &Metadata, body: Body) -> Result<Inode> {
+        let (xattrs, whole) = xattrs_of(self.objects, path)?;
+        self.bared += u64::from(!whole);
         Ok(Inode {
             mode: meta.mode() & 0o7777,
             uid: meta.uid(),
@@ -157,7 +161,7 @@ impl Scan<'_> {
             mtime: mtime_of(meta),
             ctime: Timestamp::now(),
             body,
-            xattrs: xattrs_of(objects, path)?,
+            xattrs,
             place: None,
             others: None,
         })
@@ -168,16 +172,20 @@ pub(super) fn mtime_of(meta: &Metadata) -> Timestamp {
     Timestamp::from_parts(meta.mtime(), meta.mtime_nsec() as u32)
 }
 
-/// The extended attributes that a dataset can keep.
-fn xattrs_of(objects: &Objects, path: &Path) -> Result<Option<Box<Xattrs>>> {
+/// The extended attributes that a dataset can keep, and whether there are no others to be missed.
+fn xattrs_of(objects: &Objects, path: &Path) -> Result<(Option<Box<Xattrs>>, bool)> {
     let failed = |e: Errno| io_error("read the extended attributes of", path, e.into());
     let names = match grown(|buffer| llistxattr(path, buffer)) {
         Ok(names) => names,
-        Err(Errno::OPNOTSUPP) => return Ok(None),
+        Err(Errno::OPNOTSUPP) => return Ok((None, true)),
         Err(error) => return Err(failed(error)),
     };
-    let mut list = Vec::new();
-    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty() && is_settable_xattr(name)) {
+    let (mut list, mut whole) = (Vec::new(), true);
+    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        whole &= !is_missed_xattr(name);
+        if !is_settable_xattr(name) {
+            continue;
+        }
         match grown(|buffer| lgetxattr(path, name, buffer)) {
             Ok(value) => list.push((name.to_vec(), value)),
             // It went away meanwhile.
@@ -186,7 +194,7 @@ fn xattrs_of(objects: &Objects, path: &Path) -> Result<Option<Box<Xattrs>>> {
         }
     }
     list.sort_unstable();
-    encode_xattrs(objects.store(), list)
+    Ok((encode_xattrs(objects.store(), list)?, whole))
 }
 
 /// What a call that fills a buffer gives, in one that is large enough.

@@ -264,6 +264,12 @@ pub fn is_settable_xattr(name: &[u8]) -> bool {
     is_supported_xattr(name) && !name.starts_with(COMPUTED_XATTRS)
 }
 
+/// Whether somebody may miss an extended attribute of this name where it cannot be set. An SELinux label is given
+/// anew by each machine.
+pub fn is_missed_xattr(name: &[u8]) -> bool {
+    !is_settable_xattr(name) && name != b"security.selinux"
+}
+
 /// What an inode keeps of these extended attributes, which are ordered by name.
 ///
 /// # Errors

@@ -37,8 +37,8 @@ use super::quota::Usage;
 use super::trie::{Slot, Trie};
 
 pub use attrs::{
-    Attr, COMPUTED_XATTRS, SetAttr, XattrSet, decode_xattrs, encode_xattrs, is_settable_xattr,
-    is_supported_xattr,
+    Attr, COMPUTED_XATTRS, SetAttr, XattrSet, decode_xattrs, encode_xattrs, is_missed_xattr,
+    is_settable_xattr, is_supported_xattr,
 };
 pub use dirty::{Dirty, child_id};
 pub use names::NewInode;

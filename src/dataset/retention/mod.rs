@@ -11,7 +11,7 @@ mod purge;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use parking_lot::RwLockReadGuard;
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,22 @@ pub struct Pruned {
     pub command: String,
     /// What was to be kept.
     pub rules: String,
+    /// What they said of it.
+    #[serde(default)]
+    pub message: Option<String>,
+}
+
+/// When a version was pinned, by whom, and what they said of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// When, RFC 3339 in UTC.
+    pub time: String,
+    /// User id of who did it.
+    pub uid: u32,
+    /// Their command.
+    pub command: String,
+    /// What they said of it.
+    pub message: Option<String>,
 }
 
 /// What was removed for good, when, by whom and why.
@@ -69,7 +85,7 @@ pub struct Tombstone {
 pub(super) struct Retention {
     /// Sequence of the last record.
     last: u64,
-    pins: BTreeSet<VersionNo>,
+    pins: BTreeMap<VersionNo, Pin>,
     pruned: VersionSet,
     /// The prunes, oldest first: what each dropped, and what is told of it.
     prunes: Vec<(VersionSet, Pruned)>,
@@ -114,14 +130,18 @@ impl Retention {
         self.last = record.sequence;
         let RetentionRecord { time, author, action, message, .. } = record;
         match action {
-            RetentionAction::Pin(version) => drop(self.pins.insert(version)),
+            RetentionAction::Pin(version) => {
+                let Author { uid, command, .. } = author;
+                self.pins.insert(version, Pin { time: time.to_string(), uid, command, message });
+            }
             RetentionAction::Unpin(version) => drop(self.pins.remove(&version)),
             RetentionAction::Prune { versions, rules } => {
                 let spans = versions.into_iter().map(|(first, last)| Span { first, last });
                 let dropped = VersionSet::of(spans);
                 self.pruned = self.pruned.with(dropped.spans().iter().copied());
                 let Author { uid, command, .. } = author;
-                let told = Pruned { time: time.to_string(), uid, command, rules: rules.to_string() };
+                let (at, rules) = (time.to_string(), rules.to_string());
+                let told = Pruned { time: at, uid, command, rules, message };
                 self.prunes.push((dropped, told));
                 self.acted = Some(time);
             }
@@ -154,9 +174,12 @@ impl Retention {
 
     fn check_kept(&self, dataset: &DatasetName, version: VersionNo) -> Result<()> {
         match self.pruned_by(version) {
-            Some(Pruned { time, .. }) => {
-                Err(Error::Pruned { dataset: dataset.to_string(), version, time: time.clone() })
-            }
+            Some(Pruned { time, message, .. }) => Err(Error::Pruned {
+                dataset: dataset.to_string(),
+                version,
+                time: time.clone(),
+                message: message.clone(),
+            }),
             None => Ok(()),
         }
     }
@@ -191,7 +214,12 @@ impl Dataset {
 
     /// Whether a version is pinned.
     pub fn is_pinned(&self, version: VersionNo) -> bool {
-        self.retention.read().pins.contains(&version)
+        self.retention.read().pins.contains_key(&version)
+    }
+
+    /// Who pinned a version, if it is.
+    pub fn pinned_by(&self, version: VersionNo) -> Option<Pin> {
+        self.retention.read().pins.get(&version).cloned()
     }
 
     /// The rules that the daemon applies, if any.
@@ -274,7 +302,7 @@ impl Dataset {
         if let RetentionAction::Prune { versions, .. } = &record.action {
             let dropped = VersionSet::of(versions.iter().map(|&(first, last)| Span { first, last }));
             let tagged: HashSet<VersionNo> = self.tags().into_values().map(|tag| tag.version).collect();
-            let mut named = tagged.iter().chain(&retention.pins);
+            let mut named = tagged.iter().chain(retention.pins.keys());
             if let Some(version) = named.find(|version| dropped.contains(**version)) {
                 return Err(Error::Invalid(format!(
                     "{version} of {} was tagged or pinned meanwhile: nothing was pruned, try again",

@@ -135,8 +135,9 @@ impl Dataset {
             }
         }
         let mut named: BTreeMap<VersionNo, Vec<String>> = BTreeMap::new();
-        for version in &self.retention.read().pins {
-            named.entry(*version).or_default().push("pinned".into());
+        for (version, pin) in &self.retention.read().pins {
+            let why = pin.message.as_ref().map_or("pinned".into(), |message| format!("pinned: {message}"));
+            named.entry(*version).or_default().push(why);
         }
         for (name, tag) in self.tags() {
             named.entry(tag.version).or_default().push(format!("tag {name}"));

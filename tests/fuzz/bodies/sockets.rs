@@ -141,6 +141,7 @@ fn all_requests() -> Vec<Request> {
             dataset: dataset(),
             branch: "main".into(),
             path: Some("data/images.dvc".into()),
+            skip_missing: true,
             dry_run: true,
         },
         Request::Cat(object("d@v3/sub/noise")),
@@ -201,6 +202,8 @@ fn all_items() -> Vec<Item> {
         dataset: "d".into(),
         version: None,
         restores: None,
+        attributes_left_out: 0,
+        objects_missing: 0,
         left_out: Vec::new(),
         newest: "v0".into(),
     };
@@ -320,9 +323,9 @@ pub fn requests(bytes: &[u8]) {
             Request::Import { source, dataset, message, delete, checksum }
         }
         // Nor may it have git run anywhere.
-        Some(Request::ImportHistory { dataset, branch, path, dry_run, .. }) => {
+        Some(Request::ImportHistory { dataset, branch, path, skip_missing, dry_run, .. }) => {
             let source = served.dir.path().join("source");
-            Request::ImportHistory { source, dataset, branch, path, dry_run }
+            Request::ImportHistory { source, dataset, branch, path, skip_missing, dry_run }
         }
         Some(request) => request,
         None => return,

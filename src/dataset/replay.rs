@@ -1,15 +1,15 @@
 //! A dataset's tree in memory, brought from version to version by what their records say.
 //!
-//! Of each inode only what goes into hashes is kept.
+//! Of each inode only what goes into hashes is kept. What is changed can be noted, so that it can be taken back.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use crate::model::{Ino, Kind, Name, Op, Place, TreeHash};
+use crate::model::{Ino, Inode, Kind, Name, Op, Place, TreeHash};
 
-use super::super::error::{Error, Result};
-use super::super::frozen::Frozen;
-use super::super::live::child_id;
-use super::super::trie::{ChildId, Slot, Trie};
+use super::error::{Error, Result};
+use super::frozen::Frozen;
+use super::live::child_id;
+use super::trie::{ChildId, Slot, Trie};
 
 /// Entries read from the index at a time.
 const PAGE: usize = 1024;
@@ -23,18 +23,43 @@ struct Dir {
     tree: Option<TreeHash>,
 }
 
-#[derive(Debug, Default)]
-pub struct Replay {
-    dirs: HashMap<Ino, Dir>,
-    leaves: HashMap<Ino, Leaf>,
-    stale: BTreeSet<Ino>,
-}
-
 #[derive(Debug)]
 struct Leaf {
     id: ChildId,
     /// One of its names.
     place: Option<Place>,
+}
+
+/// What changes took the place of, in their order.
+#[derive(Debug, Default)]
+pub struct Journal(Vec<Step>);
+
+#[derive(Debug)]
+enum Step {
+    /// What a name meant.
+    Slot(Place, Option<Slot>),
+    /// Where a directory was named.
+    Place(Ino, Option<Place>),
+    /// A directory as it was; `None` where there was none.
+    Dir(Ino, Option<Dir>),
+    /// What else than a directory as it was, and the names that the change concerns.
+    Leaf(Ino, Option<Leaf>, Vec<Place>),
+}
+
+/// What came of the changes of a version so far.
+#[derive(Debug, Default)]
+pub struct Turn {
+    unlinked: Vec<Ino>,
+    kept: HashSet<Ino>,
+}
+
+#[derive(Debug, Default)]
+pub struct Replay {
+    dirs: HashMap<Ino, Dir>,
+    leaves: HashMap<Ino, Leaf>,
+    stale: BTreeSet<Ino>,
+    /// Where changes are noted, if they are.
+    journal: Option<Journal>,
 }
 
 impl Replay {
@@ -73,26 +98,61 @@ impl Replay {
 
     /// Applies the changes of a version.
     pub fn apply(&mut self, ops: &[Op]) {
-        let mut unlinked = Vec::new();
-        let mut kept = HashSet::new();
-        for op in ops {
-            match op {
-                Op::Link { dir, name, ino, kind } => {
-                    unlinked.extend(self.link(*dir, name, *ino, *kind));
-                    kept.insert(*ino);
-                }
-                Op::Unlink { dir, name } => unlinked.extend(self.unlink(*dir, name)),
-                Op::Inode { ino, inode } => {
-                    self.set_inode(*ino, inode);
-                    kept.insert(*ino);
-                }
+        let mut turn = Turn::default();
+        ops.iter().for_each(|op| self.change(op, &mut turn));
+        self.end(turn);
+    }
+
+    /// Applies one of the changes of a version.
+    pub fn change(&mut self, op: &Op, turn: &mut Turn) {
+        match op {
+            Op::Link { dir, name, ino, kind } => {
+                turn.unlinked.extend(self.link(*dir, name, *ino, *kind));
+                turn.kept.insert(*ino);
+            }
+            Op::Unlink { dir, name } => turn.unlinked.extend(self.unlink(*dir, name)),
+            Op::Inode { ino, inode } => {
+                self.set_inode(*ino, inode);
+                turn.kept.insert(*ino);
             }
         }
+    }
+
+    /// Ends the changes of a version.
+    pub fn end(&mut self, turn: Turn) {
         // What lost a name and is not recorded anew has no name left.
-        for ino in unlinked.into_iter().filter(|ino| !kept.contains(ino)) {
-            self.leaves.remove(&ino);
-            self.dirs.remove(&ino);
+        for ino in turn.unlinked.into_iter().filter(|ino| !turn.kept.contains(ino)) {
+            if self.leaves.contains_key(&ino) {
+                self.put_leaf(ino, None, Vec::new());
+            }
+            if self.dirs.contains_key(&ino) {
+                self.put_dir(ino, None);
+            }
         }
+    }
+
+    /// Begins to note what is changed.
+    pub fn note(&mut self) {
+        self.journal = Some(Journal::default());
+    }
+
+    /// Ends that, and gives what was noted.
+    pub fn noted(&mut self) -> Journal {
+        self.journal.take().unwrap_or_default()
+    }
+
+    /// Takes back what was noted, where nothing that came after it stays; gives what does it again.
+    pub fn take_back(&mut self, journal: Journal) -> Journal {
+        self.note();
+        for step in journal.0.into_iter().rev() {
+            match step {
+                Step::Slot(place, slot) => drop(self.put_slot(place, slot)),
+                Step::Place(ino, place) => self.put_place(ino, place),
+                Step::Dir(ino, dir) => self.put_dir(ino, dir),
+                Step::Leaf(ino, leaf, places) => self.put_leaf(ino, leaf, places),
+            }
+        }
+        self.noted()
     }
 
     /// Makes what `op` touched as it is in `tree`.
@@ -130,31 +190,79 @@ impl Replay {
     fn link(&mut self, dir: Ino, name: &Name, ino: Ino, kind: Kind) -> Option<Ino> {
         let place = Place { dir, key: name.key() };
         if kind == Kind::Dir {
-            self.dirs.entry(ino).or_default().place = Some(place);
-            self.touch(ino);
+            self.make_dir(ino);
+            self.put_place(ino, Some(place));
         }
-        self.touch(dir);
+        self.make_dir(dir);
         let slot = Slot { key: place.key, name: name.clone(), ino, kind };
-        let old = self.dirs.entry(dir).or_default().trie.insert(slot)?.ino;
-        (old != ino).then_some(old)
+        self.put_slot(place, Some(slot)).filter(|old| *old != ino)
     }
 
     fn unlink(&mut self, dir: Ino, name: &Name) -> Option<Ino> {
-        self.touch(dir);
-        Some(self.dirs.get_mut(&dir)?.trie.remove(&name.key())?.ino)
+        self.put_slot(Place { dir, key: name.key() }, None)
     }
 
-    fn set_inode(&mut self, ino: Ino, inode: &crate::model::Inode) {
-        if inode.kind() == Kind::Dir {
-            return;
+    fn set_inode(&mut self, ino: Ino, inode: &Inode) {
+        if inode.kind() != Kind::Dir {
+            let leaf = Leaf { id: child_id(&inode.body, inode.mode), place: inode.place };
+            self.put_leaf(ino, Some(leaf), inode.places());
         }
-        for place in inode.places() {
+    }
+
+    fn note_step(&mut self, step: impl FnOnce() -> Step) {
+        if let Some(journal) = &mut self.journal {
+            journal.0.push(step());
+        }
+    }
+
+    /// Gives what the name meant before.
+    fn put_slot(&mut self, place: Place, slot: Option<Slot>) -> Option<Ino> {
+        self.touch(place.dir);
+        let trie = &mut self.dirs.get_mut(&place.dir)?.trie;
+        let old = match slot {
+            Some(slot) => trie.insert(slot),
+            None => trie.remove(&place.key),
+        };
+        let ino = old.as_ref().map(|old| old.ino);
+        self.note_step(|| Step::Slot(place, old));
+        ino
+    }
+
+    fn make_dir(&mut self, ino: Ino) {
+        if !self.dirs.contains_key(&ino) {
+            self.put_dir(ino, Some(Dir::default()));
+        }
+    }
+
+    fn put_dir(&mut self, ino: Ino, dir: Option<Dir>) {
+        let old = match dir {
+            Some(dir) => self.dirs.insert(ino, dir),
+            None => self.dirs.remove(&ino),
+        };
+        self.note_step(|| Step::Dir(ino, old));
+        self.touch(ino);
+    }
+
+    fn put_place(&mut self, ino: Ino, place: Option<Place>) {
+        if let Some(dir) = self.dirs.get_mut(&ino) {
+            let old = std::mem::replace(&mut dir.place, place);
+            self.note_step(|| Step::Place(ino, old));
+        }
+        self.touch(ino);
+    }
+
+    fn put_leaf(&mut self, ino: Ino, leaf: Option<Leaf>, places: Vec<Place>) {
+        for place in &places {
             if let Some(dir) = self.dirs.get_mut(&place.dir) {
                 dir.trie.touch(&place.key);
                 self.touch(place.dir);
             }
         }
-        self.leaves.insert(ino, Leaf { id: child_id(&inode.body, inode.mode), place: inode.place });
+        let old = match leaf {
+            Some(leaf) => self.leaves.insert(ino, leaf),
+            None => self.leaves.remove(&ino),
+        };
+        self.note_step(|| Step::Leaf(ino, old, places));
     }
 
     /// Notes that a directory's hash, and those above it, no longer hold.
