@@ -14,11 +14,12 @@ use super::{Context, values};
 
 /// Write a dataset's history into a file for another store
 ///
-/// Writes all versions of DATASET up to VERSION (the newest if none is given), with their times, authors, messages,
-/// tags and annotations, to one file, in which every chunk is once. `strata import FILE DATASET` makes a new dataset of it, in
-/// any store. Version numbers and snapshot ids stay. So do the version ids, if no dataset of that store has the
-/// number that this one has in its own: a version id covers it. A bundle that was altered or cut short is refused,
-/// and nothing lands. Pins, retention and quota are not in it: they are decisions of a store about what it keeps.
+/// Writes all versions of DATASET up to VERSION (the newest if none is given), with their times, authors,
+/// messages, tags and annotations, to one file, in which every chunk is once. `strata import FILE DATASET`
+/// makes a new dataset of it, in any store. Version numbers and snapshot ids stay. So do the version ids, if no
+/// dataset of that store has the number that this one has in its own: a version id covers it. A bundle that was
+/// altered or cut short is refused, and nothing lands. Pins, retention and quota are not in it: they are
+/// decisions of a store about what it keeps.
 ///
 /// With --since, only what came after that version is in it. Imported into a dataset that has that version, it
 /// brings the dataset up to date, with the same version ids; so does a bundle of all versions. A dataset that went

@@ -21,23 +21,24 @@ use super::{Context, values};
 /// that durable. A dataset of that name is made if there is none. Files whose size and time of change are those
 /// of the file of that path in the newest version are taken to be unchanged and are not read, unless
 /// --checksum is given. With --delete, what SOURCE does not have goes away, so that the version is as SOURCE is.
-/// Access control lists, and other attributes that a dataset cannot have, are left out, and it is told of how many paths.
-/// It is taken in as a whole or not at all, also where something fails or the command is interrupted. A directory must
-/// not change meanwhile: a file that does is taken in as it was read.
+/// Access control lists, and other attributes that a dataset cannot have, are left out, and it is told of how
+/// many paths. It is taken in as a whole or not at all, also where something fails or the command is
+/// interrupted. A directory must not change meanwhile: a file that does is taken in as it was read.
 ///
-/// SOURCE can also be a tar archive (of any format, plain or compressed with gzip or zstd) or a zip archive. It is
-/// read straight into the store, all of it each time. Owners are kept where root imports; else, and of zip
+/// SOURCE can also be a tar archive (of any format, plain or compressed with gzip or zstd) or a zip archive. It
+/// is read straight into the store, all of it each time. Owners are kept where root imports; else, and of zip
 /// archives, all belongs to who imports. Of two members of one path the later counts. Members whose paths lead
 /// out of the archive or mean a version are refused, and so is an archive that is cut short. Of a file that
-/// `strata bundle` wrote, a new dataset is made, with all the versions in it; where DATASET has some of them, the
-/// others are added to it. A bundle can also come through a pipe, with - for SOURCE: it is written to a file without
-/// a name in the store's directory, checked, and then taken in.
+/// `strata bundle` wrote, a new dataset is made, with all the versions in it; where DATASET has some of them,
+/// the others are added to it. A bundle can also come through a pipe, with - for SOURCE: it is written to a
+/// file without a name in the store's directory, checked, and then taken in.
 ///
-/// With --history, SOURCE is a git repository, and each commit that changes the data becomes a version, oldest first,
-/// along first parents. Pointers of git-lfs and DVC are replaced by their objects, which must be on this machine (but
-/// for --skip-missing) and are checked. Each version is whole and durable at once; where an import ends early, or when there are new commits,
-/// the same command goes on after the last. Of each commit the message is kept, and as annotations git.commit,
-/// git.author and git.date; git's tags become tags. See strata(7), Histories of git.
+/// With --history, SOURCE is a git repository, and each commit that changes the data becomes a version, oldest
+/// first, along first parents. Pointers of git-lfs and DVC are replaced by their objects, which must be on this
+/// machine (but for --skip-missing) and are checked. Each version is whole and durable at once; where an import
+/// ends early, or when there are new commits, the same command goes on after the last. Of each commit the
+/// message is kept, and as annotations git.commit, git.author and git.date; git's tags become tags. See
+/// strata(7), Histories of git.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata import ~/images images

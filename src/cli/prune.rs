@@ -13,11 +13,11 @@ use super::{Context, values};
 
 /// Give up versions that are no longer wanted
 ///
-/// Keeps the versions that any of the rules keeps, the newest, those that are pinned, that a tag names or of which
-/// a file or directory is open; gives up all others. Their numbers, ids, authors and messages stay in the log, which says by whom and when
-/// they were pruned; what they held can no longer be read. Numbers and ids of what is kept do not change. The
-/// space is given back by `strata gc`. Rules that would leave nothing but the newest version are refused,
-/// unless --keep-last or --force says that this is meant.
+/// Keeps the versions that any of the rules keeps, the newest, those that are pinned, that a tag names or of
+/// which a file or directory is open; gives up all others. Their numbers, ids, authors and messages stay in the
+/// log, which says by whom and when they were pruned; what they held can no longer be read. Numbers and ids of
+/// what is kept do not change. The space is given back by `strata gc`. Rules that would leave nothing but the
+/// newest version are refused, unless --keep-last or --force says that this is meant.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata prune imagenet --keep-last 10 --keep-daily 30 --keep-monthly 12 --dry-run

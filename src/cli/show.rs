@@ -11,10 +11,10 @@ const SHOWN: u64 = 1000;
 
 /// Show what a version changed
 ///
-/// Prints the version's ids, time, author and message, its tags, pin and annotations, then each path it changed: A added, D removed,
-/// M modified, R renamed, a only attributes. Of a version that changed more than 1000 paths, it prints 1000 and says
-/// so, unless --all or --json is given. Without @VERSION, the newest. Changes nothing, but cuts what waits
-/// to become a version.
+/// Prints the version's ids, time, author and message, its tags, pin and annotations, then each path it
+/// changed: A added, D removed, M modified, R renamed, a only attributes. Of a version that changed more than
+/// 1000 paths, it prints 1000 and says so, unless --all or --json is given. Without @VERSION, the newest.
+/// Changes nothing, but cuts what waits to become a version.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata show imagenet@v3

@@ -9,14 +9,14 @@ use super::out::{Out, Paint, ask, human};
 
 /// Show a store's mount, datasets and sizes
 ///
-/// Logical bytes are those of all files of the newest versions; unique bytes those of the distinct
-/// chunks of all versions; disk bytes what the store takes on disk, without
-/// the plain copies of a mount with --passthrough, which are shown by themselves. Counting the logical bytes of
-/// millions of files takes long the first time, and is given up after two seconds unless --sizes is
-/// given. Where any dataset has a quota or retention (`strata set`), these are shown, and --json tells what of the quota
-/// is used. What can be given back is told by `strata gc --dry-run`, which has to look for it. What cannot be told, of a
-/// failing disk say, is left out with the reason, and the exit code is 1. Changes nothing, but cuts what waits to
-/// become a version.
+/// Logical bytes are those of all files of the newest versions; unique bytes those of the distinct chunks of
+/// all versions; disk bytes what the store takes on disk, without the plain copies of a mount with
+/// --passthrough, which are shown by themselves. Counting the logical bytes of millions of files takes long the
+/// first time, and is given up after two seconds unless --sizes is given. Where any dataset has a quota or
+/// retention (`strata set`), these are shown, and --json tells what of the quota is used. What can be given
+/// back is told by `strata gc --dry-run`, which has to look for it. What cannot be told, of a failing disk say,
+/// is left out with the reason, and the exit code is 1. Changes nothing, but cuts what waits to become a
+/// version.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata status

@@ -3,11 +3,11 @@
 //! ```text
 //! {"format":6,"id":"<32 hexadecimal digits>","lost":[2],"check":"<16 hexadecimal digits>"}
 //! ```
-//! `lost` names the packs that `strata fsck` found missing and went on without; it is left out where
-//! there are none. A store of format 1 has no compressed packs; one of format 2 has no tags,
-//! one of format 3 no annotations, and everything that was ever stored, one of format 4 no quotas, one of format 5
-//! no imports under way that have annotations. The first of each makes it one of the format that has it. `check` is the start of the BLAKE3 of the others as text. A store
-//! of an earlier release has none.
+//! `lost` names the packs that `strata fsck` found missing and went on without; it is left out where there are
+//! none. A store of format 1 has no compressed packs; one of format 2 has no tags, one of format 3 no
+//! annotations, and everything that was ever stored, one of format 4 no quotas, one of format 5 no imports
+//! under way that have annotations. The first of each makes it one of the format that has it. `check` is the
+//! start of the BLAKE3 of the others as text. A store of an earlier release has none.
 
 use std::fmt;
 use std::fs::{self, File};

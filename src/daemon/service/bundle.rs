@@ -116,8 +116,8 @@ impl Service {
         self.unbundle(name, Source::Open(file), sink)
     }
 
-    /// Writes what comes to a file without a name in the store's directory: a bundle is looked at from its beginning
-    /// to its end before anything of it counts.
+    /// Writes what comes to a file without a name in the store's directory: a bundle is looked at from its
+    /// beginning to its end before anything of it counts.
     fn spool(&self, input: &mut dyn Read) -> Result<File, Failure> {
         let store = self.repo.store();
         let dir = store.scratch_dir();

@@ -53,8 +53,9 @@ impl Bundle {
         fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)
     }
 
-    /// Appends all versions, tags and annotations to the log, for the dataset with number `id`, but for those that are there
-    /// already. Where that is the number they had, the version ids stay; if not, they are others.
+    /// Appends all versions, tags and annotations to the log, for the dataset with number `id`, but for those
+    /// that are there already. Where that is the number they had, the version ids stay; if not, they are
+    /// others.
     ///
     /// # Errors
     /// Where the store cannot take them, or has others.

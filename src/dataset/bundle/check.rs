@@ -1,5 +1,5 @@
-//! Checking what a bundle says, before anything of it is kept: that each version's changes come to the tree that its
-//! record names, and that tags and annotations are of its versions.
+//! Checking what a bundle says, before anything of it is kept: that each version's changes come to the tree
+//! that its record names, and that tags and annotations are of its versions.
 //!
 //! The tree is kept in memory and goes from version to version. Where a version restores another, those in between
 //! are taken back; what that needs is noted of the versions that some rollback passes, and of no others.

@@ -15,10 +15,9 @@
 //! ```
 //! Records are encoded as in the log; a frame of another kind is refused. What was said of versions comes with
 //! them, by whom and when. Pins, retention and quota do not: they are decisions of a store about what it keeps.
-//! What is read is not trusted: nothing of a bundle is made a dataset, or part of one, before its end was seen and
-//! its checksum fits, its versions were found to be a chain of hashes and to have the trees that they say they have,
-//! and all that they need was found to be there. What the tree of P holds is not in the
-//! bundle.
+//! What is read is not trusted: nothing of a bundle is made a dataset, or part of one, before its end was seen
+//! and its checksum fits, its versions were found to be a chain of hashes and to have the trees that they say
+//! they have, and all that they need was found to be there. What the tree of P holds is not in the bundle.
 
 mod advance;
 mod append;

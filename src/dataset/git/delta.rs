@@ -173,8 +173,8 @@ impl Deltas<'_> {
         Ok(!is_kept)
     }
 
-    /// Adds what a pointer of DVC stands for, but for what git has itself at that path, as it has metrics. Says whether
-    /// nothing is left out because it is missing.
+    /// Adds what a pointer of DVC stands for, but for what git has itself at that path, as it has metrics. Says
+    /// whether nothing is left out because it is missing.
     fn outs(
         &mut self,
         (commit, of): (&str, &[u8]),

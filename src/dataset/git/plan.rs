@@ -69,7 +69,8 @@ impl Planned {
 /// Plans the import of what of a history follows what was imported `before`.
 ///
 /// # Errors
-/// Where git cannot read it, what was imported last is not in it, nothing was ever at the path, or bytes are not at hand.
+/// Where git cannot read it, what was imported last is not in it, nothing was ever at the path, or bytes are
+/// not at hand.
 pub fn plan(
     repository: &Repository,
     scope: &Scope<'_>,
