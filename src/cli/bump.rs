@@ -88,7 +88,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         if let Side::Object(ObjectSpec { version: Some(version), .. }) = &before {
             pinned = Some(version.as_str().to_owned());
         }
-        let found = Found::new(&contents, [before, after], &[])?;
+        let found = Found::new(&contents, [before, after], &[], None)?;
         reasons = self::reasons(&contents, &found, !args.bytes)?;
         step = reasons.first().map(|reason| reason.step);
     }

@@ -64,6 +64,7 @@ mod rot_rig;
 mod security;
 mod snapshots;
 mod sparse;
+mod systemd;
 mod table_diffs;
 mod tags;
 mod times;
