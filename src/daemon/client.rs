@@ -14,7 +14,7 @@ use super::control;
 use super::failure::Failure;
 use super::frame::{self, FrameError, Kind};
 use super::protocol::{Item, Request};
-use super::service::{Service, Sink};
+use super::service::{Service, Session, Sink};
 
 /// How long a store that somebody has for a moment (another command, a daemon that starts or ends) is
 /// waited for.
@@ -85,7 +85,7 @@ impl Client {
         sink: &mut dyn Sink,
     ) -> Result<u8, Failure> {
         match &mut self.0 {
-            Way::Own(service) => service.execute_with(own_caller(), request, input, sink),
+            Way::Own(service) => Session::new(service, own_caller()).execute(request, input, sink),
             Way::Daemon(stream) => {
                 let is_followed = request.is_followed();
                 send(stream, &request)?;

@@ -26,7 +26,7 @@ use crate::dataset::Caller;
 use super::failure::Failure;
 use super::frame::{self, FrameError, Kind};
 use super::protocol::{Item, Request};
-use super::service::{Service, Sink};
+use super::service::{Service, Session, Sink};
 
 /// Name of the socket in the store's directory.
 const SOCKET: &str = "control.sock";
@@ -220,6 +220,7 @@ fn peer(stream: &UnixStream) -> io::Result<Caller> {
 /// Answers the requests of a connection until it is closed.
 fn serve(service: &Service, stream: &UnixStream, idle: &AtomicBool, by: Caller) -> Result<(), FrameError> {
     let mut sink = FrameSink(BufWriter::with_capacity(BUFFER, stream));
+    let mut session = Session::new(service, by);
     while let Some(request) = next_request(stream)? {
         idle.store(false, Ordering::Release);
         let mut input = Following { stream, rest: Vec::new(), at: 0, more: request.is_followed() };
@@ -232,7 +233,7 @@ fn serve(service: &Service, stream: &UnixStream, idle: &AtomicBool, by: Caller) 
                 let success = matches!(next_request(stream), Ok(Some(Request::EndBatch { success: true })));
                 batch.end(success, &mut sink).map(|()| 0)
             }
-            request => service.execute_with(by, request, &mut input, &mut sink),
+            request => session.execute(request, &mut input, &mut sink),
         }));
         match answered.unwrap_or_else(|_| Err(Failure::new("internal error: the daemon's log has more"))) {
             Ok(code) => frame::write_json(&mut sink.0, Kind::End, &code)?,

@@ -16,12 +16,12 @@ mod meta;
 mod pointer;
 mod prefetch;
 mod read;
+mod reading;
 mod retention;
 mod status;
 mod tags;
 mod verify;
 
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -38,6 +38,7 @@ use super::object::VersionText;
 use super::policy;
 use super::protocol::{Item, Made, Request};
 
+pub use reading::Session;
 pub use tags::next_release;
 
 /// Where an answer goes.
@@ -100,6 +101,8 @@ pub struct Service {
     telling_dvc: Mutex<()>,
     /// Held by who decides what is kept, or gives space back.
     retaining: Mutex<()>,
+    /// What is being read for requests.
+    readings: Arc<reading::Readings>,
     /// Held by who gives a tag, from looking at those there are on.
     tagging: Mutex<()>,
 }
@@ -112,6 +115,7 @@ impl Service {
             host,
             telling_dvc: Mutex::default(),
             retaining: Mutex::default(),
+            readings: Arc::default(),
             tagging: Mutex::default(),
         }
     }
@@ -119,26 +123,6 @@ impl Service {
     /// The store's datasets.
     pub fn repo(&self) -> &Arc<Repo> {
         &self.repo
-    }
-
-    /// As [`Service::execute`], of a request that the bytes of `input` follow, where it is one.
-    ///
-    /// # Errors
-    /// Also where `input` fails.
-    pub fn execute_with(
-        &self,
-        by: Caller,
-        request: Request,
-        input: &mut dyn Read,
-        sink: &mut dyn Sink,
-    ) -> Result<u8, Failure> {
-        match request {
-            Request::Unbundle { dataset } => {
-                let made = self.unbundle_from(&dataset, input, sink)?;
-                sink.item(Item::Made(made)).map(|()| 0)
-            }
-            request => self.execute(by, request, sink),
-        }
     }
 
     /// Does what is asked for and gives the exit code.
@@ -233,7 +217,7 @@ impl Service {
             }
             Request::Cat(object) => self.cat(&object, sink)?,
             Request::Read { object, offset, len } => self.read(&object, offset, len, sink)?,
-            Request::Resolve(object) => self.resolve_object(object, sink)?,
+            Request::Resolve(object) => drop(self.resolve_object(object, sink)?),
             Request::List(object) => self.list(&object, sink)?,
             Request::Pointer { object, dvc } => self.point(by, &object, dvc, sink)?,
             Request::Checkout { pointer, locate } => self.checkout(&pointer, locate, sink)?,

@@ -56,6 +56,7 @@ mod prefetch;
 mod privileges;
 mod purges;
 mod quotas;
+mod readers;
 mod retention;
 mod retention_gc;
 mod rollback;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::dataset::bundle::{self, Bundle};
 use crate::dataset::{self, Dataset, Error, Invalid};
-use crate::model::{DatasetName, DatasetRecord, VersionNo};
+use crate::model::{DatasetName, DatasetRecord, Span, VersionNo};
 use crate::store;
 use crate::store::scratch::unnamed;
 
@@ -68,6 +68,7 @@ impl Service {
         if since >= last {
             return Err(Failure::new(format!("{name} has nothing after {since} up to {last} to bundle")));
         }
+        let _reading = self.hold_all(dataset, Span { first: since.max(VersionNo(1)), last });
         let pruned = dataset.pruned();
         let mut pruned = pruned.spans().iter().map(|span| span.first.max(since.max(VersionNo(1))));
         if let Some(first) = pruned.find(|first| *first <= last && dataset.is_pruned(*first)) {

@@ -25,6 +25,7 @@ impl Service {
             }
             None => dataset.newest(),
         };
+        let _reading = self.hold(dataset, version)?;
         let (name, snapshot) = (dataset.name(), dataset.snapshot(version)?);
         let scratch = self.repo.store().scratch_dir();
         let mut gone = None;

@@ -9,6 +9,7 @@ use crate::model::{DatasetName, Name, VersionNo, VersionSpec, show_path};
 use super::super::failure::Failure;
 use super::super::object::{ObjectSpec, VersionText, path_bytes};
 use super::super::protocol::{BlameInfo, Item};
+use super::reading::Reading;
 use super::{Service, Sink};
 
 impl Service {
@@ -39,7 +40,7 @@ impl Service {
     }
 
     pub(super) fn blame(&self, object: &ObjectSpec, deep: bool, sink: &mut dyn Sink) -> Result<(), Failure> {
-        let (dataset, version) = self.version_of(object)?;
+        let (dataset, version, _reading) = self.version_of(object)?;
         dataset.blame(version, &object.path, deep, |entries| {
             // In the order of the versions: that is how their records lie in the packs.
             let versions: BTreeSet<VersionNo> = entries.iter().map(|touched| touched.version).collect();
@@ -86,7 +87,7 @@ impl Service {
         path: &[Name],
         sink: &mut dyn Sink,
     ) -> Result<(), Failure> {
-        let ((a, va), (b, vb)) = (self.version_of(before)?, self.version_of(after)?);
+        let ((a, va, _reading_a), (b, vb, _reading_b)) = (self.version_of(before)?, self.version_of(after)?);
         let ways = [before, after].map(|object| [&object.path, path].concat());
         let changes = if a.id() == b.id() && ways[0] == ways[1] {
             a.diff(va, vb, &ways[0])?
@@ -101,33 +102,40 @@ impl Service {
         changes.into_iter().try_for_each(|change| sink.item(Item::Change(change.into())))
     }
 
-    /// A dataset, and the version of it that an object names: the newest where it names none.
-    pub(super) fn version_of(&self, object: &ObjectSpec) -> Result<(Arc<Dataset>, VersionNo), Failure> {
+    /// A dataset, and the version of it that an object names, which stays meanwhile: the newest where it names
+    /// none.
+    pub(super) fn version_of(
+        &self,
+        object: &ObjectSpec,
+    ) -> Result<(Arc<Dataset>, VersionNo, Reading), Failure> {
         if let Some(version) = &object.version {
             return self.at_version(&object.dataset, version);
         }
         let dataset = self.sealed(&object.dataset)?;
         let newest = dataset.newest();
-        Ok((dataset, newest))
+        let reading = self.hold(&dataset, newest)?;
+        Ok((dataset, newest, reading))
     }
 
-    /// A dataset, and the version of it that is named. One that is there by its number is as it is: whoever reads
+    /// A dataset, and the version of it that is named, which stays meanwhile. One that is there by its number is as it is: whoever reads
     /// on in it cuts no versions of what is written meanwhile.
     pub(super) fn at_version(
         &self,
         name: &DatasetName,
         version: &VersionText,
-    ) -> Result<(Arc<Dataset>, VersionNo), Failure> {
+    ) -> Result<(Arc<Dataset>, VersionNo, Reading), Failure> {
         if let Some(VersionSpec::Number { number, back: 0 }) = version.spec() {
             let dataset = self.repo.dataset(name.as_str())?;
             if number <= dataset.newest() {
                 let version = self.resolve(&dataset, version)?;
-                return Ok((dataset, version));
+                let reading = self.hold(&dataset, version)?;
+                return Ok((dataset, version, reading));
             }
         }
         let dataset = self.sealed(name)?;
         let version = self.resolve(&dataset, version)?;
-        Ok((dataset, version))
+        let reading = self.hold(&dataset, version)?;
+        Ok((dataset, version, reading))
     }
 
     pub(super) fn resolve(&self, dataset: &Dataset, version: &VersionText) -> Result<VersionNo, Failure> {

@@ -11,7 +11,7 @@ use super::{Service, Sink};
 
 impl Service {
     pub(super) fn meta(&self, object: &ObjectSpec, about: About, sink: &mut dyn Sink) -> Result<(), Failure> {
-        let (dataset, version) = self.version_of(object)?;
+        let (dataset, version, _reading) = self.version_of(object)?;
         if version == VersionNo::EMPTY {
             return Err(Failure::new(format!("{} has no version yet", dataset.name())));
         }

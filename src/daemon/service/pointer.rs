@@ -28,7 +28,7 @@ impl Service {
         dvc: bool,
         sink: &mut dyn Sink,
     ) -> Result<(), Failure> {
-        let (dataset, version) = self.version_of(object)?;
+        let (dataset, version, _reading) = self.version_of(object)?;
         if version == VersionNo::EMPTY {
             return Err(Failure::new(format!("{} has no version to point to yet", dataset.name())));
         }
@@ -93,6 +93,7 @@ impl Service {
     ) -> Result<(), Failure> {
         let (dataset, pointed) = pointer.find(&self.repo)?;
         let version = pointed.tree.version();
+        let _reading = self.hold(&dataset, version)?;
         sink.item(Item::Located(Located {
             dataset: dataset.name().to_string(),
             version: version.to_string(),

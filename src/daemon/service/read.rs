@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use crate::dataset::{Dataset, Error, Frozen, Live, SORT_MAX};
-use crate::model::{Body, Content, Ino, Kind, Name, VersionNo, show_path};
+use crate::model::{Body, Content, DatasetId, Ino, Kind, Name, VersionNo, show_path};
 use crate::store::content::{BLOCK, read_at};
 use crate::store::content_id;
 
 use super::super::failure::Failure;
 use super::super::object::ObjectSpec;
 use super::super::protocol::{EntryInfo, Item, kind_name};
+use super::reading::Reading;
 use super::{Service, Sink};
 
 /// Entries read at a time.
@@ -18,7 +19,7 @@ const PAGE: usize = 1024;
 /// The tree an object is looked up in.
 pub(super) enum Tree {
     Live(Arc<Dataset>),
-    Version(Frozen),
+    Version(Frozen, #[expect(dead_code, reason = "it is there to be dropped")] Reading),
 }
 
 impl Service {
@@ -30,7 +31,7 @@ impl Service {
             Kind::Dir => return Err(Error::IsADirectory(show(object)).into()),
             kind => return Err(Failure::new(format!("{} is no file: {}", show(object), kind_name(kind)))),
         }
-        let (content, objects) = (tree.content(ino)?, self.repo.objects());
+        let ((content, _reading), objects) = (self.content(&tree, ino)?, self.repo.objects());
         let mut block = vec![0; content.size().min(BLOCK as u64) as usize];
         let mut at = 0;
         loop {
@@ -55,26 +56,31 @@ impl Service {
         if kind != Kind::File {
             return Err(Failure::new(format!("{} is no file: {}", show(object), kind_name(kind))));
         }
-        let (content, objects) = (tree.content(ino)?, self.repo.objects());
+        let ((content, _reading), objects) = (self.content(&tree, ino)?, self.repo.objects());
         let len = content.size().saturating_sub(offset).min(len).min(BLOCK as u64);
         let mut block = vec![0; len as usize];
         let read = if len > 0 { read_at(objects, &content, offset, &mut block)? } else { 0 };
         sink.data(&block[..read])
     }
 
-    /// Tells which version an object is of, and what it is in it.
-    pub(super) fn resolve_object(&self, object: ObjectSpec, sink: &mut dyn Sink) -> Result<(), Failure> {
-        let (dataset, version) = self.version_of(&object)?;
+    /// Tells which version an object is of, and what it is in it; gives what keeps that version.
+    pub(super) fn resolve_object(
+        &self,
+        object: ObjectSpec,
+        sink: &mut dyn Sink,
+    ) -> Result<(DatasetId, VersionNo, Reading), Failure> {
+        let (dataset, version, reading) = self.version_of(&object)?;
         sink.item(Item::Resolved((version > VersionNo::EMPTY).then(|| version.to_string())))?;
-        let tree = Tree::Version(dataset.frozen(version));
+        let tree = Tree::Version(dataset.frozen(version), reading.clone());
         match tree.find(&object) {
             Ok((ino, _)) => {
                 let name = object.path.last().map_or(object.dataset.as_str().as_bytes(), Name::as_bytes);
-                sink.item(Item::Entry(tree.entry(name, ino)?))
+                sink.item(Item::Entry(tree.entry(name, ino)?))?;
             }
-            Err(Error::NotFound(_)) => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(Error::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
         }
+        Ok((dataset.id(), version, reading))
     }
 
     pub(super) fn list(&self, object: &ObjectSpec, sink: &mut dyn Sink) -> Result<(), Failure> {
@@ -115,8 +121,18 @@ impl Service {
         let Some(version) = &object.version else {
             return Ok(Tree::Live(self.repo.dataset(object.dataset.as_str())?));
         };
-        let (dataset, version) = self.at_version(&object.dataset, version)?;
-        Ok(Tree::Version(dataset.frozen(version)))
+        let (dataset, version, reading) = self.at_version(&object.dataset, version)?;
+        Ok(Tree::Version(dataset.frozen(version), reading))
+    }
+
+    /// A file's content, and what keeps that of a live one.
+    fn content(&self, tree: &Tree, ino: Ino) -> Result<(Content, Option<Reading>), Error> {
+        let Tree::Live(dataset) = tree else { return Ok((tree.content(ino)?, None)) };
+        dataset.read(|live| {
+            let content = live.content(ino)?;
+            let reading = self.readings.content(content.clone());
+            Ok((content, Some(reading)))
+        })
     }
 }
 
@@ -125,7 +141,7 @@ impl Tree {
     pub(super) fn find(&self, object: &ObjectSpec) -> Result<(Ino, Kind), Error> {
         let found = match self {
             Tree::Live(dataset) => dataset.read(|live| walk(live, &object.path))?,
-            Tree::Version(frozen) => frozen.walk(&object.path)?,
+            Tree::Version(frozen, _) => frozen.walk(&object.path)?,
         };
         found.ok_or_else(|| Error::NotFound(show(object)))
     }
@@ -134,7 +150,7 @@ impl Tree {
     pub(super) fn content(&self, ino: Ino) -> Result<Content, Error> {
         match self {
             Tree::Live(dataset) => dataset.read(|live| live.content(ino)),
-            Tree::Version(frozen) => match frozen.certain_inode(ino)?.1.body {
+            Tree::Version(frozen, _) => match frozen.certain_inode(ino)?.1.body {
                 Body::File(content) => Ok(content),
                 _ => Err(Error::Stale),
             },
@@ -149,7 +165,7 @@ impl Tree {
                 let target = (attr.kind == Kind::Symlink).then(|| live.symlink(ino)).transpose()?;
                 Ok((attr, target))
             })?,
-            Tree::Version(frozen) => {
+            Tree::Version(frozen, _) => {
                 let inode = frozen.certain_inode(ino)?.1;
                 let attr = (&inode).into();
                 let target = match inode.body {
@@ -222,7 +238,7 @@ impl<'a> Pages<'a> {
                 let next = page.last().map(|slot| Next::Position(slot.key.position() + 1));
                 (page.into_iter().map(|slot| (slot.name, slot.ino, slot.kind)).collect::<Vec<_>>(), next)
             }
-            (Tree::Version(frozen), at) => {
+            (Tree::Version(frozen, _), at) => {
                 let after = if let Next::After(key) = at { Some(*key) } else { None };
                 let page = frozen.entries(self.dir, after, PAGE)?;
                 let next = page.last().map(|(key, _)| Next::After(*key));

@@ -13,7 +13,7 @@ use crate::dataset::retention::freed::freed_by;
 use crate::dataset::{Caller, Dataset, Error};
 use crate::model::at::HASH_DIGITS_MIN;
 use crate::model::quote::quote;
-use crate::model::{Content, DatasetName, Name, Rules, Timestamp, VersionNo, show_path};
+use crate::model::{Content, DatasetName, Name, Rules, Timestamp, VersionNo, VersionSet, show_path};
 use crate::store::{Collection, content_id};
 
 use super::super::failure::Failure;
@@ -131,15 +131,23 @@ impl Service {
     /// What rules come to; what is open is kept besides.
     fn plan(&self, dataset: &Dataset, rules: &Rules) -> Result<Plan, Failure> {
         let mut plan = dataset.plan_prune(rules)?;
-        let Some(host) = &self.host else { return Ok(plan) };
-        let mut open = host.open_versions(dataset.id(), &plan.dropped())?;
+        let mut open = self.open_among(dataset, &plan.dropped())?;
         if !open.is_empty() {
-            // The kernel tells of a close some time after close(2).
+            // The kernel tells of a close some time after close(2), and a client's end is seen a little later.
             thread::sleep(CLOSE_LAG);
-            open = host.open_versions(dataset.id(), &plan.dropped())?;
+            open = self.open_among(dataset, &plan.dropped())?;
         }
         plan.keep(&open, "open");
         Ok(plan)
+    }
+
+    /// Those of these versions that are open through the mount, or read for a request.
+    fn open_among(&self, dataset: &Dataset, versions: &VersionSet) -> Result<Vec<VersionNo>, Failure> {
+        let mut open = self.readings.still().among(dataset.id(), versions);
+        if let Some(host) = &self.host {
+            open.extend(host.open_versions(dataset.id(), versions)?);
+        }
+        Ok(open)
     }
 
     fn carry_out(
@@ -149,15 +157,27 @@ impl Service {
         plan: &Plan,
         message: Option<String>,
     ) -> Result<(), Failure> {
-        dataset.prune(by, plan, message)?;
+        {
+            let still = self.readings.still();
+            if let Some(version) = still.among(dataset.id(), &plan.dropped()).first() {
+                return Err(Failure::new(format!(
+                    "{version} of {} was opened meanwhile: nothing was pruned, try again",
+                    dataset.name()
+                )));
+            }
+            dataset.prune(by, plan, message)?;
+        }
         if let Some(host) = &self.host {
             host.forget_versions(dataset.id(), &plan.dropped());
         }
         Ok(())
     }
 
+    /// The contents that are open without a version that has them, or read for a request.
     pub(super) fn open_contents(&self) -> Vec<Content> {
-        self.host.as_ref().map_or_else(Vec::new, |host| host.open_contents())
+        let mut open = self.readings.contents();
+        open.extend(self.host.iter().flat_map(|host| host.open_contents()));
+        open
     }
 
     /// Removes the content that a file ever had from all versions, for good.

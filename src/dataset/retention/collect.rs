@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::model::Content;
 use crate::store::error::chain;
-use crate::store::{Collection, Store, Suspects, Underway, Weighed};
+use crate::store::{Candidates, Collection, Store, Suspects, Underway, Weighed};
 
 use super::super::dataset::Dataset;
 use super::super::error::Error;
@@ -44,7 +44,7 @@ pub fn collect<E: From<Error>>(
     let weighed = if how.all { None } else { weigh(store, users, &underway)? };
     let done = match weighed {
         Some(Weighed { is_worth_a_look, mut candidates, .. }) if is_worth_a_look || how.dry_run => {
-            find_needed(store, &(users.datasets)()?, None, &(users.open)(), &mut candidates)?;
+            look(store, users, &mut candidates)?;
             let (how, mut packs) = ((how.all, how.dry_run), 0);
             let last = store.collect(&mut underway, &candidates, how, &mut collection, &mut || {
                 packs += 1;
@@ -91,6 +91,13 @@ pub(super) fn suspects(
     Ok(Some(suspects))
 }
 
+/// Marks what is needed.
+fn look<E: From<Error>>(store: &Store, users: &Users<'_, E>, candidates: &mut Candidates) -> Result<(), E> {
+    find_needed(store, &(users.datasets)()?, None, &(users.open)(), candidates)?;
+    // What a live file had when it began to be read, and may have lost before that was looked at.
+    Ok(find_needed(store, &[], None, &(users.open)(), candidates)?)
+}
+
 /// Looks at all there is, in as many turns as it takes. Gives whether that was not broken off.
 fn collect_all<E: From<Error>>(
     store: &Store,
@@ -101,7 +108,7 @@ fn collect_all<E: From<Error>>(
 ) -> Result<bool, E> {
     let (mut after, mut packs) = (0, 0);
     while let Some(mut candidates) = store.candidates(underway, after).map_err(Error::from)? {
-        find_needed(store, &(users.datasets)()?, None, &(users.open)(), &mut candidates)?;
+        look(store, users, &mut candidates)?;
         let how = (how.all, how.dry_run);
         let last = store.collect(underway, &candidates, how, collection, &mut || {
             packs += 1;
