@@ -37,8 +37,8 @@ pub enum Op {
     Compact(&'static str),
     /// `strata prune DATASET` but for so many of its newest versions, and what has a tag.
     Prune(&'static str, u64),
-    /// `strata gc --all`, which changes this dataset as little as any other.
-    Gc(&'static str),
+    /// `strata gc`, with `--all` or without, which changes this dataset as little as any other.
+    Gc(&'static str, bool),
     /// `strata purge` of a file that is there no more.
     Purge(&'static str),
 }
@@ -63,7 +63,7 @@ impl Op {
             Op::Unlink(path) | Op::Rmdir(path) | Op::Purge(path) => path,
             Op::Rename(from, _) => from,
             Op::Policy(ds, _) | Op::Tag(ds, _) | Op::Commit(ds) | Op::Remember(ds) => ds,
-            Op::Rollback(ds) | Op::Compact(ds) | Op::Prune(ds, _) | Op::Gc(ds) => ds,
+            Op::Rollback(ds) | Op::Compact(ds) | Op::Prune(ds, _) | Op::Gc(ds, _) => ds,
         };
         path.split('/').next().unwrap_or(path)
     }
@@ -76,7 +76,7 @@ impl Op {
 
     /// Whether it gives up something of the history, or its space: done again, it comes to the same.
     pub fn is_retention(&self) -> bool {
-        matches!(self, Op::Prune(..) | Op::Gc(_) | Op::Purge(_))
+        matches!(self, Op::Prune(..) | Op::Gc(..) | Op::Purge(_))
     }
 
     /// Whether it makes a version, of a dataset whose policy is `every-write`.
@@ -158,7 +158,8 @@ impl Op {
             Op::Remember(_) => Ok(()),
             Op::Rollback(ds) => told(&["rollback", ds, version]),
             Op::Prune(ds, last) => told(&["prune", ds, "--keep-last", &last.to_string()]),
-            Op::Gc(_) => told(&["gc", "--all"]),
+            Op::Gc(_, true) => told(&["gc", "--all"]),
+            Op::Gc(_, false) => told(&["gc"]),
             Op::Purge(path) => {
                 let (ds, path) = path.split_once('/').expect("a path in a dataset");
                 told(&["purge", ds, path, "--reason", "a test"])

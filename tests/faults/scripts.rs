@@ -83,13 +83,14 @@ fn retention() -> (Vec<Op>, Vec<Op>) {
     ];
     let under = vec![
         Prune("d", 3),
-        Gc("d"),
+        Gc("d", true),
         // Some of what was just given back.
         Write("d/again", digits(3, 300_000), false),
         Compact("d"),
-        Purge("d/secret"),
+        // Looks for what came of this alone.
         Prune("d", 2),
-        Gc("d"),
+        Gc("d", false),
+        Purge("d/secret"),
         Write("d/last", noise(8, 20_000), true),
     ];
     (before, under)
