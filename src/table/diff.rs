@@ -80,6 +80,9 @@ pub struct TableDiff {
     pub samples: RowSamples,
 }
 
+/// A table as it is given.
+type Input<'a> = (&'a Arc<dyn Bytes>, Format);
+
 /// Compares two tables.
 ///
 /// # Errors
@@ -125,7 +128,7 @@ pub fn diff(
 }
 
 /// A table's columns.
-fn columns_of((bytes, format): (&Arc<dyn Bytes>, Format)) -> Result<Vec<Column>> {
+fn columns_of((bytes, format): Input<'_>) -> Result<Vec<Column>> {
     let mut rows = open(bytes, format)?;
     if format == Format::Jsonl {
         let mut row = Vec::new();
@@ -154,7 +157,7 @@ struct Passed {
 }
 
 fn pass(
-    sides: [(Side, (&Arc<dyn Bytes>, Format)); 2],
+    sides: [(Side, Input<'_>); 2],
     columns: &[Vec<Column>; 2],
     plan: &Plan,
     options: &Options,
