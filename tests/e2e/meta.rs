@@ -194,6 +194,46 @@ fn the_description_has_tables_and_annotations() {
     assert_eq!(after["distribution"], before["distribution"]);
 }
 
+/// Many tables are described by directories, as far as those in one have the same columns; others each, as far as
+/// there are not too many, and beyond that by a pattern without columns.
+#[test]
+fn many_tables_are_described_by_directory() {
+    let m = Mount::new();
+    let from = m.outside().join("from");
+    for (dir, rows) in [("train/a", "1,x"), ("train/b", "1.5,y")] {
+        fs::create_dir_all(from.join(dir)).expect("mkdir");
+        for i in 0..100 {
+            fs::write(from.join(format!("{dir}/{i:02}.csv")), format!("id,name\n{rows}\n")).expect("write");
+        }
+    }
+    fs::create_dir_all(from.join("mixed")).expect("mkdir");
+    for i in 0..20 {
+        fs::write(from.join(format!("mixed/{i:02}.csv")), format!("id,c{i}\n1,2\n")).expect("write");
+    }
+    fs::write(from.join("top.csv"), "a\n1\n").expect("write");
+    m.strata(&["import", from.to_str().expect("a path"), "d"]).ok();
+    let told: Value = serde_json::from_str(&m.strata(&["meta", "d@v1", "croissant"]).ok()).expect("JSON");
+    let all = |of: &str| told[of].as_array().expect("a list").clone();
+    let sets: Vec<Value> =
+        all("distribution").into_iter().filter(|file| file["@type"] == "cr:FileSet").collect();
+    assert_eq!(sets.len(), 1, "{sets:?}");
+    assert_eq!(sets[0]["includes"], serde_json::json!(["train/*.csv", "train/**/*.csv"]));
+    assert_eq!(
+        (&sets[0]["description"], &sets[0]["encodingFormat"]),
+        (&"200 files".into(), &"text/csv".into())
+    );
+    let records = all("recordSet");
+    let train = records.iter().find(|set| set["name"] == "train/*.csv").expect("the records of train");
+    let fields = train["field"].as_array().expect("fields");
+    let told = |field: &Value| {
+        let source = &field["source"];
+        assert_eq!(source["fileSet"]["@id"], sets[0]["@id"]);
+        format!("{} {}", source["extract"]["column"], field["dataType"])
+    };
+    assert_eq!(fields.iter().map(told).collect::<Vec<_>>(), ["\"id\" \"sc:Float\"", "\"name\" \"sc:Text\""]);
+    assert_eq!(records.len(), 22, "that of train, and one for each of the others");
+}
+
 /// Nothing can be changed in `@meta`; what is not there is ENOENT, and commands say what is wrong.
 #[test]
 fn texts_are_read_only() {

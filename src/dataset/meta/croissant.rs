@@ -1,7 +1,8 @@
 //! `croissant.json`: a description of a version in Croissant 1.0, a form of JSON-LD.
 //!
-//! Tables are described each, with their columns. Of what else there is, a few files of a sort (an extension in a
-//! directory at the top) are described each, many together, by a pattern. Files are named as seen from the
+//! Tables are described each, with their columns. Where there are many, those of a directory that have the same columns
+//! are described together. Of what else there is, a few files of a sort (an extension in a directory at the top) are
+//! described each, many together, by a pattern. Files are named as seen from the
 //! directory that the description is in, which is beside them. Files whose path is not UTF-8 are left out.
 
 use std::collections::{BTreeMap, HashSet};
@@ -19,12 +20,16 @@ use crate::table::Bytes;
 
 use super::super::archive::sum_line;
 use super::Maker;
+use super::shapes::{Alike, Place, Shapes, is_below};
 use super::stats::{extension_of, suffix_of};
 use super::table::{self, Column, Format};
+use super::terms::{context, media_type};
 use super::walk::Found;
 
-/// Tables described each.
+/// Tables described each; where there are more, less is looked at of each of these.
 const TABLES: usize = 200;
+/// Bytes that are looked at then.
+const LITTLE: usize = 64 << 10;
 /// Files of a sort described each.
 const FEW: usize = 4;
 /// Sorts told apart.
@@ -38,7 +43,9 @@ pub struct Croissant<'a> {
     files: u64,
     bytes: u64,
     sums: Sha256,
-    tables: Vec<Value>,
+    shapes: Shapes,
+    /// The first tables, but for those that will be described together.
+    tables: Vec<Table>,
     records: Vec<Value>,
     sorts: BTreeMap<(String, String), Sort>,
     ids: HashSet<String>,
@@ -49,6 +56,15 @@ pub struct Croissant<'a> {
 struct Sort {
     count: u64,
     first: Vec<File>,
+}
+
+/// A table that may be described by itself.
+struct Table {
+    file: File,
+    extension: String,
+    /// The directory that it counts as being in.
+    place: Place,
+    columns: Option<Vec<Column>>,
 }
 
 struct File {
@@ -65,6 +81,7 @@ impl<'a> Croissant<'a> {
             files: 0,
             bytes: 0,
             sums: Sha256::new(),
+            shapes: Shapes::default(),
             tables: Vec::new(),
             records: Vec::new(),
             sorts: BTreeMap::new(),
@@ -82,18 +99,21 @@ impl<'a> Croissant<'a> {
         let Ok(path) = std::str::from_utf8(found.path) else { return Ok(()) };
         let file = File { path: path.to_owned(), size: content.size(), sha256 };
         let extension = extension_of(found.path);
-        if let Some(format) = Format::of(&extension).filter(|_| self.tables.len() < TABLES) {
-            let columns = self.columns(format, content)?;
-            let id = self.id(path);
-            self.tables.push(object(&id, &file, &extension));
-            if let Some(columns) = columns {
-                let set = self.record_set(&id, path, &columns);
-                self.records.push(set);
+        let suffix = String::from_utf8_lossy(suffix_of(found.path)).into_owned();
+        if let Some(format) = Format::of(&extension) {
+            let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
+            let is_first = self.has_room();
+            let columns = match is_first || self.shapes.is_open(dir, &suffix) {
+                true => self.columns(format, content, if is_first { table::SAMPLE } else { LITTLE })?,
+                false => None,
+            };
+            let place = self.shapes.add(dir, &suffix, columns.as_deref());
+            if is_first {
+                self.tables.push(Table { file, extension, place, columns });
             }
             return Ok(());
         }
         let top = path.split_once('/').map_or("", |(top, _)| top);
-        let suffix = String::from_utf8_lossy(suffix_of(found.path)).into_owned();
         let sort = self.sorts.entry((top.to_owned(), suffix)).or_default();
         sort.count += 1;
         if sort.first.len() < FEW {
@@ -105,13 +125,22 @@ impl<'a> Croissant<'a> {
         Ok(())
     }
 
-    fn columns(&self, format: Format, content: &Content) -> Result<Option<Vec<Column>>> {
+    /// Whether another table may be described by itself. Now and then those that will not be make room.
+    fn has_room(&mut self) -> bool {
+        if self.tables.len() == TABLES && self.shapes.count().is_multiple_of(TABLES as u64) {
+            let alike = self.shapes.alike(FEW as u64);
+            self.tables.retain(|table| !is_among(&alike, &table.place));
+        }
+        self.tables.len() < TABLES
+    }
+
+    fn columns(&self, format: Format, content: &Content, most: usize) -> Result<Option<Vec<Column>>> {
         if format == Format::Parquet {
             let whole = Whole { objects: self.maker.objects().clone(), content: content.clone() };
             let bytes: Arc<dyn Bytes> = Arc::new(whole);
             return Ok(table::declared(&bytes));
         }
-        let len = content.size().min(table::SAMPLE as u64) as usize;
+        let len = content.size().min(most as u64) as usize;
         let mut sample = vec![0; len];
         let mut at = 0;
         while at < len {
@@ -136,7 +165,8 @@ impl<'a> Croissant<'a> {
         id
     }
 
-    fn record_set(&mut self, file: &str, path: &str, columns: &[Column]) -> Value {
+    /// The records of a file or, by `kind`, of a set of files.
+    fn record_set(&mut self, kind: &str, source: &str, path: &str, columns: &[Column]) -> Value {
         let id = self.id(&format!("records/{path}"));
         let fields: Vec<Value> = columns
             .iter()
@@ -146,7 +176,7 @@ impl<'a> Croissant<'a> {
                     "@id": self.id(&format!("{id}/{}", column.name)),
                     "name": column.name,
                     "dataType": column.kind.name(),
-                    "source": {"fileObject": {"@id": file}, "extract": {"column": column.name}},
+                    "source": {kind: {"@id": source}, "extract": {"column": column.name}},
                 })
             })
             .collect();
@@ -155,9 +185,6 @@ impl<'a> Croissant<'a> {
 
     /// The description.
     pub fn finish(mut self) -> Result<Value> {
-        if self.sorts.len() > SORTS {
-            self.sorts = merge(std::mem::take(&mut self.sorts));
-        }
         let sums = std::mem::take(&mut self.sums).finalize();
         let sums: String = sums.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut distribution = vec![json!({
@@ -169,7 +196,10 @@ impl<'a> Croissant<'a> {
             "encodingFormat": "inode/directory",
             "sha256": sums,
         })];
-        distribution.append(&mut self.tables);
+        self.tables(&mut distribution);
+        if self.sorts.len() > SORTS {
+            self.sorts = merge(std::mem::take(&mut self.sorts));
+        }
         for ((top, extension), sort) in std::mem::take(&mut self.sorts) {
             if sort.count <= sort.first.len() as u64 {
                 for file in &sort.first {
@@ -182,6 +212,42 @@ impl<'a> Croissant<'a> {
             }
         }
         self.head(distribution)
+    }
+
+    /// Describes the tables: all of them, or those of directories with more that are alike together and of others the
+    /// first. The rest is a sort of files like others.
+    fn tables(&mut self, distribution: &mut Vec<Value>) {
+        let shapes = std::mem::take(&mut self.shapes);
+        let are_many = shapes.count() > TABLES as u64;
+        let alike = if are_many { shapes.alike(FEW as u64) } else { Vec::new() };
+        let mut each: BTreeMap<Place, u64> = BTreeMap::new();
+        for Table { file, extension, place, columns } in std::mem::take(&mut self.tables) {
+            if is_among(&alike, &place) {
+                continue;
+            }
+            *each.entry(place).or_default() += 1;
+            let id = self.id(&file.path);
+            distribution.push(object(&id, &file, &extension));
+            if let Some(columns) = columns {
+                let set = self.record_set("fileObject", &id, &file.path, &columns);
+                self.records.push(set);
+            }
+        }
+        for (place, own) in shapes.counts().filter(|(place, _)| !is_among(&alike, place)) {
+            let rest = own - each.get(place).copied().unwrap_or(0);
+            if rest > 0 {
+                let top = place.0.split('/').next().unwrap_or_default().to_owned();
+                self.sorts.entry((top, place.1.clone())).or_default().count += rest;
+            }
+        }
+        for Alike { place: (dir, suffix), count, columns } in &alike {
+            let above = if dir.is_empty() { String::new() } else { format!("{dir}/") };
+            let id = self.id(&format!("{above}tables-{suffix}"));
+            let within = if dir.is_empty() { "*" } else { dir };
+            distribution.push(set(&id, within, suffix, *count));
+            let records = self.record_set("fileSet", &id, &format!("{above}*.{suffix}"), columns);
+            self.records.push(records);
+        }
     }
 
     fn head(self, distribution: Vec<Value>) -> Result<Value> {
@@ -221,6 +287,11 @@ impl<'a> Croissant<'a> {
         }
         Ok(head)
     }
+}
+
+/// Whether tables in a directory are among those that are described together.
+fn is_among(alike: &[Alike], (dir, suffix): &Place) -> bool {
+    alike.iter().any(|alike| alike.place.1 == *suffix && is_below(dir, &alike.place.0))
 }
 
 /// A content as bytes of a table.
@@ -295,77 +366,4 @@ fn literally(name: &str) -> String {
 
 fn day(time: Timestamp) -> String {
     time.to_string().chars().take(10).collect()
-}
-
-fn media_type(extension: &str) -> &'static str {
-    match extension.to_lowercase().as_str() {
-        "csv" => "text/csv",
-        "tsv" => "text/tab-separated-values",
-        "jsonl" | "ndjson" => "application/jsonlines",
-        "parquet" => "application/x-parquet",
-        "json" => "application/json",
-        "txt" => "text/plain",
-        "md" => "text/markdown",
-        "html" | "htm" => "text/html",
-        "xml" => "application/xml",
-        "yaml" | "yml" => "application/yaml",
-        "pdf" => "application/pdf",
-        "png" => "image/png",
-        "jpg" | "jpeg" => "image/jpeg",
-        "gif" => "image/gif",
-        "webp" => "image/webp",
-        "tif" | "tiff" => "image/tiff",
-        "wav" => "audio/wav",
-        "mp3" => "audio/mpeg",
-        "flac" => "audio/flac",
-        "mp4" => "video/mp4",
-        _ => "application/octet-stream",
-    }
-}
-
-/// The names that Croissant 1.0 gives to its terms.
-fn context() -> Value {
-    let mut context = json!({
-        "@language": "en",
-        "@vocab": "https://schema.org/",
-        "cr": "http://mlcommons.org/croissant/",
-        "rai": "http://mlcommons.org/croissant/RAI/",
-        "dct": "http://purl.org/dc/terms/",
-        "sc": "https://schema.org/",
-        "conformsTo": "dct:conformsTo",
-        "data": {"@id": "cr:data", "@type": "@json"},
-        "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-        "examples": {"@id": "cr:examples", "@type": "@json"},
-    });
-    for term in [
-        "citeAs",
-        "column",
-        "equivalentProperty",
-        "extract",
-        "field",
-        "fileObject",
-        "fileProperty",
-        "fileSet",
-        "format",
-        "includes",
-        "isLiveDataset",
-        "jsonPath",
-        "key",
-        "md5",
-        "parentField",
-        "path",
-        "recordSet",
-        "references",
-        "regex",
-        "repeated",
-        "replace",
-        "samplingRate",
-        "separator",
-        "source",
-        "subField",
-        "transform",
-    ] {
-        context[term] = format!("cr:{term}").into();
-    }
-    context
 }

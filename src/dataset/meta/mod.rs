@@ -7,8 +7,10 @@
 
 mod croissant;
 mod lists;
+mod shapes;
 mod stats;
 mod table;
+mod terms;
 mod text;
 mod walk;
 

@@ -119,6 +119,13 @@ pub struct Column {
     pub kind: Type,
 }
 
+/// Some columns, of types that take in those of others too; `None` where these have other names.
+pub fn widen(mut columns: Vec<Column>, others: &[Column]) -> Option<Vec<Column>> {
+    let are_alike = columns.iter().map(|column| &column.name).eq(others.iter().map(|column| &column.name));
+    columns.iter_mut().zip(others).for_each(|(column, other)| column.kind = column.kind.or(other.kind));
+    are_alike.then_some(columns)
+}
+
 /// The columns of a table that begins with `sample`, `whole` if that is all of it, but for those without a name;
 /// `None` where it is no table, or two have the same name.
 pub fn columns(format: Format, sample: &[u8], whole: bool) -> Option<Vec<Column>> {
