@@ -1,9 +1,9 @@
 //! `croissant.json`: a description of a version in Croissant 1.0, a form of JSON-LD.
 //!
-//! Tables are described each, with their columns. Where there are many, those of a directory that have the same columns
-//! are described together. Of what else there is, a few files of a sort (an extension in a directory at the top) are
-//! described each, many together, by a pattern. Files are named as seen from the
-//! directory that the description is in, which is beside them. Files whose path is not UTF-8 are left out.
+//! Tables are described each, with their columns. Where there are many, those of a directory that have the same
+//! columns are described together. Of what else there is, a few files of a sort (an extension in a directory at
+//! the top) are described each, many together, by a pattern. Files are named as seen from the directory that
+//! the description is in, which is beside them. Files whose path is not UTF-8 are left out.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::dataset::digests::Algorithm;
 use crate::dataset::error::Result;
+use crate::model::hash::hex;
 use crate::model::{Content, Timestamp};
 use crate::store::{Objects, read_at};
 use crate::table::Bytes;
@@ -186,7 +187,7 @@ impl<'a> Croissant<'a> {
     /// The description.
     pub fn finish(mut self) -> Result<Value> {
         let sums = std::mem::take(&mut self.sums).finalize();
-        let sums: String = sums.iter().map(|byte| format!("{byte:02x}")).collect();
+        let sums = hex(&sums);
         let mut distribution = vec![json!({
             "@type": "cr:FileObject",
             "@id": TREE,
@@ -214,8 +215,8 @@ impl<'a> Croissant<'a> {
         self.head(distribution)
     }
 
-    /// Describes the tables: all of them, or those of directories with more that are alike together and of others the
-    /// first. The rest is a sort of files like others.
+    /// Describes the tables: all of them, or those of directories with more that are alike together and of
+    /// others the first. The rest is a sort of files like others.
     fn tables(&mut self, distribution: &mut Vec<Value>) {
         let shapes = std::mem::take(&mut self.shapes);
         let are_many = shapes.count() > TABLES as u64;
