@@ -88,7 +88,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         if let Side::Object(ObjectSpec { version: Some(version), .. }) = &before {
             pinned = Some(version.as_str().to_owned());
         }
-        let found = Found::new(&contents, [before, after], &[])?;
+        let found = Found::new(&contents, [before, after], &[], None)?;
         reasons = self::reasons(&contents, &found, !args.bytes)?;
         step = reasons.first().map(|reason| reason.step);
     }
@@ -99,7 +99,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         dataset: dataset.to_string(),
         version: version.as_str().to_owned(),
         since: pinned,
-        release: release.map(|name| name.to_string()),
+        release: release.as_ref().map(|name| name.to_string()),
         step: step.map(step_name),
         next: next.map(|name| name.to_string()),
         reasons,
@@ -119,7 +119,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
             .hint("strata release tags a version all the same"));
     };
     let to = ObjectSpec { version: Some(version), ..args.version };
-    tag::give(context, to, NewTag::Next(step), args.message, false, args.json)
+    tag::give(context, to, NewTag::After { step, highest: release }, args.message, false, args.json)
 }
 
 /// The highest tag of a dataset that is a semantic version, and none before a release.

@@ -9,14 +9,16 @@ mod text;
 pub mod within;
 
 use crate::daemon::Failure;
+use crate::daemon::protocol::ChangeInfo;
 use crate::dataset::Stat;
 use crate::table;
 
+use super::change::Within;
 use super::out::{Out, human};
 use super::values::{self, DatasetPath};
 use super::{Context, change};
 use contents::Contents;
-use found::Found;
+use found::{Each, Found};
 use side::Side;
 use within::How;
 
@@ -112,15 +114,75 @@ impl Stat {
     }
 }
 
+/// What was printed of the changes so far.
+struct Told {
+    out: Out,
+    stat: Stat,
+    json: bool,
+    only_stat: bool,
+    is_first: bool,
+}
+
+impl Told {
+    /// Counts a change and prints it, `shown` to people.
+    fn change(&mut self, change: &ChangeInfo, shown: &ChangeInfo) -> Result<(), Failure> {
+        self.stat.add(change.change, (change.size_before, change.size_after));
+        if self.only_stat || self.json { Ok(()) } else { change::print(&mut self.out, shown) }
+    }
+
+    /// Prints what differs within it.
+    fn within(&mut self, change: &ChangeInfo, within: &Within) -> Result<(), Failure> {
+        if self.only_stat {
+            return Ok(());
+        }
+        if !self.json {
+            return within::print(&mut self.out, within);
+        }
+        self.begin()?;
+        change::json_with(&mut self.out, change, within, std::mem::take(&mut self.is_first))
+    }
+
+    /// Not before there is something to tell: what fails prints nothing.
+    fn begin(&mut self) -> Result<(), Failure> {
+        if self.is_first { self.out.text(format_args!("{{\"changes\":[")) } else { Ok(()) }
+    }
+
+    fn end(&mut self) -> Result<(), Failure> {
+        if self.json {
+            let text =
+                serde_json::to_string(&self.stat).map_err(|e| Failure::because("cannot write JSON", &e))?;
+            if !self.only_stat {
+                self.begin()?;
+            }
+            let start = if self.only_stat { "{" } else { "]," };
+            self.out.text(format_args!("{start}\"stat\":{text}}}\n"))?;
+        } else {
+            self.stat.print(&mut self.out)?;
+        }
+        self.out.flush()
+    }
+}
+
 pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let path = args.path.map(|path| path.0).unwrap_or_default();
     let contents = Contents::new(context.client()?);
-    let found = Found::new(&contents, [args.before, args.after], &path)?;
+    let mut told = Told {
+        out: Out::new(),
+        stat: Stat::default(),
+        json: args.json,
+        only_stat: args.stat,
+        is_first: true,
+    };
+    let tables = args.tables || args.rows.is_some() || !args.key.is_empty();
+    let mut each = |change: &ChangeInfo, shown: &ChangeInfo| {
+        told.change(change, shown)?;
+        told.within(change, &Within::default())
+    };
+    // Of what is looked into, both sides are read by the same way to the store.
+    let each: Option<Each<'_>> = if tables || args.patch { None } else { Some(&mut each) };
+    let found = Found::new(&contents, [args.before, args.after], &path, each)?;
     let how = How {
-        tables: args.tables
-            || args.rows.is_some()
-            || !args.key.is_empty()
-            || (!args.bytes && !args.patch && found.is_one_table()),
+        tables: tables || (!args.bytes && !args.patch && !args.stat && found.is_one_table()),
         patch: args.patch,
         options: table::Options {
             key: args.key,
@@ -137,40 +199,21 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         code = failure.code;
     };
     found.unread.iter().for_each(&mut tell);
-    let mut stat = Stat::default();
-    let mut out = Out::new();
-    if args.json && !args.stat {
-        out.text(format_args!("{{\"changes\":["))?;
-    }
-    for (at, change) in found.changes.iter().enumerate() {
-        stat.add(change.change, (change.size_before, change.size_after));
-        if args.stat {
-            continue;
-        }
-        if !args.json {
-            change::print(&mut out, &found.shown(change))?;
+    for change in &found.changes {
+        told.change(change, &found.shown(change))?;
+        if !told.json {
             // Where what is within takes its time, this is there to be seen.
-            out.flush()?;
+            told.out.flush()?;
         }
         let within = within::within(&contents, &found, change, &how);
         contents.clear();
         let within = within.unwrap_or_else(|failure| {
             tell(&failure);
-            change::Within { error: Some(failure.message), ..change::Within::default() }
+            Within { error: Some(failure.message), ..Within::default() }
         });
-        if args.json {
-            change::json_with(&mut out, change, &within, at == 0)?;
-        } else {
-            within::print(&mut out, &within)?;
-        }
+        told.within(change, &within)?;
     }
-    if args.json {
-        let text = serde_json::to_string(&stat).map_err(|e| Failure::because("cannot write JSON", &e))?;
-        out.text(format_args!("{}\"stat\":{text}}}\n", if args.stat { "{" } else { "]," }))?;
-    } else {
-        stat.print(&mut out)?;
-    }
-    out.flush()?;
+    told.end()?;
     drop(found);
     contents.close()?;
     Ok(code)

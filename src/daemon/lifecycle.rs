@@ -75,7 +75,7 @@ pub enum At {
 /// # Errors
 /// Where it cannot be mounted, or what was written cannot be made durable at the end.
 pub fn run(options: &Options, starter: Starter) -> Result<(), Failure> {
-    let started = starter.detach().and_then(|()| Daemon::start(options, starter));
+    let started = starter.leave_directory().and_then(|()| Daemon::start(options, starter));
     match started {
         Ok(daemon) => daemon.serve(),
         Err(failure) => Err(starter.failed(failure)),

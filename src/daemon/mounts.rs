@@ -29,6 +29,11 @@ impl MountEntry {
         let path = self.source.as_bytes().strip_prefix(SOURCE.as_bytes())?;
         TYPES.contains(&self.kind.as_bytes()).then(|| OsStr::from_bytes(path).into())
     }
+
+    /// Whether it only stands for what is to be mounted there, when somebody looks.
+    pub fn is_awaited(&self) -> bool {
+        self.kind == "autofs"
+    }
 }
 
 /// The source that names a mount of the store in `store`.
@@ -116,6 +121,8 @@ mod tests {
         assert_eq!(entry.store().unwrap(), Path::new("/a\\b"));
         let other = parse(b"22 1 8:1 / / rw - ext4 /dev/sda1 rw").unwrap();
         assert_eq!((other.store(), other.kind.to_str()), (None, Some("ext4")));
+        let awaited = parse(b"23 1 0:37 / /mnt/pets rw shared:1 - autofs systemd-1 rw,fd=24,pgrp=1").unwrap();
+        assert!(awaited.is_awaited() && !entry.is_awaited());
         for torn in [&b""[..], b"98 32 0:62 / /mnt", b"98 32 0:62 / /mnt rw - fuse"] {
             assert_eq!(parse(torn), None);
         }

@@ -39,7 +39,8 @@ pub fn mountpoint(point: &Path) -> Result<PathBuf, Failure> {
         return Err(Failure::new(format!("the mountpoint {shown} is not a directory")));
     }
     let real = real.canonicalize().map_err(unusable)?;
-    if let Some(mounted) = mounts::at(&real).map_err(unusable)? {
+    let mounted = mounts::at(&real).map_err(unusable)?;
+    if let Some(mounted) = mounted.filter(|mounted| !mounted.is_awaited()) {
         let what = match mounted.store() {
             Some(store) => format!("the store in {}", store.display()),
             None => mounted.kind.to_string_lossy().into_owned(),

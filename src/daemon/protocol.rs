@@ -325,6 +325,13 @@ pub enum NewTag {
     Named(TagName),
     /// The one after the highest semantic version.
     Next(Step),
+    /// The same, if that is still this.
+    After {
+        /// What becomes one more.
+        step: Step,
+        /// The highest semantic version; `None` where there is none.
+        highest: Option<TagName>,
+    },
 }
 
 /// Which number of a semantic version becomes one more.

@@ -60,27 +60,28 @@ pub enum Starter {
 }
 
 impl Starter {
-    /// Detaches a daemon from its command's terminal and directory.
+    /// Has a daemon leave its command's directory.
     ///
     /// # Errors
     /// Where the system refuses.
-    pub fn detach(self) -> Result<(), Failure> {
-        if self == Starter::Command {
-            let failed = |e: io::Error| Failure::because("cannot detach the daemon", &e);
-            rustix::process::setsid().map_err(|e| failed(e.into()))?;
-            std::env::set_current_dir("/").map_err(failed)?;
+    pub fn leave_directory(self) -> Result<(), Failure> {
+        match self {
+            Starter::Foreground => Ok(()),
+            Starter::Command => std::env::set_current_dir("/").map_err(|e| cannot_detach(&e)),
         }
-        Ok(())
     }
 
-    /// Says that the mount can be used, and lets go of the command's output.
+    /// Detaches a daemon from its command's terminal, says that the mount can be used, and lets go of the command's
+    /// output. Not before: a directory that is mounted when it is looked at (autofs) can be reached by the process
+    /// group of the one that mounts it alone, until it is mounted.
     ///
     /// # Errors
-    /// Where the command is gone; nobody knows of the mount then.
+    /// Where the system refuses, or the command is gone; nobody knows of the mount then.
     pub fn ready(self) -> Result<(), Failure> {
         if self == Starter::Foreground {
             return Ok(());
         }
+        rustix::process::setsid().map_err(|e| cannot_detach(&e.into()))?;
         let failed = |e: io::Error| Failure::because("cannot tell that the mount is ready", &e);
         frame::write_json(&mut io::stdout().lock(), Kind::End, &0)
             .map_err(|e| Failure::because("cannot tell that the mount is ready", &e))?;
@@ -103,4 +104,8 @@ impl Starter {
         let null = File::options().read(true).write(true).open("/dev/null")?;
         Ok(rustix::stdio::dup2_stdout(null)?)
     }
+}
+
+fn cannot_detach(error: &io::Error) -> Failure {
+    Failure::because("cannot detach the daemon", error)
 }

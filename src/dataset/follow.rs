@@ -31,7 +31,12 @@ impl Dataset {
     fn came_from(&self, version: VersionNo, path: &[Name]) -> Result<Option<Vec<Name>>> {
         let (before, after) = (self.frozen(VersionNo(version.0 - 1)), self.frozen(version));
         let Some((ino, _)) = after.walk(path)? else { return Ok(None) };
-        if before.version() == VersionNo::EMPTY || before.walk(path)?.is_some() {
+        if before.version() == VersionNo::EMPTY {
+            return Ok(None);
+        }
+        if let Some((replaced, _)) = before.walk(path)?
+            && (replaced == ino || after.name_of(replaced)?.is_none())
+        {
             return Ok(None);
         }
         if let Some((dir, name)) = before.name_of(ino)?

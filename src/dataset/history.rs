@@ -105,7 +105,7 @@ impl Dataset {
             }
             VersionSpec::Number { .. } => None,
             VersionSpec::Latest => Some(newest),
-            VersionSpec::Prev => newest.0.checked_sub(1).map(VersionNo),
+            VersionSpec::Prev => newest.0.checked_sub(1).map(|before| self.kept_up_to(VersionNo(before))),
             VersionSpec::Time(time) => Some(self.store.version_at(self.id(), *time)?),
             VersionSpec::Hash(prefix) => self.resolve_hash(prefix)?,
             VersionSpec::Tag(name) => self.tag(name).map(|tag| tag.version),
@@ -119,6 +119,11 @@ impl Dataset {
             Some(version) => self.check_kept(version).map(|()| version),
             None => Err(Error::NoVersion { dataset: self.name().to_string(), spec: show_spec(spec) }),
         }
+    }
+
+    /// The last version up to `to` that is kept; `to` where none is.
+    fn kept_up_to(&self, to: VersionNo) -> VersionNo {
+        Some(self.pruned().last_outside(to)).filter(|kept| *kept > VersionNo::EMPTY).unwrap_or(to)
     }
 
     fn resolve_hash(&self, prefix: &str) -> Result<Option<VersionNo>> {

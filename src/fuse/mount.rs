@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use fuser::{BackgroundSession, Config, INodeNo, MountOption, Notifier, Session, SessionACL};
 use parking_lot::{Mutex, RwLock};
@@ -140,8 +141,17 @@ impl Mount {
 
     /// Waits until it is unmounted, from here or from outside.
     pub fn wait(&self) -> io::Result<()> {
-        let session = self.session.lock().take();
-        session.map_or(Ok(()), BackgroundSession::join)
+        let Some(mut session) = self.session.lock().take() else { return Ok(()) };
+        let none = thread::Builder::new().spawn(|| Ok(()))?;
+        let serving = std::mem::replace(&mut session.guard, none);
+        let ended =
+            serving.join().unwrap_or_else(|_| Err(io::Error::other("the thread that serves panicked")));
+        if ended.is_ok() {
+            // A session that is dropped unmounts what is at its mountpoint, though itself it is unmounted already:
+            // that would be what was mounted there since, or what waits below to mount it again (autofs).
+            std::mem::forget(session);
+        }
+        ended
     }
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `@v3`, `@v3~2` | version 3; two versions before it |
 //! | `@1a2b3c4d…` | snapshot or version id, 8 to 64 hexadecimal digits |
-//! | `@latest`, `@prev` | the newest version, the one before |
+//! | `@latest`, `@prev` | the newest version, the one before that is kept |
 //! | `@2026-11-01` | the newest version made by the end of that day (UTC) |
 //! | `@2026-11-01T10-30-00Z` | the newest version made by the end of that second (UTC) |
 //! | `@meta` | texts about a version |

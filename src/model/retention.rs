@@ -218,6 +218,21 @@ impl VersionSet {
         }
     }
 
+    /// The last version up to `to` that is not in it; [`VersionNo::EMPTY`] where there is none but that.
+    pub fn last_outside(&self, to: VersionNo) -> VersionNo {
+        let after = self.0.partition_point(|span| span.first <= to);
+        match after.checked_sub(1).map(|n| self.0[n]) {
+            Some(span) if to <= span.last => VersionNo(span.first.0.saturating_sub(1)),
+            _ => to,
+        }
+    }
+
+    /// The first version from `from` on that is in it.
+    pub fn first_from(&self, from: VersionNo) -> Option<VersionNo> {
+        let run = self.0.get(self.0.partition_point(|span| span.last < from));
+        run.map(|span| span.first.max(from))
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -238,6 +253,9 @@ mod tests {
         assert_eq!(set.spans(), [span(1, 3), span(5, 6)]);
         assert_eq!((0..8).filter(|v| set.contains(VersionNo(*v))).collect::<Vec<_>>(), [1, 2, 3, 5, 6]);
         assert_eq!([1, 4, 5, 7].map(|v| set.first_outside(VersionNo(v)).0), [4, 4, 7, 7]);
+        assert_eq!([0, 1, 3, 4, 5, 7].map(|v| set.last_outside(VersionNo(v)).0), [0, 0, 0, 4, 4, 7]);
+        let first_from = |v| set.first_from(VersionNo(v)).map(|version| version.0);
+        assert_eq!([0, 2, 4, 6, 7].map(first_from), [Some(1), Some(2), Some(5), Some(6), None]);
         assert_eq!(set.with([span(4, 4)]).spans(), [span(1, 6)]);
     }
 

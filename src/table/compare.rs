@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::{Entry, HashMap};
+use std::path::Path;
 
 use super::error::{Error, Result, Side};
 use super::record::Plan;
@@ -73,32 +74,55 @@ impl Firsts {
     }
 }
 
+/// The rows that are to be matched, and with a key those that both tables have at the same place.
+pub(super) struct Spills {
+    pub before: Spill,
+    pub after: Spill,
+    pub shared: Spill,
+}
+
+impl Spills {
+    /// Of nothing yet.
+    pub fn new(plan: &Plan, scratch: &Path) -> Spills {
+        let spill = |size| Spill::new(scratch, size, 0);
+        let (before, after) = (spill(plan.record_size()), spill(plan.record_size()));
+        Spills { before, after, shared: spill(plan.shared_size()) }
+    }
+
+    /// The records of a partition, partitioned by the next byte of their hash.
+    fn finer(&self, partition: usize) -> Result<Spills> {
+        let [before, after, shared] =
+            [&self.before, &self.after, &self.shared].map(|spill| spill.finer(partition));
+        Ok(Spills { before: before?, after: after?, shared: shared? })
+    }
+}
+
 /// Matches the rows of two tables, keeping up to `most` of each kind.
-pub(super) fn matched(plan: &Plan, before: &Spill, after: &Spill, most: usize) -> Result<Matched> {
+pub(super) fn matched(plan: &Plan, spills: &Spills, most: usize) -> Result<Matched> {
     let cells = vec![0; if plan.has_key() { plan.common.len() } else { 0 }];
     let mut matched = Matched { cells, ..Matched::new(most) };
-    all(plan, before, after, HELD_MAX / (plan.record_size() + ENTRY), &mut matched)?;
+    all(plan, spills, HELD_MAX / (plan.record_size() + ENTRY), &mut matched)?;
     Ok(matched)
 }
 
 /// Matches all partitions, each by parts where it has more than `held` entries.
-fn all(plan: &Plan, before: &Spill, after: &Spill, held: usize, matched: &mut Matched) -> Result<()> {
-    let is_last = before.level() + 1 == HASH;
+fn all(plan: &Plan, spills: &Spills, held: usize, matched: &mut Matched) -> Result<()> {
+    let is_last = spills.before.level() + 1 == HASH;
     let most = if is_last { usize::MAX } else { held };
     for partition in 0..PARTITIONS {
         let done = match plan.has_key() {
-            true => by_key(plan, (before, after, partition), most, matched)?,
-            false => whole((before, after, partition), most, matched)?,
+            true => by_key(plan, (spills, partition), most, matched)?,
+            false => whole((spills, partition), most, matched)?,
         };
         if !done {
-            all(plan, &before.finer(partition)?, &after.finer(partition)?, held, matched)?;
+            all(plan, &spills.finer(partition)?, held, matched)?;
         }
     }
     Ok(())
 }
 
-/// A partition of both tables.
-type Pair<'a> = (&'a Spill, &'a Spill, usize);
+/// A partition of all.
+type Part<'a> = (&'a Spills, usize);
 
 fn hash_of(record: &[u8]) -> [u8; HASH] {
     let mut hash = [0; HASH];
@@ -107,8 +131,12 @@ fn hash_of(record: &[u8]) -> [u8; HASH] {
 }
 
 fn number_of(record: &[u8]) -> u64 {
+    number_at(record, HASH)
+}
+
+fn number_at(record: &[u8], at: usize) -> u64 {
     let mut number = [0; 8];
-    number.copy_from_slice(&record[HASH..HASH + 8]);
+    number.copy_from_slice(&record[at..at + 8]);
     u64::from_le_bytes(number)
 }
 
@@ -120,10 +148,10 @@ struct Times {
 }
 
 /// Matches whole rows of a partition. False where there are too many different ones to hold.
-fn whole((before, after, partition): Pair<'_>, most: usize, matched: &mut Matched) -> Result<bool> {
+fn whole((spills, partition): Part<'_>, most: usize, matched: &mut Matched) -> Result<bool> {
     let mut rows: HashMap<[u8; HASH], Times> = HashMap::new();
     let mut fits = true;
-    for (side, spill) in [before, after].into_iter().enumerate() {
+    for (side, spill) in [&spills.before, &spills.after].into_iter().enumerate() {
         spill.each(partition, |record| {
             if fits {
                 let times = rows.entry(hash_of(record)).or_default();
@@ -163,18 +191,35 @@ struct Keyed {
 /// Matches the rows of a partition by key. False where there are too many to hold.
 fn by_key(
     plan: &Plan,
-    (before, after, partition): Pair<'_>,
+    (Spills { before, after, shared }, partition): Part<'_>,
     most: usize,
     matched: &mut Matched,
 ) -> Result<bool> {
-    if before.count(partition) + after.count(partition) > most {
+    // What is held of a row that both have takes less than half as much.
+    if before.count(partition) + after.count(partition) + shared.count(partition) / 2 > most {
         return Ok(false);
     }
-    let twice = |first, second| Err(Error::DuplicateKey { first, second, key: plan.key.join(", ") });
+    let twice = |one: u64, other: u64| {
+        Err(Error::DuplicateKey { first: one.min(other), second: one.max(other), key: plan.key.join(", ") })
+    };
+    // Rows that both have match each other, so that no other may have their key.
+    let mut taken: HashMap<[u8; HASH], [u64; 2]> = HashMap::new();
+    shared
+        .each(partition, |record| {
+            let numbers = [number_of(record), number_at(record, HASH + 8)];
+            match taken.insert(hash_of(record), numbers) {
+                Some(there) => twice(there[0], numbers[0]),
+                None => Ok(()),
+            }
+        })
+        .map_err(|error| error.of(Side::Before))?;
     let mut rows: HashMap<[u8; HASH], Keyed> = HashMap::new();
     before
         .each(partition, |record| {
             let number = number_of(record);
+            if let Some(there) = taken.get(&hash_of(record)) {
+                return twice(there[0], number);
+            }
             match rows.entry(hash_of(record)) {
                 Entry::Occupied(there) => return twice(there.get().number, number),
                 Entry::Vacant(free) => {
@@ -188,6 +233,9 @@ fn by_key(
     after
         .each(partition, |record| {
             let number = number_of(record);
+            if let Some(there) = taken.get(&hash_of(record)) {
+                return twice(there[1], number);
+            }
             let Some(row) = rows.get_mut(&hash_of(record)) else {
                 return match added.insert(hash_of(record), number) {
                     Some(first) => twice(first, number),
@@ -228,11 +276,17 @@ mod tests {
     use super::super::value::Value;
     use super::*;
 
-    fn spilled(plan: &Plan, rows: &[(i128, i128)], level: usize) -> Spill {
+    fn spilled(plan: &Plan, before: &[(i128, i128)], after: &[(i128, i128)]) -> Spills {
+        let dir = std::env::temp_dir();
+        let shared = Spill::new(&dir, plan.shared_size(), 0);
+        Spills { before: spill(plan, before), after: spill(plan, after), shared }
+    }
+
+    fn spill(plan: &Plan, rows: &[(i128, i128)]) -> Spill {
         let columns = ["k", "v"].map(|name| Column { name: name.into(), kind: String::new() });
         let places = plan.places(&columns);
         let dir = std::env::temp_dir();
-        let mut spill = Spill::new(&dir, plan.record_size(), level);
+        let mut spill = Spill::new(&dir, plan.record_size(), 0);
         let mut record = Vec::new();
         for (at, (k, v)) in rows.iter().enumerate() {
             let mut row = Encoded::default();
@@ -256,11 +310,11 @@ mod tests {
             (100..3100).map(|n| (n, if n % 10 == 0 { -1 } else { n % 7 })).rev().collect();
         for key in [&["k"][..], &[]] {
             let plan = plan(key);
-            let (a, b) = (spilled(&plan, &before, 0), spilled(&plan, &after, 0));
-            let whole_at_once = matched(&plan, &a, &b, 5).unwrap();
+            let spills = spilled(&plan, &before, &after);
+            let whole_at_once = matched(&plan, &spills, 5).unwrap();
             let mut by_parts =
                 Matched { cells: whole_at_once.cells.iter().map(|_| 0).collect(), ..Matched::new(5) };
-            all(&plan, &a, &b, 3, &mut by_parts).unwrap();
+            all(&plan, &spills, 3, &mut by_parts).unwrap();
             assert_eq!(format!("{whole_at_once:?}"), format!("{by_parts:?}"));
             let (added, removed, changed) = if key.is_empty() { (390, 390, 0) } else { (100, 100, 290) };
             let m = &by_parts;
@@ -271,8 +325,8 @@ mod tests {
     #[test]
     fn rows_are_counted_as_often_as_they_are_there() {
         let plan = plan(&[]);
-        let (a, b) = (spilled(&plan, &[(1, 1); 5], 0), spilled(&plan, &[(1, 1), (2, 2), (1, 1)], 0));
-        let m = matched(&plan, &a, &b, 9).unwrap();
+        let spills = spilled(&plan, &[(1, 1); 5], &[(1, 1), (2, 2), (1, 1)]);
+        let m = matched(&plan, &spills, 9).unwrap();
         assert_eq!((m.added, m.removed, m.unchanged), (1, 3, 2));
         assert_eq!(m.removed_rows.rows(), &BTreeMap::from([(1, 3)]));
         assert_eq!(m.added_rows.rows(), &BTreeMap::from([(2, 1)]));
@@ -281,9 +335,9 @@ mod tests {
     #[test]
     fn keys_must_tell_rows_apart() {
         let plan = plan(&["k"]);
-        let (once, twice) = (spilled(&plan, &[(1, 1)], 0), spilled(&plan, &[(1, 1), (2, 2), (1, 3)], 0));
-        for (a, b) in [(&once, &twice), (&twice, &once), (&twice, &twice)] {
-            let error = matched(&plan, a, b, 0).unwrap_err().to_string();
+        let (once, twice) = (&[(1, 1)][..], &[(1, 1), (2, 2), (1, 3)][..]);
+        for (before, after) in [(once, twice), (twice, once), (twice, twice)] {
+            let error = matched(&plan, &spilled(&plan, before, after), 0).unwrap_err().to_string();
             assert!(error.contains("rows 1 and 3 have the same key (k)"), "{error}");
         }
     }

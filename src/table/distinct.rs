@@ -57,6 +57,21 @@ impl Distinct {
         }
     }
 
+    /// Of these values and others, counted in as much room.
+    pub fn and(self, others: Distinct) -> Distinct {
+        match (self.seen, others.seen) {
+            (Seen::Estimated(mut registers), Seen::Estimated(more)) => {
+                registers.iter_mut().zip(more).for_each(|(rank, other)| *rank = (*rank).max(other));
+                Distinct { room: self.room, seen: Seen::Estimated(registers) }
+            }
+            (seen, Seen::Exact(few)) | (Seen::Exact(few), seen) => {
+                let mut all = Distinct { room: self.room, seen };
+                few.into_iter().for_each(|hash| all.add(hash));
+                all
+            }
+        }
+    }
+
     /// How many, and whether that is exact.
     pub fn count(&self) -> (u64, bool) {
         match &self.seen {

@@ -1,9 +1,11 @@
 //! Tables in files: reading CSV, TSV, JSON Lines and Parquet as rows of values, and telling how two differ.
 //!
 //! It knows bytes ([`Bytes`]) and nothing of datasets, versions or paths. Memory is bounded whatever the size of a
-//! table: rows are read one after another ([`Rows`]), never held; rows are matched by hashes that are partitioned
-//! into scratch files ([`mod@spill`]); what is told of a column is of fixed size ([`Summary`]).
+//! table: rows are read one after another ([`Rows`]), few of them held. Two tables are walked at once ([`mod@align`]);
+//! rows that differ on the way are matched by hashes that are partitioned into scratch files ([`mod@spill`]); what is
+//! told of a column is of fixed size ([`Summary`]).
 
+mod align;
 mod bytes;
 mod compare;
 mod csv;
@@ -11,6 +13,7 @@ mod diff;
 mod distinct;
 mod error;
 mod format;
+mod gathered;
 mod jsonl;
 mod parquet;
 mod record;
@@ -59,7 +62,9 @@ pub fn columns(bytes: &std::sync::Arc<dyn Bytes>, format: Format) -> Result<Vec<
     let mut row = Vec::new();
     while rows.next(&mut row)? {
         classes.resize(rows.columns().len(), value::Classes::default());
-        classes.iter_mut().zip(&row).for_each(|(classes, value)| classes.add(value));
+        for (classes, value) in classes.iter_mut().zip(&row) {
+            classes.add(value);
+        }
     }
     classes.resize(rows.columns().len(), value::Classes::default());
     let named = rows.columns().iter().zip(classes);

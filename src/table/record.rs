@@ -11,7 +11,7 @@ use super::spill::HASH;
 use super::value::Value;
 
 /// 64 well-mixed bits of an encoded value, the same within a process.
-fn mixed(bytes: &[u8]) -> u64 {
+pub(super) fn mixed(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(bytes);
     hasher.finish()
@@ -89,6 +89,18 @@ impl Plan {
     /// Whether rows are known by a key.
     pub fn has_key(&self) -> bool {
         !self.key.is_empty()
+    }
+
+    /// Bytes of the record of a row that both tables have: the hash of its key, and its numbers.
+    pub fn shared_size(&self) -> usize {
+        HASH + 16
+    }
+
+    /// The record of a row that both tables have, of these numbers.
+    pub fn shared(&self, numbers: [u64; 2], row: &mut Encoded, places: &Places, record: &mut Vec<u8>) {
+        record.clear();
+        record.extend_from_slice(&row.hash(&places.key));
+        numbers.iter().for_each(|number| record.extend_from_slice(&number.to_le_bytes()));
     }
 
     /// Where the columns are among these.

@@ -55,6 +55,8 @@ pub struct Top {
 #[derive(Clone, Debug)]
 pub(super) struct Gather {
     classes: Classes,
+    /// Whether values are fields of CSV.
+    fields: bool,
     values: u64,
     nulls: u64,
     nans: u64,
@@ -91,6 +93,7 @@ impl Gather {
         let little = place >= FULL_MAX;
         Gather {
             classes: Classes::default(),
+            fields: false,
             values: 0,
             nulls: 0,
             nans: 0,
@@ -108,9 +111,9 @@ impl Gather {
             self.nulls += 1;
             return;
         }
-        self.classes.add(value);
+        let number = self.classes.add(value);
+        self.fields |= matches!(value, Value::Field(_));
         self.values += 1;
-        let number = value.number();
         if number.is_some_and(f64::is_nan) && !matches!(value, Value::Decimal(..)) {
             self.nans += 1;
             if let Value::Field(text) = value {
@@ -139,15 +142,20 @@ impl Gather {
     }
 
     fn add_number(&mut self, number: f64) {
-        let all =
-            self.numbers.get_or_insert(Numbers { min: number, max: number, sum: 0.0, lost: 0.0, count: 0 });
-        all.min = all.min.min(number);
-        all.max = all.max.max(number);
-        let sum = all.sum + number;
-        all.lost +=
-            if all.sum.abs() >= number.abs() { (all.sum - sum) + number } else { (number - sum) + all.sum };
-        all.sum = sum;
-        all.count += 1;
+        self.add_numbers(Numbers { min: number, max: number, sum: number, lost: 0.0, count: 1 });
+    }
+
+    fn add_numbers(&mut self, more: Numbers) {
+        let Some(all) = &mut self.numbers else {
+            self.numbers = Some(more);
+            return;
+        };
+        all.min = all.min.min(more.min);
+        all.max = all.max.max(more.max);
+        let (a, b) = (all.sum, more.sum);
+        all.sum = a + b;
+        all.lost += more.lost + if a.abs() >= b.abs() { (a - all.sum) + b } else { (b - all.sum) + a };
+        all.count += more.count;
     }
 
     fn add_text(&mut self, text: &str) {
@@ -173,6 +181,31 @@ impl Gather {
         } else {
             counts.insert(text.to_owned(), times);
         }
+    }
+
+    /// Of these values and others of the column at the same place.
+    pub fn and(mut self, others: Gather) -> Gather {
+        self.fields |= others.fields;
+        self.classes = self.classes.and(others.classes, self.fields);
+        self.values += others.values;
+        self.nulls += others.nulls;
+        self.nans += others.nans;
+        for (text, (hash, times)) in others.nan_fields {
+            self.nan_fields.entry(text).or_insert((hash, 0)).1 += times;
+        }
+        self.distinct = self.distinct.and(others.distinct);
+        if let Some(numbers) = others.numbers {
+            self.add_numbers(numbers);
+        }
+        if let Some((min, max)) = others.texts {
+            self.add_text(&min);
+            self.add_text(&max);
+        }
+        match others.top {
+            Top64::Counted(counts) => counts.iter().for_each(|(text, times)| self.count(text, *times)),
+            Top64::TooMany => self.top = Top64::TooMany,
+        }
+        self
     }
 
     /// What was gathered, of a column whose type is declared or, where that is empty, seen.

@@ -31,11 +31,20 @@ impl Value {
         match self {
             Value::Int(value) => Some(*value as f64),
             Value::Float(value) | Value::Decimal(_, value) => Some(*value),
-            Value::Field(text) => match class_of_field(text) {
-                Classes::INTEGER | Classes::NUMBER => text.parse().ok(),
-                _ => None,
-            },
+            Value::Field(text) => looks_like(text).1,
             _ => None,
+        }
+    }
+
+    /// The text it is kept as, if it is.
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => None,
+            Value::Decimal(text, _)
+            | Value::Text(text)
+            | Value::Field(text)
+            | Value::Array(text)
+            | Value::Object(text) => Some(text),
         }
     }
 
@@ -104,27 +113,33 @@ impl Classes {
     const ARRAY: Classes = Classes(16);
     const OBJECT: Classes = Classes(32);
 
-    /// Takes note of a value.
-    pub fn add(&mut self, value: &Value) {
+    /// Takes note of a value; gives the number it is, or looks like. Where a field of the column is known to be text,
+    /// all are, and none is looked at closer.
+    pub fn add(&mut self, value: &Value) -> Option<f64> {
         self.0 |= match value {
             Value::Null => Classes(0),
             Value::Bool(_) => Classes::BOOLEAN,
             Value::Int(_) => Classes::INTEGER,
             Value::Float(_) | Value::Decimal(..) => Classes::NUMBER,
             Value::Text(_) => Classes::STRING,
-            // One that is text makes all of its column text.
-            Value::Field(_) if self.0 & Classes::STRING.0 != 0 => Classes::STRING,
-            Value::Field(text) => class_of_field(text),
+            Value::Field(_) if self.is_text() => return None,
+            Value::Field(text) => {
+                let (class, number) = looks_like(text);
+                *self = self.and(class, true);
+                return number;
+            }
             Value::Array(_) => Classes::ARRAY,
             Value::Object(_) => Classes::OBJECT,
         }
         .0;
-        if let Value::Field(_) = value
-            && !matches!(*self, Classes::BOOLEAN)
-            && self.0 & !(Classes::INTEGER.0 | Classes::NUMBER.0) != 0
-        {
-            *self = Classes::STRING;
-        }
+        value.number()
+    }
+
+    /// Of values of these types and of others. One field of CSV that is text makes all of its column text.
+    pub fn and(self, others: Classes, are_fields: bool) -> Classes {
+        let all = Classes(self.0 | others.0);
+        let are_alike = all == Classes::BOOLEAN || all.0 & !(Classes::INTEGER.0 | Classes::NUMBER.0) == 0;
+        if are_fields && !are_alike { Classes::STRING } else { all }
     }
 
     /// Whether all values are numbers.
@@ -159,21 +174,24 @@ fn shortest(decimal: &str) -> &str {
     }
 }
 
-/// What a field looks like. Digits after a leading zero are a code, not a number.
-fn class_of_field(text: &str) -> Classes {
+/// What a field looks like, and the number it is then. Digits after a leading zero are a code, not a number.
+fn looks_like(text: &str) -> (Classes, Option<f64>) {
     let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
     let is_code = digits.len() > 1 && digits[0] == b'0' && digits[1].is_ascii_digit();
     if is_code || text.starts_with('+') {
-        Classes::STRING
-    } else if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
+        return (Classes::STRING, None);
+    }
+    let number = text.parse::<f64>().ok();
+    let class = if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
         Classes::INTEGER
     } else if matches!(text, "true" | "false" | "True" | "False" | "TRUE" | "FALSE") {
         Classes::BOOLEAN
-    } else if text.parse::<f64>().is_ok() {
+    } else if number.is_some() {
         Classes::NUMBER
     } else {
         Classes::STRING
-    }
+    };
+    (class, number)
 }
 
 #[cfg(test)]
@@ -197,11 +215,15 @@ mod tests {
             (&[], "empty"),
         ] {
             let mut classes = Classes::default();
-            fields.iter().for_each(|field| classes.add(&Value::Field((*field).into())));
+            for field in fields {
+                classes.add(&Value::Field((*field).into()));
+            }
             assert_eq!(classes.name(), name, "{fields:?}");
         }
         let mut mixed = Classes::default();
-        [Value::Int(1), Value::Text("a".into()), Value::Null].iter().for_each(|value| mixed.add(value));
+        for value in [Value::Int(1), Value::Text("a".into()), Value::Null] {
+            mixed.add(&value);
+        }
         assert_eq!(mixed.name(), "integer|string");
     }
 

@@ -123,6 +123,14 @@ fn log_follows_renames() {
     // What has two names was not renamed.
     fs::hard_link(d.path("old"), d.path("link")).expect("link"); // v9
     assert_eq!(versions("link"), [at("v9", None)]);
+    // What was replaced by another that had a name goes on, unless it has another name itself.
+    d.write("new", "saved"); // v10
+    fs::rename(d.path("new"), d.path("copy")).expect("rename"); // v11
+    assert_eq!(versions("copy")[..3], [at("v11", None), at("v8", None), at("v6", moved)]);
+    let swap = "cd \"$0\" && mv copy x && mv old copy && mv x old";
+    m.strata(&["batch", "--", "sh", "-c", swap, d.path("").to_str().expect("UTF-8")]).ok(); // v12
+    assert_eq!(versions("copy")[..2], [at("v12", None), at("v7", Some("old"))]);
+    assert_eq!(versions("old")[..2], [at("v12", None), at("v11", Some("copy"))]);
 }
 
 /// A directory whose own attributes change is touched by that, and by that alone.

@@ -1,6 +1,7 @@
 //! Which step of the semantic version changes call for.
 
 use std::fs;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
@@ -112,4 +113,24 @@ fn another_kind_is_a_major_step() {
     let wanted =
         json!({"step": "minor", "change": "added", "path": "\u{fffd}", "path_bytes": "ff", "detail": null});
     assert_eq!(told["reasons"][0], wanted);
+}
+
+/// Of several at once, one releases a version, and the others say that it was released.
+#[test]
+fn one_of_several_bumps_at_once_releases() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("f", "1");
+    m.strata(&["release", "d", "major"]).ok();
+    d.write("f", "2");
+    let bumps: Vec<_> =
+        (0..6).map(|_| m.command(&["bump", "d"]).stderr(Stdio::piped()).spawn().expect("start")).collect();
+    let ended: Vec<_> = bumps.into_iter().map(|bump| bump.wait_with_output().expect("wait")).collect();
+    let (good, bad): (Vec<_>, Vec<_>) = ended.iter().partition(|output| output.status.success());
+    assert_eq!((good.len(), bad.len()), (1, 5));
+    for output in bad {
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("released as 1.0.1 meanwhile") || said.contains("nothing changed"), "{said}");
+    }
+    assert_eq!(m.strata(&["tags", "d"]).ok().lines().count(), 2);
 }

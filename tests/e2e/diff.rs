@@ -1,6 +1,7 @@
 //! How two versions differ.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -348,4 +349,50 @@ fn what_a_renamed_directory_took_along_is_told() {
     assert_eq!(told["stat"]["renamed"], 1);
     let told: Value = serde_json::from_str(&d.text("y/@diff/v1..v2/summary.json")).expect("JSON");
     assert_eq!((&told["changes"][0]["from"], &told["stat"]["renamed"]), (&json!("x"), &json!(1)), "{told}");
+}
+
+/// A file that another one is renamed over, as editors and `os.replace` save, is modified, by the rows too, though a
+/// version has the other under its own name; what was put aside first, or changed names, is renamed.
+#[test]
+fn a_file_that_is_saved_by_a_rename_is_modified() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("t.csv", "id,l\n1,a\n2,b\n");
+    m.strata(&["tag", "d", "1.0.0"]).ok();
+    d.write("t.csv.tmp", "id,l\n1,a\n2,c\n");
+    fs::rename(d.path("t.csv.tmp"), d.path("t.csv")).expect("rename");
+    let newest = d.log().len();
+    let (before, after) = (format!("d@v{}", newest - 1), format!("d@v{newest}"));
+    let (told, _) = lines(&m, &[&before, &after]);
+    assert_eq!(told, ["M file     t.csv", "D file     t.csv.tmp  13 bytes"]);
+    let rows = m.strata(&["diff", "--key", "id", &before, &after, "t.csv"]).ok();
+    assert!(rows.contains("1 changed"), "{rows}");
+    let tree = |part: &str| d.list(&format!("@diff/v{}..v{newest}/{part}", newest - 1));
+    assert_eq!(
+        (tree("added"), tree("modified"), tree("removed")),
+        (vec![], vec!["t.csv".into()], vec!["t.csv.tmp".into()])
+    );
+    let told = m.strata(&["bump", "--suggest", "d"]).ok();
+    assert!(told.contains("is a patch step from"), "{told}");
+    let patched = m.outside().join("patched");
+    let patch = m.strata(&["diff", "-p", &before, &after]).ok();
+    let from = d.path(&format!("@v{}", newest - 1));
+    shell(
+        "cp -r \"$1\" \"$2\"; chmod -R u+w \"$2\"; cd \"$2\"; printf %s \"$3\" | patch -sp1",
+        &[from.to_str().expect("UTF-8"), patched.to_str().expect("UTF-8"), &patch],
+    );
+    assert_eq!(fs::read_dir(&patched).expect("list").count(), 1);
+    assert_eq!(fs::read_to_string(patched.join("t.csv")).expect("read"), d.text("t.csv"));
+    // With a backup.
+    shell("cd \"$1\"; echo new >n", &[d.root()]);
+    m.strata(&[
+        "batch",
+        "--",
+        "sh",
+        "-c",
+        &format!("cd {}; mv t.csv t.csv~; mv n t.csv", d.root().display()),
+    ])
+    .ok();
+    let told = m.strata(&["show", "d"]).ok();
+    assert!(told.contains("t.csv -> t.csv~") && told.contains("n -> t.csv"), "{told}");
 }

@@ -66,6 +66,7 @@ mod rot_rig;
 mod security;
 mod snapshots;
 mod sparse;
+mod systemd;
 mod table_diffs;
 mod tags;
 mod times;

@@ -353,3 +353,19 @@ fn pointers_keep_their_versions() {
     assert!(!d.has("@v2/@meta") && d.has("@v3/@meta"));
     assert!(m.strata(&["ls", "d@v2"]).fails(1).contains("pruned"));
 }
+
+/// What goes before the newest is the last before it that is kept.
+#[test]
+fn prev_is_the_last_before_that_is_kept() {
+    let m = Mount::new();
+    let d = versions(&m, 6);
+    m.strata(&["pin", "d@v3"]).ok();
+    m.strata(&["prune", "d", "--keep-last", "1"]).ok();
+    assert_eq!(fs::read_link(d.path("@prev")).expect("a link"), std::path::Path::new("@v3"));
+    assert_eq!((d.text("@prev/f"), m.strata(&["cat", "d@prev/f"]).ok()), ("3".into(), "3".into()));
+    m.strata(&["diff", "d@prev", "d"]).ok();
+    m.strata(&["unpin", "d@v3"]).ok();
+    m.strata(&["prune", "d", "--keep-last", "1"]).ok();
+    assert!(m.strata(&["cat", "d@prev/f"]).fails(1).contains("pruned"));
+    assert!(!d.has("@prev"));
+}

@@ -11,9 +11,12 @@ use super::contents::Contents;
 use super::outside;
 use super::side::Side;
 
+/// Takes changes as they come, each also as it is printed.
+pub type Each<'a> = &'a mut dyn FnMut(&ChangeInfo, &ChangeInfo) -> Result<(), Failure>;
+
 /// What differs between two sides.
 pub struct Found {
-    /// The paths, ordered.
+    /// The paths, ordered; but those that were handed out as they came.
     pub changes: Vec<ChangeInfo>,
     /// Why parts of a directory outside are left out.
     pub unread: Vec<Failure>,
@@ -24,16 +27,19 @@ pub struct Found {
 }
 
 impl Found {
-    /// Finds what differs at or below `path`.
-    pub fn new(contents: &Contents, sides: [Side; 2], path: &[Name]) -> Result<Found, Failure> {
+    /// Finds what differs at or below `path`. Where it is more than one path, all are handed out to `each`, if that
+    /// is given: there may be more of them than can be held.
+    pub fn new(
+        contents: &Contents,
+        sides: [Side; 2],
+        path: &[Name],
+        each: Option<Each<'_>>,
+    ) -> Result<Found, Failure> {
         let [before, after] = sides;
         let ((before, entry_before), (after, entry_after)) =
             (contents.pinned(before, path)?, contents.pinned(after, path)?);
         match (&before, &after) {
             (Side::Object(a), Side::Object(b)) => {
-                let mut changes = Changes(Vec::new());
-                let request = Request::Diff { before: a.clone(), after: b.clone(), path: Vec::new() };
-                contents.run(request, &mut changes)?;
                 let (mut bases, mut asked) = ([before.clone(), after.clone()], Vec::new());
                 // Told from the datasets' roots, where what is compared has the same path.
                 if a.path == b.path {
@@ -44,7 +50,10 @@ impl Found {
                         }
                     }
                 }
-                Ok(Found { changes: changes.0, unread: Vec::new(), bases, asked })
+                let request = Request::Diff { before: a.clone(), after: b.clone(), path: Vec::new() };
+                let mut changes = Changes { held: Vec::new(), after: &bases[1], each, are_many: false };
+                contents.run(request, &mut changes)?;
+                Ok(Found { changes: changes.held, unread: Vec::new(), bases, asked })
             }
             (Side::Object(object), Side::Outside(dir)) => {
                 let compared = outside::compare(contents, object, entry_before, dir)?;
@@ -84,11 +93,7 @@ impl Found {
 
     /// A change as it is printed: with a path, also where it is what was compared itself.
     pub fn shown(&self, change: &ChangeInfo) -> ChangeInfo {
-        let mut shown = change.clone();
-        if shown.path.is_empty() {
-            shown.path = self.bases[1].name(b"").into_bytes();
-        }
-        shown
+        shown(change, &self.bases[1])
     }
 
     /// Whether what was asked for is one file, a table by its name.
@@ -121,15 +126,29 @@ fn turn(change: &mut ChangeInfo) {
     }
 }
 
-/// Takes the answer to [`Request::Diff`].
-struct Changes(Vec<ChangeInfo>);
+fn shown(change: &ChangeInfo, after: &Side) -> ChangeInfo {
+    let mut shown = change.clone();
+    if shown.path.is_empty() {
+        shown.path = after.name(b"").into_bytes();
+    }
+    shown
+}
 
-impl Sink for Changes {
+/// Takes the answer to [`Request::Diff`].
+struct Changes<'s, 'e> {
+    held: Vec<ChangeInfo>,
+    after: &'s Side,
+    each: Option<Each<'e>>,
+    are_many: bool,
+}
+
+impl Sink for Changes<'_, '_> {
     fn item(&mut self, item: Item) -> Result<(), Failure> {
-        if let Item::Change(change) = item {
-            self.0.push(change);
-        }
-        Ok(())
+        let Item::Change(change) = item else { return Ok(()) };
+        self.held.push(change);
+        self.are_many |= self.held.len() > 1;
+        let Some(each) = self.each.as_mut().filter(|_| self.are_many) else { return Ok(()) };
+        self.held.drain(..).try_for_each(|change| each(&change, &shown(&change, self.after)))
     }
 
     fn data(&mut self, _: &[u8]) -> Result<(), Failure> {

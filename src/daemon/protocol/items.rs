@@ -164,6 +164,8 @@ pub struct Collected {
     pub left: u64,
     /// Bytes the packs take less on disk.
     pub freed: u64,
+    /// Bytes that may not be needed, and were not looked for: they are in packs with too few to be rewritten.
+    pub unsure: u64,
 }
 
 /// What was purged.

@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::dataset::retention::Plan;
-use crate::dataset::retention::live::{each_needed, freed_by};
+use crate::dataset::retention::collect::How;
+use crate::dataset::retention::freed::freed_by;
 use crate::dataset::{Caller, Dataset, Error};
 use crate::model::at::HASH_DIGITS_MIN;
 use crate::model::quote::quote;
@@ -17,8 +18,7 @@ use crate::store::{Collection, content_id};
 
 use super::super::failure::Failure;
 use super::super::object::{VersionText, path_bytes};
-use super::super::protocol::{Collected, Item, PinInfo, PlannedInfo, PrunedInfo, Purged};
-use super::verify::REPORT_EVERY;
+use super::super::protocol::{Item, PinInfo, PlannedInfo, PrunedInfo, Purged};
 use super::{Service, Sink};
 
 /// Most paths that a prune names, of those that free most.
@@ -174,74 +174,10 @@ impl Service {
     }
 
     /// The contents that are open without a version that has them, or read for a request.
-    fn open_contents(&self) -> Vec<Content> {
+    pub(super) fn open_contents(&self) -> Vec<Content> {
         let mut open = self.readings.contents();
         open.extend(self.host.iter().flat_map(|host| host.open_contents()));
         open
-    }
-
-    /// Gives the space of what nothing needs back.
-    pub(super) fn gc(&self, all: bool, dry_run: bool, sink: &mut dyn Sink) -> Result<(), Failure> {
-        let _alone = self.retaining.lock();
-        let mut reported = Instant::now();
-        let mut gone = None;
-        let collection = self.collect(all, dry_run, &mut |done| {
-            if reported.elapsed() < REPORT_EVERY {
-                return ControlFlow::Continue(());
-            }
-            reported = Instant::now();
-            match sink.item(Item::Progress { done, total: 0 }) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(failure) => {
-                    gone = Some(failure);
-                    ControlFlow::Break(())
-                }
-            }
-        })?;
-        gone.map_or(Ok(()), Err)?;
-        let Collection { packs, rewritten, objects, dead, left, freed, .. } = collection;
-        sink.item(Item::Collected(Collected { dry_run, packs, rewritten, objects, dead, left, freed }))
-    }
-
-    fn collect(
-        &self,
-        all: bool,
-        dry_run: bool,
-        step: &mut dyn FnMut(u64) -> ControlFlow<()>,
-    ) -> Result<Collection, Failure> {
-        let store = self.repo.store();
-        let underway = store.begin_collection(all)?;
-        let mut collection = Collection::default();
-        let mut after = 0;
-        while let Some(mut candidates) = store.candidates(&underway, after)? {
-            let datasets = self.every_dataset()?;
-            for dataset in &datasets {
-                if let Some(lost) = dataset.lost().first() {
-                    return Err(Failure::new(format!(
-                        "the record of {} of {} is lost: it is not known what it needs",
-                        lost.first,
-                        dataset.name()
-                    ))
-                    .hint("nothing is given back before `strata verify` finds nothing lost"));
-                }
-            }
-            let mut mark = |hash: &[u8; 32], _| {
-                candidates.mark(hash);
-                Ok(())
-            };
-            each_needed(store, &datasets, None, &self.open_contents(), &mut mark)?;
-            // What a live file had when it began to be read, and may have lost before it was looked at.
-            each_needed(store, &[], None, &self.readings.contents(), &mut mark)?;
-            let mut packs = 0;
-            after = store.collect(&underway, &candidates, (all, dry_run), &mut collection, &mut || {
-                packs += 1;
-                step(packs)
-            })?;
-            if after == u32::MAX {
-                break;
-            }
-        }
-        Ok(collection)
     }
 
     /// Removes the content that a file ever had from all versions, for good.
@@ -259,7 +195,7 @@ impl Service {
         let _alone = self.retaining.lock();
         dataset.seal()?;
         let store = self.repo.store();
-        let underway = store.begin_collection(true)?;
+        let mut underway = store.begin_collection(true)?;
         let datasets = self.every_dataset()?;
         let (named, contents) = self.contents_of(dataset, path)?;
         let purging = dataset.plan_purge(contents, &datasets)?;
@@ -284,7 +220,7 @@ impl Service {
             dataset.note_purge(by, what, reason, &purging)?;
         }
         if !objects.is_empty() {
-            store.remove_objects(&underway, &objects, &mut collection)?;
+            store.remove_objects(&mut underway, &objects, &mut collection)?;
         }
         drop(underway);
         let removed = match is_new {
@@ -292,7 +228,7 @@ impl Service {
             false => (collection.objects, collection.dead),
         };
         if purging.is_garbage {
-            let rest = self.collect(true, false, &mut |_| ControlFlow::Continue(()))?;
+            let rest = self.collect(How { all: true, dry_run: false }, &mut |_| ControlFlow::Continue(()))?;
             collection.damaged += rest.damaged;
         }
         if let Some(host) = &self.host {
@@ -359,7 +295,8 @@ impl Service {
         }
         if dropped > 0 {
             let _alone = self.retaining.lock();
-            match self.collect(false, false, &mut |_| match stop.load(Ordering::Acquire) {
+            let how = How { all: false, dry_run: false };
+            match self.collect(how, &mut |_| match stop.load(Ordering::Acquire) {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             }) {

@@ -40,6 +40,17 @@ impl Service {
         let name = match wanted.name {
             NewTag::Named(name) => name,
             NewTag::Next(step) => next(dataset, step)?,
+            NewTag::After { step, highest } => {
+                let found = dataset.highest_tag(None);
+                if let Some((name, tag)) = found.filter(|(name, _)| Some(name) != highest.as_ref()) {
+                    return Err(Failure::new(format!(
+                        "{} of {} was released as {name} meanwhile: nothing was released",
+                        tag.version,
+                        dataset.name()
+                    )));
+                }
+                next(dataset, step)?
+            }
         };
         let moves = dataset.tag(&name).map(|tag| tag.version).filter(|before| *before != version);
         if let Some(before) = moves

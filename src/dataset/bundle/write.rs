@@ -7,7 +7,8 @@ use super::output::{Out, Output};
 use super::{MAGIC, MAGIC_AFTER, MAGIC_ANNOTATED, MAGIC_GIVEN_UP, frame};
 use crate::dataset::dataset::Dataset;
 use crate::dataset::error::{Error, Result};
-use crate::dataset::retention::live::{Keeping, Walker};
+use crate::dataset::retention::live::Keeping;
+use crate::dataset::retention::walk::Walker;
 use crate::model::inode::Xattrs;
 use crate::model::{
     Body, ChunkRef, Content, DatasetRecord, Ino, Inode, Kind, NodeHash, Op, Ops, Piece, Span, VersionId,

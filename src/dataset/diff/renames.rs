@@ -1,9 +1,9 @@
 //! Telling what was renamed from what went and came.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
-use crate::model::{Content, ContentId, Ino, Name, Place};
+use crate::model::{Content, ContentId, Ino, Kind, Name, Place};
 use crate::store::content_id;
 
 use super::super::history::{ChangeKind, changed};
@@ -22,7 +22,10 @@ pub enum By {
 /// like any other such, and not known again by that.
 pub fn pair(found: Vec<Found>, by: By) -> Vec<Change> {
     let mut found: Vec<Found> = match by {
-        By::InodeOrContent => found.into_iter().flat_map(apart).collect(),
+        By::InodeOrContent => {
+            let came = inodes_that_came(&found);
+            found.into_iter().flat_map(|found| apart(found, &came)).collect()
+        }
         By::Content => found,
     };
     found.sort_by(|a, b| a.path.cmp(&b.path));
@@ -57,11 +60,21 @@ pub fn pair(found: Vec<Found>, by: By) -> Vec<Change> {
     changes
 }
 
+/// Inodes that some path names now and did not before.
+fn inodes_that_came(found: &[Found]) -> HashSet<Ino> {
+    let ino = |named: &Option<Named>| named.as_ref().map(|(entry, _)| entry.ino);
+    found.iter().filter(|found| ino(&found.old) != ino(&found.new)).filter_map(|f| ino(&f.new)).collect()
+}
+
 /// Where a path names another inode than before, that the one is gone and the other came: each may be known
-/// again elsewhere.
-fn apart(found: Found) -> impl Iterator<Item = Found> {
-    let replaced = matches!((&found.old, &found.new), (Some((a, _)), Some((b, _))) if a.ino != b.ino);
-    let (gone, came) = if replaced {
+/// again elsewhere. Not so of a file that is nowhere now: it was replaced, as editors do that save to another name
+/// and rename that, and the path was modified, wherever what replaced it was before.
+fn apart(found: Found, came: &HashSet<Ino>) -> impl Iterator<Item = Found> {
+    let is_apart = |(old, new): (&Named, &Named)| {
+        let has_dir = [old, new].into_iter().any(|(entry, _)| entry.kind == Kind::Dir);
+        old.0.ino != new.0.ino && (has_dir || came.contains(&old.0.ino))
+    };
+    let (gone, came) = if found.old.as_ref().zip(found.new.as_ref()).is_some_and(is_apart) {
         let path = found.old_path.clone().unwrap_or_else(|| found.path.clone());
         let (place, change, old) = (found.place, ChangeKind::Removed, found.old);
         let gone = Found { path, old_path: None, place, change, old, new: None };

@@ -1,6 +1,7 @@
 //! Removing content for good.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::model::{
@@ -13,7 +14,8 @@ use super::super::dataset::Dataset;
 use super::super::error::{Error, Result};
 use super::super::frozen::Frozen;
 use super::super::sizes::each_file;
-use super::live::{Keeping, Walker, each_copied, each_needed};
+use super::live::{Keeping, Passing, Value, each_copied, find_in_values, find_needed, walk_passing};
+use super::walk::Walker;
 
 /// What is to be purged.
 #[derive(Debug, Default)]
@@ -77,15 +79,14 @@ impl Dataset {
     /// [`Error::Ambiguous`] where there are several.
     pub fn content_of_id(&self, prefix: &str) -> Result<Option<Content>> {
         let mut found: BTreeMap<String, (VersionNo, Content)> = BTreeMap::new();
-        self.each_value(&mut |_, at, inode| {
-            let Some(content) = inode.content().filter(|content| **content != Content::Empty) else {
-                return Ok(());
-            };
-            let id = content_id(content).to_hex();
-            if id.starts_with(prefix) {
-                found.entry(id).or_insert_with(|| (at, content.clone()));
+        self.each_value(&mut |Value { at, inode, .. }| {
+            if let Some(content) = inode.content().filter(|content| **content != Content::Empty) {
+                let id = content_id(content).to_hex();
+                if id.starts_with(prefix) {
+                    found.entry(id).or_insert_with(|| (at, content.clone()));
+                }
             }
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         })?;
         if found.len() > 1 {
             return Err(Error::Ambiguous {
@@ -163,15 +164,14 @@ impl Dataset {
         // The newest version is what the live tree is a change of.
         let (mut live, mut recorded) = (BTreeSet::new(), Vec::new());
         let newest = self.frozen(self.newest());
-        self.each_value(&mut |ino, at, inode| {
-            if !is_purged(inode) {
-                return Ok(());
+        self.each_value(&mut |Value { ino, at, inode, .. }| {
+            if is_purged(inode) {
+                recorded.push((at, ino));
+                if newest.inode(ino).is_ok_and(|(recorded, _)| recorded == at) {
+                    live.extend(newest.path_of(ino, inode)?.map(|path| show_path(&path)));
+                }
             }
-            recorded.push((at, ino));
-            if newest.inode(ino).is_ok_and(|(recorded, _)| recorded == at) {
-                live.extend(newest.path_of(ino, inode)?.map(|path| show_path(&path)));
-            }
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         })?;
         if !live.is_empty() {
             return Err(Error::Invalid(format!(
@@ -210,29 +210,17 @@ impl Dataset {
     ) -> Result<()> {
         let others: Vec<Arc<Dataset>> =
             datasets.iter().filter(|dataset| dataset.id() != self.id()).cloned().collect();
-        each_needed(&self.store, &others, None, &[], &mut |hash, _| {
-            objects.remove(hash);
-            Ok(())
-        })?;
+        find_needed(&self.store, &others, None, &[], objects)?;
+        let mut trees = Vec::new();
+        let mut passing = Passing::new(objects, &mut trees);
+        self.each_held(&mut passing)?;
+        each_copied(&self.store, &mut passing);
         let mut walker = Walker::new(&self.store);
-        let mut keep = |hash: &[u8; 32], _| {
-            objects.remove(hash);
-            Ok(())
-        };
-        self.each_held(&mut walker, &mut keep)?;
-        each_copied(&self.store, &mut walker, &mut keep)?;
-        let mut keeping = Keeping::new(self, self.pruned());
-        self.each_value(&mut |ino, at, inode| {
-            let purged = inode.content().is_some_and(|c| contents.contains_key(&content_id(c)));
-            // What only pruned versions had may be gone, and needs nothing.
-            match purged || !keeping.needs(ino, at)? {
-                true => Ok(()),
-                false => walker.inode(inode, &mut |hash, _| {
-                    objects.remove(hash);
-                    Ok(())
-                }),
-            }
-        })
+        let purged = |inode: &Inode| inode.content().is_some_and(|c| contents.contains_key(&content_id(c)));
+        // What only pruned versions had may be gone, and needs nothing.
+        let keeping = Keeping::new(self, self.pruned());
+        find_in_values(self, keeping, &mut walker, objects, &purged)?;
+        walk_passing(trees, &mut walker, objects)
     }
 
     /// Records, durably, that these objects are purged.
