@@ -19,11 +19,12 @@ use super::{Context, values};
 /// makes a new dataset of it, in any store. Version numbers and snapshot ids stay. So do the version ids, if no
 /// dataset of that store has the number that this one has in its own: a version id covers it. A bundle that was
 /// altered or cut short is refused, and nothing lands. Pins, retention and quota are not in it: they are
-/// decisions of a store about what it keeps.
+/// decisions of a store about what it keeps. Of versions that were pruned, their records are in it: they are
+/// pruned in the new dataset too, which tells when and by whom. So does it of what was purged.
 ///
 /// With --since, only what came after that version is in it. Imported into a dataset that has that version, it
-/// brings the dataset up to date, with the same version ids; so does a bundle of all versions. A dataset that went
-/// on in another way is left as it is.
+/// brings the dataset up to date, with the same version ids; so does a bundle of all versions. A dataset that
+/// went on in another way is left as it is.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata bundle pets@paper -o pets.bundle
@@ -41,7 +42,7 @@ pub struct Args {
     #[arg(long, value_name = "VERSION", value_parser = values::version)]
     since: Option<VersionText>,
     /// Print JSON: dataset, since (null if all versions are in it), version, id, chunks, tags,
-    /// annotations, bytes
+    /// annotations, pruned (versions of which only the record is in it), purges, bytes
     #[arg(long)]
     json: bool,
     /// DATASET[@VERSION]
@@ -58,6 +59,8 @@ struct BundledJson<'a> {
     chunks: u64,
     tags: u64,
     annotations: u64,
+    pruned: u64,
+    purges: u64,
     bytes: u64,
 }
 
@@ -77,16 +80,28 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         ask(&mut |bytes| out.raw(bytes))?;
         return out.flush().map(|()| 0);
     }
-    let Bundled { dataset, since, version, id, chunks, tags, annotations, bytes } =
+    let Bundled { dataset, since, version, id, chunks, tags, annotations, pruned, purges, bytes } =
         &target::archive(&output, force, context.umask, ask)?;
     if json {
         let (since, chunks, tags) = (since.as_deref(), *chunks, *tags);
-        let (annotations, bytes) = (*annotations, *bytes);
-        out.json(&BundledJson { dataset, since, version, id, chunks, tags, annotations, bytes })?;
+        let (annotations, pruned, purges, bytes) = (*annotations, *pruned, *purges, *bytes);
+        out.json(&BundledJson {
+            dataset,
+            since,
+            version,
+            id,
+            chunks,
+            tags,
+            annotations,
+            pruned,
+            purges,
+            bytes,
+        })?;
     } else {
         let (bytes, output) = (human(*bytes), output.display());
         let from = since.as_ref().map_or("v1".to_owned(), |since| format!("after {since}, up"));
-        out.text(format_args!("{dataset}: {from} to {version}, {bytes} in {output}\n{id}\n"))?;
+        let pruned = if *pruned > 0 { format!(", {pruned} of them pruned") } else { String::new() };
+        out.text(format_args!("{dataset}: {from} to {version}{pruned}, {bytes} in {output}\n{id}\n"))?;
     }
     out.flush().map(|()| 0)
 }

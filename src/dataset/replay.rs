@@ -42,6 +42,8 @@ enum Step {
     Place(Ino, Option<Place>),
     /// A directory as it was; `None` where there was none.
     Dir(Ino, Option<Dir>),
+    /// Whether something of an inode was lacking.
+    Lacking(Ino, bool),
     /// What else than a directory as it was, and the names that the change concerns.
     Leaf(Ino, Option<Leaf>, Vec<Place>),
 }
@@ -58,6 +60,8 @@ pub struct Replay {
     dirs: HashMap<Ino, Dir>,
     leaves: HashMap<Ino, Leaf>,
     stale: BTreeSet<Ino>,
+    /// The inodes of which something is lacking.
+    lacking: HashSet<Ino>,
     /// Where changes are noted, if they are.
     journal: Option<Journal>,
 }
@@ -122,6 +126,7 @@ impl Replay {
     pub fn end(&mut self, turn: Turn) {
         // What lost a name and is not recorded anew has no name left.
         for ino in turn.unlinked.into_iter().filter(|ino| !turn.kept.contains(ino)) {
+            self.set_lacking(ino, false);
             if self.leaves.contains_key(&ino) {
                 self.put_leaf(ino, None, Vec::new());
             }
@@ -148,11 +153,25 @@ impl Replay {
             match step {
                 Step::Slot(place, slot) => drop(self.put_slot(place, slot)),
                 Step::Place(ino, place) => self.put_place(ino, place),
+                Step::Lacking(ino, is_lacking) => self.set_lacking(ino, is_lacking),
                 Step::Dir(ino, dir) => self.put_dir(ino, dir),
                 Step::Leaf(ino, leaf, places) => self.put_leaf(ino, leaf, places),
             }
         }
         self.noted()
+    }
+
+    /// Notes whether something of an inode is lacking.
+    pub fn set_lacking(&mut self, ino: Ino, is_lacking: bool) {
+        let is_new = if is_lacking { self.lacking.insert(ino) } else { self.lacking.remove(&ino) };
+        if is_new {
+            self.note_step(|| Step::Lacking(ino, !is_lacking));
+        }
+    }
+
+    /// The path of something in the tree of which something is lacking.
+    pub fn lacking(&self) -> Option<Vec<Name>> {
+        self.lacking.iter().find_map(|ino| self.path(*ino))
     }
 
     /// Makes what `op` touched as it is in `tree`.

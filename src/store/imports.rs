@@ -11,6 +11,17 @@ use super::layout::{make_dir, private_file, sync_dir};
 use super::plain;
 use crate::model::DatasetId;
 
+/// What an import tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImportOf {
+    /// Versions and tags.
+    Versions,
+    /// Annotations too.
+    Annotated,
+    /// What was given up too.
+    GivenUp,
+}
+
 impl Store {
     /// The imports that were begun and not ended, each with its file.
     pub fn imports(&self) -> Result<Vec<(DatasetId, PathBuf)>> {
@@ -25,11 +36,13 @@ impl Store {
         Ok(entries.filter_map(|name| Some((number(name.to_str()?)?, dir.join(name)))).collect())
     }
 
-    /// Makes the file of an import. Where it is `annotated`, a release that knows no annotations in it opens the
-    /// store no more: it would not finish what is begun.
-    pub fn begin_import(&self, dataset: DatasetId, annotated: bool) -> Result<(PathBuf, File)> {
-        if annotated {
-            Identity::require(identity::ANNOTATED_IMPORTS, &self.layout)?;
+    /// Makes the file of an import. A release that does not know what it tells of opens the store no more: it
+    /// would not finish what is begun.
+    pub fn begin_import(&self, dataset: DatasetId, what: ImportOf) -> Result<(PathBuf, File)> {
+        match what {
+            ImportOf::Versions => {}
+            ImportOf::Annotated => Identity::require(identity::ANNOTATED_IMPORTS, &self.layout)?,
+            ImportOf::GivenUp => Identity::require(identity::GIVEN_UP_IMPORTS, &self.layout)?,
         }
         let dir = self.layout.imports();
         make_dir(&dir, true)?;

@@ -70,6 +70,7 @@ pub use error::{Error, Result};
 pub use fsck::{FsckOptions, Outcome, Problem, fsck};
 pub use history::{HashKind, HashMatch};
 pub use identity::{FORMAT, StoreId};
+pub use imports::ImportOf;
 pub use index::catches_panics;
 pub use index::change::{Summary, VersionMeta};
 pub use manifest::{Objects, content_id, data_size};

@@ -279,11 +279,13 @@ fn an_increment_is_imported_as_a_whole() {
     d.write("f", "first");
     let file = |name: &str| m.outside().join(name);
     let (part, more) = (file("part.bundle"), file("more.bundle"));
+    m.strata(&["tag", "d@v1", "sent"]).ok();
     m.strata(&["bundle", "d", "-o", text(&part)]).ok();
     for n in 0..1500 {
         d.write(&format!("f{}", n % 50), format!("{n}"));
     }
     m.strata(&["annotate", "d@v7", "license=MIT"]).ok();
+    m.strata(&["prune", "d", "--keep-last", "700"]).ok();
     m.strata(&["bundle", "--since", "v1", "d", "-o", text(&more)]).ok();
     let mut begun = 0;
     for round in 0..6 {
@@ -304,6 +306,7 @@ fn an_increment_is_imported_as_a_whole() {
         let versions = log.lines().count() as u64;
         assert!(versions == 1 || versions == d.versions(), "round {round}: {versions}");
         assert_eq!(log.contains("\"license\":\"MIT\""), versions > 1, "round {round}");
+        assert_eq!(log.contains("\"pruned\":{"), versions > 1, "round {round}");
         assert!(!note.exists());
         other.strata(&["import", text(&more), "e"]).ok();
         other.up(&[]);

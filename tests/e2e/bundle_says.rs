@@ -93,8 +93,8 @@ fn annotations_go_with_a_bundle() {
     assert_eq!(of(&other, "e@v3")["annotations"], json!({"checked": "yes"}));
 }
 
-/// A bundle without annotations is one that releases before can read. One with annotations into a dataset makes the
-/// store one of the format in which imports under way may have them.
+/// A bundle without annotations and of which nothing was given up is one that releases before can read. One
+/// with either into a dataset makes the store one of the format in which imports under way may have that.
 #[test]
 fn only_what_needs_a_newer_form_has_it() {
     let m = Mount::new();
@@ -104,8 +104,12 @@ fn only_what_needs_a_newer_form_has_it() {
     let (second, _) = bundle(&m, &["--since", "v1", "d@v2"], "second.bundle");
     m.strata(&["annotate", "d@v1", "license=MIT"]).ok();
     let (third, _) = bundle(&m, &["--since", "v2", "d"], "third.bundle");
+    m.strata(&["tag", "d@v3", "third"]).ok();
+    (4..=6).for_each(|n| d.write("f", format!("{n}")));
+    m.strata(&["prune", "d", "--keep-last", "1"]).ok();
+    let (fourth, _) = bundle(&m, &["--since", "v3", "d"], "fourth.bundle");
     let begins = |file: &std::path::Path| fs::read(file).expect("read")[14];
-    assert_eq!([&first, &second, &third].map(|file| begins(file)), *b"123");
+    assert_eq!([&first, &second, &third, &fourth].map(|file| begins(file)), *b"1234");
     let other = Mount::unmounted();
     other.strata(&["init"]).ok();
     let identity = other.store().join("strata.json");
@@ -121,6 +125,8 @@ fn only_what_needs_a_newer_form_has_it() {
     is_of(4);
     other.strata(&["import", text(&third), "e"]).ok();
     is_of(6);
+    other.strata(&["import", text(&fourth), "e"]).ok();
+    is_of(7);
     assert_eq!(of(&other, "e@v1")["annotations"], json!({"license": "MIT"}));
     assert_eq!(fs::read_dir(other.store().join("imports")).expect("list").count(), 0);
 }

@@ -14,6 +14,7 @@ mod bump;
 mod bundle;
 mod bundle_altered;
 mod bundle_pipe;
+mod bundle_pruned;
 mod bundle_says;
 mod cli;
 mod colors;

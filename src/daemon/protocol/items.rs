@@ -29,6 +29,12 @@ pub struct Bundled {
     /// Number of annotations.
     #[serde(default)]
     pub annotations: u64,
+    /// Number of versions that were pruned: of these their records are in it.
+    #[serde(default)]
+    pub pruned: u64,
+    /// Number of purges.
+    #[serde(default)]
+    pub purges: u64,
     /// Bytes of the bundle.
     pub bytes: u64,
 }

@@ -69,14 +69,8 @@ impl Service {
             return Err(Failure::new(format!("{name} has nothing after {since} up to {last} to bundle")));
         }
         let _reading = self.hold_all(dataset, Span { first: since.max(VersionNo(1)), last });
-        let pruned = dataset.pruned();
-        let mut pruned = pruned.spans().iter().map(|span| span.first.max(since.max(VersionNo(1))));
-        if let Some(first) = pruned.find(|first| *first <= last && dataset.is_pruned(*first)) {
-            return Err(Failure::new(format!("{name} lacks {first}, which was pruned")).hint(
-                "a bundle holds all versions up to one, or those --since one, which must be there; \
-                       `strata export` writes a single one",
-            ));
-        }
+        // They may have been pruned before they were held.
+        [since, last].into_iter().try_for_each(|version| dataset.check_kept(version))?;
         let (id, _) = dataset.version_reader(last)?;
         let mut gone = None;
         let mut out = |bytes: &[u8]| {
@@ -98,6 +92,8 @@ impl Service {
             chunks: done.chunks,
             tags: done.tags,
             annotations: done.annotations,
+            pruned: done.pruned,
+            purges: done.purges,
             bytes: done.bytes,
         }))
     }
@@ -200,7 +196,7 @@ impl Service {
         }
         let record = DatasetRecord { name: name.clone(), ..bundle.record().clone() };
         let was = record.id;
-        let dataset = self.repo.adopt(record, |store, id| bundle.append(store, id))?;
+        let dataset = self.repo.adopt(record, |store, id| bundle.append(store, id, VersionNo::EMPTY))?;
         if dataset.id() != was {
             log::info!("{name}: the number of the dataset was taken, its version ids are others");
         }

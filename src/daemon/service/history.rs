@@ -117,8 +117,8 @@ impl Service {
         Ok((dataset, newest, reading))
     }
 
-    /// A dataset, and the version of it that is named, which stays meanwhile. One that is there by its number is as it is: whoever reads
-    /// on in it cuts no versions of what is written meanwhile.
+    /// A dataset, and the version of it that is named, which stays meanwhile. One that is there by its number
+    /// is as it is: whoever reads on in it cuts no versions of what is written meanwhile.
     pub(super) fn at_version(
         &self,
         name: &DatasetName,

@@ -5,6 +5,7 @@ use crate::dataset::annotations::Annotations;
 use crate::dataset::dataset::{Dataset, State};
 use crate::dataset::error::{Error, Result};
 use crate::dataset::live::{Invalid, Reopened};
+use crate::dataset::retention::Retention;
 use crate::dataset::tags::Tags;
 use crate::model::{DatasetId, Ops, Policy, VersionId, VersionNo};
 use crate::store::error::chain;
@@ -94,8 +95,9 @@ impl Dataset {
         if !state.live.is_idle() {
             self.cut(&mut state, None)?;
         }
+        let newest = self.newest();
         if !bundle.is_ahead_of(self)? {
-            self.append(bundle)?;
+            self.append(bundle, newest)?;
             self.store.sync()?;
             return Ok(None);
         }
@@ -106,8 +108,8 @@ impl Dataset {
             )));
         }
         self.store.sync()?;
-        bundle.note(&self.store, self.id())?;
-        self.append(bundle)?;
+        bundle.note(&self.store, self.id(), newest)?;
+        self.append(bundle, newest)?;
         let (head, files, invalid) = self.take_up_stored(&mut state)?;
         drop(state);
         self.restore(files);
@@ -117,10 +119,12 @@ impl Dataset {
         Ok(Some(head))
     }
 
-    /// Appends what is new, and knows the tags and annotations of it.
-    fn append(&self, bundle: &Bundle) -> Result<()> {
+    /// Appends what is new after `newest`, and knows the tags and annotations of it, and what was given up.
+    fn append(&self, bundle: &Bundle, newest: VersionNo) -> Result<()> {
+        let mut retention = self.retention.write();
         let (mut tags, mut annotations) = (self.tags.write(), self.annotations.write());
-        bundle.append(&self.store, self.id())?;
+        bundle.append(&self.store, self.id(), newest)?;
+        *retention = Retention::load(&self.store, self.id())?;
         *tags = Tags::load(&self.store, self.id())?;
         *annotations = Annotations::load(&self.store, self.id())?;
         Ok(())

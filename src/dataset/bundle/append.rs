@@ -10,17 +10,17 @@ use std::io::Write;
 use super::output::Output;
 use super::read::{Bundle, CONTENT};
 use super::said::{new_annotations, new_tags};
-use super::{MAGIC_ANNOTATED, frame};
+use super::{frame, may_have};
 use crate::dataset::error::{Error, Result};
-use crate::model::{AnnotationRecord, DatasetId, Ops, TagRecord, VersionId, VersionNo};
+use crate::model::{AnnotationRecord, DatasetId, Ops, Span, TagRecord, VersionId, VersionNo};
 use crate::store::error::chain;
-use crate::store::{Error as StoreError, Store};
+use crate::store::{Error as StoreError, ImportOf, Store};
 
 /// Finishes the imports into datasets that were broken off. To be called before any dataset is loaded.
 pub fn finish_imports(store: &Store) -> Result<()> {
     for (id, path) in store.imports()? {
         let bundle = Bundle::open(&path, &mut |_, _| Ok(()));
-        match bundle.and_then(|bundle| bundle.append(store, id)) {
+        match bundle.and_then(|bundle| bundle.append(store, id, VersionNo::EMPTY)) {
             Ok(()) => store.sync()?,
             // It never came to count, or cannot any more.
             Err(error @ Error::Invalid(_)) => log::error!("an import is given up: {}", chain(&error)),
@@ -35,16 +35,35 @@ pub fn finish_imports(store: &Store) -> Result<()> {
 }
 
 impl Bundle {
-    /// Writes all but the content to where [`finish_imports`] looks for it, durably.
-    pub(super) fn note(&self, store: &Store, id: DatasetId) -> Result<()> {
+    /// Its versions after `newest`.
+    fn after(&self, newest: VersionNo) -> Span {
+        Span { first: newest.next(), last: self.last() }
+    }
+
+    /// Writes all but the content to where [`finish_imports`] looks for it, durably; of what was given up, what
+    /// concerns versions after `newest`.
+    pub(super) fn note(&self, store: &Store, id: DatasetId, newest: VersionNo) -> Result<()> {
         let mut frames = self.frames()?;
-        let (path, mut file) = store.begin_import(id, frames.magic == MAGIC_ANNOTATED)?;
+        let what = match (may_have(frames.magic, frame::GIVEN_UP), may_have(frames.magic, frame::ANNOTATION))
+        {
+            (true, _) => ImportOf::GivenUp,
+            (false, true) => ImportOf::Annotated,
+            (false, false) => ImportOf::Versions,
+        };
+        let (path, mut file) = store.begin_import(id, what)?;
         let io = |e| Error::Store(StoreError::io("write", &path, e));
         let mut out = |bytes: &[u8]| file.write_all(bytes).map_err(io);
         let mut output = Output::new(frames.magic, &mut out);
+        let mut given_up = Some(self.given_up_frames(self.after(newest)));
         while let Some((kind, payload)) = frames.next_frame_but(CONTENT)? {
-            if kind != frame::END {
-                output.frame(kind, &payload)?;
+            match kind {
+                frame::END => {}
+                frame::GIVEN_UP => {
+                    for (kind, payload) in given_up.take().into_iter().flatten() {
+                        output.frame(kind, &payload)?;
+                    }
+                }
+                kind => output.frame(kind, &payload)?,
             }
         }
         output.finish()?;
@@ -54,12 +73,12 @@ impl Bundle {
     }
 
     /// Appends all versions, tags and annotations to the log, for the dataset with number `id`, but for those
-    /// that are there already. Where that is the number they had, the version ids stay; if not, they are
-    /// others.
+    /// that are there already, and what was given up of the versions after `newest`. Where that is the number
+    /// they had, the version ids stay; if not, they are others.
     ///
     /// # Errors
     /// Where the store cannot take them, or has others.
-    pub fn append(&self, store: &Store, id: DatasetId) -> Result<()> {
+    pub fn append(&self, store: &Store, id: DatasetId, newest: VersionNo) -> Result<()> {
         let mut frames = self.frames()?;
         let (had, mut last_id) = (store.last_version(id)?, VersionId::ROOT);
         if self.since() > VersionNo::EMPTY {
@@ -93,6 +112,7 @@ impl Bundle {
                 _ => {}
             }
         }
+        self.append_given_up(store, id, self.after(newest))?;
         let there = store.tags(id)?;
         let last = there.last().map_or(0, |tag| tag.sequence);
         for (sequence, tag) in (last + 1..).zip(new_tags(&there, tags)) {

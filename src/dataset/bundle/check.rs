@@ -1,21 +1,23 @@
 //! Checking what a bundle says, before anything of it is kept: that each version's changes come to the tree
 //! that its record names, and that tags and annotations are of its versions.
 //!
-//! The tree is kept in memory and goes from version to version. Where a version restores another, those in between
-//! are taken back; what that needs is noted of the versions that some rollback passes, and of no others.
+//! The tree is kept in memory and goes from version to version. Where a version restores another, those in
+//! between are taken back; what that needs is noted of the versions that some rollback passes, and of no
+//! others.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::frame;
+use super::given_up::left_out;
 use super::read::{Bundle, CONTENT};
 use crate::dataset::dataset::{Dataset, Rollback};
 use crate::dataset::error::{Error, Result};
 use crate::dataset::replay::{Journal, Replay, Turn};
-use crate::model::{VersionNo, View};
+use crate::model::{Ino, Op, VersionNo, View, show_path};
 
 impl Bundle {
-    /// Checks versions, tags and annotations. `dataset` is what it is to be imported into, where that is there: of
-    /// that are the trees of the versions up to the one that it begins after.
+    /// Checks versions, tags and annotations. `dataset` is what it is to be imported into, where that is there:
+    /// of that are the trees of the versions up to the one that it begins after.
     ///
     /// # Errors
     /// Says which version is not what it says, and where in the bundle it is.
@@ -26,9 +28,11 @@ impl Bundle {
     ) -> Result<()> {
         let mut trees = Trees::new(self, dataset)?;
         let mut frames = self.frames()?;
+        let mut lacks = HashSet::new();
         while let Some((kind, payload)) = frames.next_frame_but(CONTENT)? {
             match kind {
-                frame::VERSION => trees.version(payload, frames.begins)?,
+                frame::LEFT_OUT => lacks = left_out(&payload),
+                frame::VERSION => trees.version(payload, frames.begins, &std::mem::take(&mut lacks))?,
                 frame::TAG => {
                     let tag = self.tag(&payload)?;
                     if tag.version.is_some_and(|version| version > self.last() || version == VersionNo::EMPTY)
@@ -154,8 +158,9 @@ impl<'a> Trees<'a> {
         }
     }
 
-    /// Goes on to the next version, whose frame is at `begins`.
-    fn version(&mut self, payload: Vec<u8>, begins: u64) -> Result<()> {
+    /// Goes on to the next version, whose frame is at `begins`; of these inodes the bundle lacks what it
+    /// recorded.
+    fn version(&mut self, payload: Vec<u8>, begins: u64, lacks: &HashSet<Ino>) -> Result<()> {
         let mut reader = self.bundle.reader(payload)?;
         let head = reader.head().clone();
         let number = head.number;
@@ -169,7 +174,11 @@ impl<'a> Trees<'a> {
         }
         let mut turn = Turn::default();
         for op in &mut reader {
-            self.tree.change(&op.map_err(|e| bad(&e.to_string()))?, &mut turn);
+            let op = op.map_err(|e| bad(&e.to_string()))?;
+            self.tree.change(&op, &mut turn);
+            if let Op::Inode { ino, .. } = op {
+                self.tree.set_lacking(ino, lacks.contains(&ino));
+            }
         }
         self.tree.end(turn);
         if is_passed {
@@ -182,6 +191,11 @@ impl<'a> Trees<'a> {
         };
         if snapshot != head.snapshot {
             return Err(bad(&format!("its tree is {snapshot}, its record says {}", head.snapshot)));
+        }
+        if !self.bundle.given_up.pruned.contains(number)
+            && let Some(path) = self.tree.lacking()
+        {
+            return Err(bad(&format!("what it has at /{} was left out", show_path(&path))));
         }
         let mut wrong =
             head.trees.iter().filter(|(dir, hash)| self.tree.tree(*dir).is_some_and(|t| t != *hash));

@@ -1,17 +1,19 @@
 //! Reading a bundle.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use super::{HEADER, MAGIC, MAGIC_AFTER, MAGIC_ANNOTATED, frame};
+use super::given_up::{GivenUp, left_out};
+use super::{HEADER, MAGIC, MAGIC_AFTER, MAGIC_ANNOTATED, MAGIC_GIVEN_UP, frame, may_have};
 use crate::dataset::dataset::Rollback;
 use crate::dataset::error::{Error, Result};
 use crate::model::content::CHUNK_MAX;
 use crate::model::inode::Xattrs;
 use crate::model::{
-    AnnotationRecord, Body, DatasetRecord, Inode, Op, Piece, TagRecord, VersionId, VersionNo, VersionReader,
-    codec,
+    AnnotationRecord, Body, Content, DatasetRecord, Inode, Op, Piece, Span, TagRecord, VersionId, VersionNo,
+    VersionReader, codec,
 };
 use crate::store::manifest::{Node, pieces_from};
 use crate::store::{Error as StoreError, ObjectStore, Objects, Store};
@@ -57,6 +59,8 @@ pub struct Bundle {
     pub(super) ids: Vec<VersionId>,
     /// Its rollbacks: the version made and the version restored.
     pub(super) rollbacks: Vec<Rollback>,
+    /// What was given up.
+    pub(super) given_up: GivenUp,
 }
 
 /// A frame as it was read.
@@ -82,7 +86,7 @@ impl Bundle {
         let mut frames = Frames::new(&file, path)?;
         let mut record: Option<DatasetRecord> = None;
         let mut since = (VersionNo::EMPTY, VersionId::ROOT);
-        let (mut ids, mut rollbacks) = (Vec::new(), Vec::new());
+        let (mut ids, mut rollbacks, mut given_up) = (Vec::new(), Vec::new(), GivenUp::default());
         let mut hasher = blake3::Hasher::new();
         hasher.update(frames.magic);
         while let Some((kind, payload)) = frames.next_frame()? {
@@ -90,15 +94,23 @@ impl Bundle {
                 frame::END => {
                     let whole = payload == hasher.finalize().as_bytes() && frames.at == len;
                     let begins_after = since.0 > VersionNo::EMPTY;
-                    let fits =
-                        frames.magic == MAGIC_ANNOTATED || begins_after == (frames.magic == MAGIC_AFTER);
+                    let fits = may_have(frames.magic, frame::ANNOTATION)
+                        || begins_after == (frames.magic == MAGIC_AFTER);
                     let record = record.filter(|_| whole && fits);
                     let record =
                         record.ok_or_else(|| bad("its checksum does not fit: it was altered or damaged"))?;
                     if ids.is_empty() {
                         return Err(bad("it has no version"));
                     }
-                    return Ok(Bundle { path: path.to_owned(), file, record, len, since, ids, rollbacks });
+                    let path = path.to_owned();
+                    let bundle = Bundle { path, file, record, len, since, ids, rollbacks, given_up };
+                    let (since, last) = (bundle.since(), bundle.last());
+                    let mut pruned = bundle.given_up.pruned.spans().iter();
+                    if let Some(span) = pruned.find(|span| span.first <= since || span.last >= last) {
+                        let Span { first, last } = span;
+                        return Err(bundle.bad(&format!("{first} to {last} cannot have been pruned of it")));
+                    }
+                    return Ok(bundle);
                 }
                 frame::DATASET if record.is_none() => {
                     let decoded = codec::decode_checked::<DatasetRecord>("dataset record", &payload);
@@ -112,6 +124,9 @@ impl Bundle {
                     if since.0 > SINCE_MAX {
                         return Err(bad("it begins after a version of no possible number"));
                     }
+                }
+                frame::GIVEN_UP if ids.is_empty() && may_have(frames.magic, kind) => {
+                    given_up.take_frame(&payload).map_err(|e| bad(&e))?;
                 }
                 frame::VERSION => {
                     let id = VersionId::of(&payload);
@@ -139,7 +154,7 @@ impl Bundle {
                     ids.push(id);
                 }
                 frame::CHUNK | frame::PACKED_CHUNK | frame::NODE | frame::TAG => {}
-                frame::ANNOTATION if frames.magic == MAGIC_ANNOTATED => {}
+                frame::ANNOTATION | frame::LEFT_OUT if may_have(frames.magic, kind) => {}
                 _ => return Err(bad(&format!("what is at byte {} does not belong there", frames.begins))),
             }
             hasher.update(&[kind]);
@@ -177,6 +192,7 @@ impl Bundle {
     ) -> Result<()> {
         let mut frames = self.frames()?;
         let (mut chunks, mut bytes) = (Vec::new(), 0);
+        let mut lacks = HashSet::new();
         while let Some((kind, payload)) = frames.next_frame()? {
             let chunk = match kind {
                 frame::CHUNK => Some(payload.clone()),
@@ -199,12 +215,16 @@ impl Bundle {
                     Node::decode(&payload).map_err(|e| self.bad(&e.to_string()))?;
                     store.put_node(&payload)?;
                 }
+                frame::LEFT_OUT => lacks = left_out(&payload),
                 frame::VERSION => {
+                    let lacks = std::mem::take(&mut lacks);
                     let reader = self.reader(payload)?;
                     let number = reader.head().number;
                     for op in reader {
                         let op = op.map_err(|e| self.bad(&e.to_string()))?;
-                        if let Op::Inode { inode, .. } = op {
+                        if let Op::Inode { ino, inode } = op
+                            && !lacks.contains(&ino)
+                        {
                             self.needs(objects, store, &inode, number)?;
                         }
                     }
@@ -216,9 +236,10 @@ impl Bundle {
         Ok(())
     }
 
-    /// Checks that all that a file is made of is in the store.
+    /// Checks that all that a file is made of is in the store, but for what was purged.
     fn needs(&self, objects: &Objects, store: &Store, inode: &Inode, version: VersionNo) -> Result<()> {
-        let has = |hash: &[u8; 32]| match store.has_object(hash)? {
+        let is_purged = |hash: &[u8; 32]| self.given_up.purged.contains(hash);
+        let has = |hash: &[u8; 32]| match store.has_object(hash)? || is_purged(hash) {
             true => Ok(()),
             false => Err(self.bad(&format!("a chunk of {version} is not in it"))),
         };
@@ -226,6 +247,12 @@ impl Bundle {
             has(&chunk.hash.0)?;
         }
         let Body::File(content) = &inode.body else { return Ok(()) };
+        if let Content::Tree(tree) = content
+            && is_purged(&tree.root.0)
+            && !store.has_object(&tree.root.0)?
+        {
+            return Ok(());
+        }
         for piece in pieces_from(objects, content, 0) {
             if let (_, Piece::Data(chunk)) = piece? {
                 has(&chunk.hash.0)?;
@@ -280,8 +307,9 @@ impl<'a> Frames<'a> {
         let mut from = BufReader::with_capacity(BUFFER, file);
         let mut start = [0; MAGIC.len()];
         let read = from.read_exact(&mut start);
-        let known =
-            [MAGIC, MAGIC_AFTER, MAGIC_ANNOTATED].into_iter().find(|magic| read.is_ok() && **magic == start);
+        let known = [MAGIC, MAGIC_AFTER, MAGIC_ANNOTATED, MAGIC_GIVEN_UP]
+            .into_iter()
+            .find(|magic| read.is_ok() && **magic == start);
         let magic =
             known.ok_or_else(|| bad(path, "it is a bundle of a version that this release does not know"))?;
         let at = MAGIC.len() as u64;

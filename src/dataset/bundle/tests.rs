@@ -7,7 +7,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dataset::{Caller, Dataset, NewInode, RenameMode, Repo};
-use crate::model::{Body, Content, DatasetName, Ino, Kind, Name, VersionNo};
+use crate::model::{
+    Body, Content, DatasetName, Ino, Kind, Name, RetentionAction, RetentionRecord, Rules, VersionNo, codec,
+};
 
 const BY: Caller = Caller { uid: 1, gid: 2, pid: 0 };
 
@@ -112,11 +114,100 @@ fn in_file(dir: &std::path::Path, dataset: &Dataset, repo: &Repo, since: u64) ->
     Bundle::open(&path, &mut |_, _| Ok(())).unwrap()
 }
 
+/// Prunes those of the versions, but for the newest, of which the bit in `which` is set.
+fn prune(dataset: &Dataset, which: u64) {
+    let rules = Rules { last: 1, ..Rules::default() };
+    let mut plan = dataset.plan_prune(&rules).unwrap();
+    for planned in plan.versions.iter_mut().filter(|planned| which >> (planned.version.0 % 64) & 1 == 0) {
+        planned.keep.push("by chance".into());
+    }
+    dataset.prune(BY, &plan, None).unwrap();
+}
+
+/// The bundle with each of these frames changed, or left out.
+fn changed(
+    bundle: &Bundle,
+    dir: &std::path::Path,
+    change: impl Fn(u8, Vec<u8>) -> Option<Vec<u8>>,
+) -> crate::dataset::Result<Bundle> {
+    let mut bytes = Vec::new();
+    let mut out = |part: &[u8]| {
+        bytes.extend_from_slice(part);
+        Ok(())
+    };
+    let mut frames = bundle.frames().unwrap();
+    let mut output = output::Output::new(frames.magic, &mut out);
+    while let Some((kind, payload)) = frames.next_frame().unwrap() {
+        if let Some(payload) = change(kind, payload).filter(|_| kind != frame::END) {
+            output.frame(kind, &payload).unwrap();
+        }
+    }
+    output.finish().unwrap();
+    let path = dir.join("changed");
+    fs::write(&path, bytes).unwrap();
+    Bundle::open(&path, &mut |_, _| Ok(()))
+}
+
+/// What a version that is kept has cannot be left out: of a pruned one that wrote it, or of its own.
+#[test]
+fn what_a_kept_version_has_is_not_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let repo = Repo::open(&dir.path().join("store"), false).unwrap();
+    let dataset: Arc<Dataset> = repo.create(DatasetName::new(b"d").unwrap(), 0o755, 0, 0).unwrap();
+    // Of four files, one goes before the last version.
+    for n in 0..4 {
+        take(&dataset, Step::Leaf(0, n, 0));
+        dataset.seal().unwrap();
+    }
+    dataset.unlink(BY, Ino::ROOT, &Name::new(b"b").unwrap()).unwrap();
+    dataset.seal().unwrap();
+    let newest = dataset.newest();
+    prune(&dataset, u64::MAX);
+    let whole = in_file(dir.path(), &dataset, &repo, 0);
+    let lacks = |ino: Ino| {
+        let left_out = given_up::encode_left_out(&[ino]);
+        let change = |kind, payload| Some(if kind == frame::LEFT_OUT { left_out.clone() } else { payload });
+        changed(&whole, dir.path(), change).unwrap().check(None, &mut |_, _| Ok(()))
+    };
+    let all = entries(&dataset);
+    assert_eq!(all.len(), 3);
+    for (_, name, ino, _) in all {
+        let error = lacks(ino).unwrap_err().to_string();
+        assert!(error.contains(&format!("/{name} was left out")), "{error}");
+    }
+    lacks(Ino(1 << 40)).unwrap();
+    // Nor can the last version be pruned, or one that is not in it.
+    let last = |first: u64, last: u64| {
+        let change = |kind, payload: Vec<u8>| {
+            let mut record: RetentionRecord = match kind {
+                frame::GIVEN_UP => codec::decode("record", &payload).unwrap(),
+                _ => return Some(payload),
+            };
+            let versions = vec![(VersionNo(first), VersionNo(last))];
+            record.action = RetentionAction::Prune { versions, rules: Rules::default() };
+            Some(codec::encode(&record))
+        };
+        changed(&whole, dir.path(), change).map(drop)
+    };
+    last(1, newest.0 - 1).unwrap();
+    for (from, to) in [(1, newest.0), (newest.0 + 1, newest.0 + 1)] {
+        assert!(last(from, to).unwrap_err().to_string().contains("cannot have been pruned"));
+    }
+    // And one that says nothing of prunes leaves nothing out.
+    let change = |kind, payload| (kind != frame::GIVEN_UP).then_some(payload);
+    let unsaid = changed(&whole, dir.path(), change).unwrap();
+    assert!(unsaid.check(None, &mut |_, _| Ok(())).unwrap_err().to_string().contains("was left out"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn no_bundle_of_a_sound_history_is_refused(steps in prop::collection::vec(step(), 1..60), at in 1..20u64) {
+    fn no_bundle_of_a_sound_history_is_refused(
+        steps in prop::collection::vec(step(), 1..60),
+        at in 1..20u64,
+        pruned in prop_oneof![Just(0), any::<u64>(), Just(u64::MAX)],
+    ) {
         let dir = tempfile::tempdir().unwrap();
         let repo = Repo::open(&dir.path().join("store"), false).unwrap();
         let dataset: Arc<Dataset> = repo.create(DatasetName::new(b"d").unwrap(), 0o755, 0, 0).unwrap();
@@ -124,8 +215,10 @@ proptest! {
         dataset.seal().unwrap();
         let newest = dataset.newest().0;
         prop_assume!(newest > 0);
+        prune(&dataset, pruned);
         in_file(dir.path(), &dataset, &repo, 0).check(None, &mut |_, _| Ok(())).unwrap();
-        for since in (1..newest).step_by(at as usize) {
+        let kept = (1..newest).filter(|version| !dataset.is_pruned(VersionNo(*version)));
+        for since in kept.step_by(at as usize) {
             let bundle = in_file(dir.path(), &dataset, &repo, since);
             bundle.check(Some(&dataset), &mut |_, _| Ok(())).unwrap();
         }

@@ -2,15 +2,17 @@
 
 use std::collections::HashSet;
 
+use super::given_up::{GivenUp, encode_left_out, given_up};
 use super::output::{Out, Output};
-use super::{MAGIC, MAGIC_AFTER, MAGIC_ANNOTATED, frame};
+use super::{MAGIC, MAGIC_AFTER, MAGIC_ANNOTATED, MAGIC_GIVEN_UP, frame};
 use crate::dataset::dataset::Dataset;
 use crate::dataset::error::{Error, Result};
+use crate::dataset::retention::live::Keeping;
 use crate::dataset::retention::walk::Walker;
 use crate::model::inode::Xattrs;
 use crate::model::{
-    Body, ChunkRef, Content, DatasetRecord, Ino, Inode, Kind, NodeHash, Op, Ops, Piece, VersionId, VersionNo,
-    codec,
+    Body, ChunkRef, Content, DatasetRecord, Ino, Inode, Kind, NodeHash, Op, Ops, Piece, Span, VersionId,
+    VersionNo, codec,
 };
 use crate::store::manifest::{Items, Node, pieces_from};
 use crate::store::{Error as StoreError, ObjectStore, ReadPart, Store};
@@ -27,12 +29,17 @@ pub struct Bundled {
     pub tags: u64,
     /// Number of annotation records.
     pub annotations: u64,
+    /// Number of versions that were pruned.
+    pub pruned: u64,
+    /// Number of purges.
+    pub purges: u64,
     /// Bytes of the bundle.
     pub bytes: u64,
 }
 
-/// Writes the versions after `since` (all where that is 0) up to `last` to `out`. What the tree of `since` holds is
-/// left out: who has that version has it.
+/// Writes the versions after `since` (all where that is 0) up to `last` to `out`. What the tree of `since`
+/// holds is left out: who has that version has it. So is what only pruned versions had. `since` and `last` must
+/// be kept, and stay so meanwhile, as must those between that are.
 ///
 /// # Errors
 /// Where something of them is damaged or lost.
@@ -47,19 +54,28 @@ pub fn bundle(
     let annotations: Vec<_> =
         dataset.all_annotations()?.into_iter().filter(|record| said(record.version)).collect();
     // One without annotations can be read by releases that know none in bundles.
+    let pruned = dataset.pruned();
+    let given_up = GivenUp::of(given_up(store, dataset.id(), Span { first: since.next(), last })?);
     let magic = match (annotations.is_empty(), since) {
+        _ if !given_up.records().is_empty() => MAGIC_GIVEN_UP,
         (false, _) => MAGIC_ANNOTATED,
         (true, VersionNo::EMPTY) => MAGIC,
         (true, _) => MAGIC_AFTER,
     };
-    let (out, seen, done) = (Output::new(magic, out), HashSet::new(), Bundled::default());
-    let mut writer = Writer { store, dataset, out, seen, done };
+    let (out, seen) = (Output::new(magic, out), HashSet::new());
+    let (pruned_count, purges) = given_up.counts();
+    let done = Bundled { pruned: pruned_count, purges, ..Bundled::default() };
+    let keeping = Keeping::new(dataset, pruned);
+    let mut writer = Writer { store, dataset, keeping, out, seen, done };
     let record = DatasetRecord { archived: false, ..dataset.record() };
     writer.out.frame(frame::DATASET, &codec::encode(&record))?;
     if since > VersionNo::EMPTY {
         let (id, _) = dataset.version_reader(since)?;
         writer.out.frame(frame::AFTER, &[&since.0.to_be_bytes()[..], &id.0].concat())?;
         writer.leave_out(since)?;
+    }
+    for record in given_up.records() {
+        writer.out.frame(frame::GIVEN_UP, &codec::encode(record))?;
     }
     for number in (since.0 + 1..=last.0).map(VersionNo) {
         writer.version(number).map_err(|error| {
@@ -85,6 +101,7 @@ pub fn bundle(
 struct Writer<'a> {
     store: &'a Store,
     dataset: &'a Dataset,
+    keeping: Keeping<'a>,
     out: Output<'a>,
     /// Chunks and nodes that are in it, or left out.
     seen: HashSet<[u8; 32]>,
@@ -116,18 +133,24 @@ impl Writer<'_> {
     fn version(&mut self, number: VersionNo) -> Result<()> {
         let (id, mut reader) = self.dataset.version_reader(number)?;
         let head = reader.head().clone();
-        let mut ops = Ops::default();
+        let (mut ops, mut left_out) = (Ops::default(), Vec::new());
         for op in &mut reader {
             let op =
                 op.map_err(|source| StoreError::Decode { what: format!("record of {number}"), source })?;
-            if let Op::Inode { inode, .. } = &op {
-                self.inode(inode)?;
+            if let Op::Inode { ino, inode } = &op {
+                match self.keeping.needs(*ino, number)? {
+                    true => self.inode(inode)?,
+                    false => left_out.push(*ino),
+                }
             }
             ops.push(&op);
         }
         let record = head.with(ops);
         if VersionId::of(record.payload()) != id {
             return Err(Error::Lost(format!("the record of {number}")));
+        }
+        if !left_out.is_empty() {
+            self.out.frame(frame::LEFT_OUT, &encode_left_out(&left_out))?;
         }
         self.out.frame(frame::VERSION, record.payload())
     }
@@ -156,7 +179,7 @@ impl Writer<'_> {
                 self.out.frame(frame::NODE, &encoded)?;
                 continue;
             }
-            if !self.seen.insert(hash.0) {
+            if !self.seen.insert(hash.0) || self.store.is_purged(&hash.0) {
                 continue;
             }
             let encoded = self.store.node(&hash)?;
@@ -178,7 +201,7 @@ impl Writer<'_> {
     }
 
     fn chunk(&mut self, chunk: ChunkRef) -> Result<()> {
-        if !self.seen.insert(chunk.hash.0) {
+        if !self.seen.insert(chunk.hash.0) || self.store.is_purged(&chunk.hash.0) {
             return Ok(());
         }
         let mut bytes = vec![0; chunk.len as usize];

@@ -445,7 +445,8 @@ fn a_lost_identity_comes_from_the_packs() {
         assert_eq!((problems.len(), problems[0].file.as_str()), (1, "strata.json"));
         assert_eq!(Identity::read(&Layout::new(dir.path())).unwrap().id, id);
     }
-    std::fs::write(whole.path().join("strata.json"), "{\"format\":6}").unwrap();
+    let newer = format!("{{\"format\":{}}}", crate::store::FORMAT + 1);
+    std::fs::write(whole.path().join("strata.json"), newer).unwrap();
     assert!(matches!(check_error(whole.path()), Error::NewerFormat { .. }), "a newer store is not touched");
 }
 

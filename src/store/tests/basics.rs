@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::*;
 use crate::model::content::CHUNK_MAX;
 use crate::model::{PendingRecord, TreeRef};
+use crate::store::FORMAT;
 use crate::store::pack::SEAL_SIZE;
 
 #[test]
@@ -14,7 +15,7 @@ fn a_new_store_is_private_and_has_an_identity() {
     Store::init(&root).unwrap();
     let store = Store::open(&root).unwrap();
     let text = std::fs::read_to_string(root.join("strata.json")).unwrap();
-    let start = format!("{{\"format\":5,\"id\":\"{}\",\"check\":\"", store.id());
+    let start = format!("{{\"format\":{FORMAT},\"id\":\"{}\",\"check\":\"", store.id());
     assert!(text.starts_with(&start) && text.len() == start.len() + 19, "{text}");
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&root), 0o700);
@@ -31,8 +32,10 @@ fn what_is_no_store_or_a_later_one_is_refused() {
     assert!(matches!(Store::init(dir.path()), Err(Error::NotEmpty(_))));
     assert!(matches!(Store::open_or_init(dir.path()), Err(Error::NotEmpty(_))));
     assert!(matches!(Store::open(&dir.path().join("file")), Err(Error::NotAStore(_))));
-    std::fs::write(dir.path().join("strata.json"), b"{\"format\":6,\"ids\":[]}").unwrap();
-    assert!(matches!(Store::open(dir.path()), Err(Error::NewerFormat { found: 6, supported: 5, .. })));
+    let newer = format!("{{\"format\":{},\"ids\":[]}}", FORMAT + 1);
+    std::fs::write(dir.path().join("strata.json"), newer).unwrap();
+    let error = Store::open(dir.path()).unwrap_err();
+    assert!(matches!(error, Error::NewerFormat { found, supported: FORMAT, .. } if found == FORMAT + 1));
     std::fs::write(dir.path().join("strata.json"), b"{\"format\":1,\"id\":\"zz\"}").unwrap();
     assert!(matches!(Store::open(dir.path()), Err(Error::Damaged { .. })));
 }
