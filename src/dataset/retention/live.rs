@@ -52,8 +52,13 @@ impl<'a> Keeping<'a> {
 
     /// Whether a version that is kept sees the value that `ino` got at version `at`.
     pub fn needs(&mut self, ino: Ino, at: VersionNo) -> Result<bool> {
+        Ok(self.needed_by(ino, at)?.is_some())
+    }
+
+    /// A version that is kept and sees the value that `ino` got at version `at`.
+    pub fn needed_by(&mut self, ino: Ino, at: VersionNo) -> Result<Option<VersionNo>> {
         if at > self.newest || !self.pruned.contains(at) {
-            return Ok(true);
+            return Ok(Some(at));
         }
         for n in 0..self.stretches.len() {
             let (span, view) = &self.stretches[n];
@@ -62,10 +67,10 @@ impl<'a> Keeping<'a> {
             }
             let kept = self.pruned.first_outside(at.max(span.first));
             if kept <= span.last && self.sees(kept, ino, at)? {
-                return Ok(true);
+                return Ok(Some(kept));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     fn sees(&mut self, version: VersionNo, ino: Ino, at: VersionNo) -> Result<bool> {
@@ -81,14 +86,12 @@ impl<'a> Keeping<'a> {
 pub struct Walker<'a> {
     store: &'a Store,
     seen: HashSet<NodeHash>,
-    /// Whether it met a node that was purged, so that it is not known what was below.
-    pub met_purged: bool,
 }
 
 impl<'a> Walker<'a> {
     /// One that has seen nothing.
     pub fn new(store: &'a Store) -> Walker<'a> {
-        Walker { store, seen: HashSet::new(), met_purged: false }
+        Walker { store, seen: HashSet::new() }
     }
 
     /// What an inode holds.
@@ -121,8 +124,8 @@ impl<'a> Walker<'a> {
         if !self.seen.insert(hash) {
             return Ok(());
         }
+        // It is not known what was below, and nothing reads that any more.
         if self.store.is_purged(&hash.0) {
-            self.met_purged = true;
             return Ok(());
         }
         each(&hash.0, 0)?;
@@ -181,7 +184,7 @@ pub fn each_needed(
 
 /// Calls `each` with what was copied between files while it was found out what these hold: the one it was copied
 /// to may have been looked at before, and the one it was copied from be another since.
-pub(super) fn each_copied(store: &Store, walker: &mut Walker<'_>, each: Each<'_>) -> Result<()> {
+fn each_copied(store: &Store, walker: &mut Walker<'_>, each: Each<'_>) -> Result<()> {
     store.copied().iter().try_for_each(|content| walker.content(content, each))
 }
 
@@ -208,14 +211,14 @@ impl Dataset {
     }
 
     /// What the live tree and open files hold.
-    pub(super) fn each_held(&self, walker: &mut Walker<'_>, each: Each<'_>) -> Result<()> {
+    fn each_held(&self, walker: &mut Walker<'_>, each: Each<'_>) -> Result<()> {
         let files = self.read(|live| Ok(live.open_files()))?;
-        for file in files {
+        for (_, file) in files {
             let (contents, pieces) = file.references();
             contents.iter().try_for_each(|content| walker.content(content, each))?;
             walker.pieces(&pieces, each)?;
         }
-        self.read(|live| live.each_inode(&mut |inode| walker.inode(inode, each)))
+        self.read(|live| live.each_inode(&mut |_, inode| walker.inode(inode, each)))
     }
 }
 
@@ -261,6 +264,8 @@ pub fn freed_by(
         objects.remove(hash);
         Ok(())
     })?;
+    // What was purged frees nothing any more.
+    objects.retain(|hash, _| !store.is_purged(hash));
     let mut bytes = vec![0; paths.len()];
     objects.values().for_each(|(len, number)| bytes[*number] += u64::from(*len));
     let mut freed = Freed { bytes: bytes.iter().sum(), paths: paths.into_iter().zip(bytes).collect() };

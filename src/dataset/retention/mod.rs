@@ -5,6 +5,8 @@
 //! up is that it can be looked at, and with that the content that no version that is kept, no pending change
 //! and no open file needs ([`live`]); `strata gc` gives its space back.
 
+pub(super) mod gone;
+mod holders;
 pub mod live;
 mod plan;
 mod purge;
@@ -29,7 +31,7 @@ use super::dataset::Dataset;
 use super::error::{Error, Result};
 
 pub use plan::{Plan, Planned};
-pub use purge::{PurgedFile, Purging};
+pub use purge::{PurgedFile, Purging, Staying};
 
 /// When a version was pruned, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
