@@ -6,6 +6,7 @@
 
 mod annotations;
 mod bundle;
+mod collect;
 mod compact;
 mod export;
 mod history;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::dataset::git::Scope;
+use crate::dataset::retention::collect::How;
 use crate::dataset::{Caller, Dataset, Error, Invalid, Repo, RolledBack};
 use crate::model::{Content, DatasetId, DatasetName, Ino, VersionNo, VersionSet, show_path};
 
@@ -197,7 +199,7 @@ impl Service {
                 if !dry_run {
                     self.check_writable()?;
                 }
-                self.gc(all, dry_run, sink)?;
+                self.gc(How { all, dry_run }, sink)?;
             }
             Request::Tombstones { dataset } => {
                 let tombstones = self.repo.dataset(dataset.as_str())?.tombstones();

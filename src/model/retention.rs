@@ -218,6 +218,12 @@ impl VersionSet {
         }
     }
 
+    /// The first version from `from` on that is in it.
+    pub fn first_from(&self, from: VersionNo) -> Option<VersionNo> {
+        let run = self.0.get(self.0.partition_point(|span| span.last < from));
+        run.map(|span| span.first.max(from))
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -238,6 +244,8 @@ mod tests {
         assert_eq!(set.spans(), [span(1, 3), span(5, 6)]);
         assert_eq!((0..8).filter(|v| set.contains(VersionNo(*v))).collect::<Vec<_>>(), [1, 2, 3, 5, 6]);
         assert_eq!([1, 4, 5, 7].map(|v| set.first_outside(VersionNo(v)).0), [4, 4, 7, 7]);
+        let first_from = |v| set.first_from(VersionNo(v)).map(|version| version.0);
+        assert_eq!([0, 2, 4, 6, 7].map(first_from), [Some(1), Some(2), Some(5), Some(6), None]);
         assert_eq!(set.with([span(4, 4)]).spans(), [span(1, 6)]);
     }
 

@@ -8,6 +8,7 @@
 //! synced       how far the log is known to be durable (see `pack`)
 //! compacted    which pack is to be compressed next (see `compact`)
 //! compacted-best  the same of compressing as far as possible
+//! collected    what the last collection found (see `collect`)
 //! packs/       the log (see `pack`)
 //! index/       rebuilt from the packs where it is missing or in doubt (see `index`)
 //! scratch/     content of files being written; emptied on open
@@ -76,6 +77,11 @@ impl Layout {
     /// The note of which pack is to be compressed next as far as possible.
     pub fn compacted_best(&self) -> PathBuf {
         self.root.join("compacted-best")
+    }
+
+    /// The note of what the last collection found.
+    pub fn collected(&self) -> PathBuf {
+        self.root.join("collected")
     }
 
     /// What says which store this is.

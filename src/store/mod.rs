@@ -65,7 +65,7 @@ use self::rebuild::Opening;
 use self::recovery::Recovered;
 
 pub use aside::Aside;
-pub use collect::{Candidates, Collection};
+pub use collect::{Candidates, Collection, Need, Sought, Suspects, Underway, Weighed};
 pub use compact::Compacted;
 pub use content::{b3sum, for_each_block, md5, next_data, next_hole, read_at, sha256, write_out};
 pub use error::{Error, Result};

@@ -3,6 +3,8 @@
 //! A key's versions lie newest first, so the newest one visible in a span of versions is one seek
 //! away. One that lies between the spans of a [`View`] is hidden, and costs a further seek.
 
+use std::ops::ControlFlow;
+
 use super::Store;
 use super::error::{Error, Result};
 use super::index::change::{StoredInode, decode_checked, decode_inode, decode_pos, decode_version};
@@ -205,11 +207,20 @@ impl Store {
 
     /// The dataset's retention records, in order; of each by itself, why it cannot be read.
     pub fn retentions(&self, ds: DatasetId) -> Result<Vec<Result<RetentionRecord>>> {
+        self.retentions_from(ds, 0)
+    }
+
+    /// Those of them that are in this pack or a later one.
+    pub(super) fn retentions_from(&self, ds: DatasetId, pack: u32) -> Result<Vec<Result<RetentionRecord>>> {
         let mut range = self.index.scan(&keys::retentions(ds));
         let mut found = Vec::new();
         while let Some((_, value)) = range.next_entry()? {
+            let pos = decode_pos(&value);
+            if pos.as_ref().is_ok_and(|pos| pos.pack < pack) {
+                continue;
+            }
             let what = || format!("retention record of dataset {}", ds.0);
-            let read = decode_pos(&value).and_then(|pos| self.read_at(pos, what)).and_then(|(_, payload)| {
+            let read = pos.and_then(|pos| self.read_at(pos, what)).and_then(|(_, payload)| {
                 codec::decode_checked("retention record", &payload)
                     .map_err(|source| Error::Decode { what: what(), source })
             });
@@ -219,17 +230,19 @@ impl Store {
     }
 
     /// Calls `f` with every value that an inode of the dataset ever had, and the version that wrote it, in the
-    /// order of inodes, newest first.
+    /// order of inodes, newest first, until it says that it is enough.
     pub fn each_inode(
         &self,
         ds: DatasetId,
-        f: &mut dyn FnMut(Ino, VersionNo, Inode) -> Result<()>,
+        f: &mut dyn FnMut(Ino, VersionNo, Inode) -> ControlFlow<()>,
     ) -> Result<()> {
         let mut range = self.index.scan(&keys::inodes(ds));
         while let Some((key, value)) = range.next_entry()? {
             let ino = key.get(..13).and_then(keys::tail8);
             let ino = ino.ok_or_else(|| Error::Index("a key has no known form".into()))?;
-            f(Ino(ino), version_of(&key)?, self.whole_inode(&value)?)?;
+            if f(Ino(ino), version_of(&key)?, self.whole_inode(&value)?).is_break() {
+                break;
+            }
         }
         Ok(())
     }

@@ -223,3 +223,43 @@ fn a_forecast_leaves_out_what_was_purged() {
     purge(&m, &["d", "f"]).ok();
     assert_eq!(forecast(), 50_000);
 }
+
+/// A version of which a file was purged is described without it, and what cannot be made of it is refused by name.
+#[test]
+fn a_version_with_a_purged_file_is_told_of_without_it() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("kept", "what is kept");
+    d.write("secret.csv", "a,b\n1,2\n");
+    fs::remove_file(d.path("secret.csv")).expect("remove");
+    let text = |name: &str| d.text(&format!("@v2/@meta/{name}"));
+    assert!(text("sha256sums").contains("secret.csv") && text("croissant.json").contains("secret.csv"));
+    purge(&m, &["d", "secret.csv"]).ok();
+    assert_eq!(text("sha256sums").lines().count(), 1);
+    assert!(!text("croissant.json").contains("secret.csv") && text("croissant.json").contains("kept"));
+    assert_eq!(json(&text("stats.json"))["purged"], 1);
+    assert_eq!(text("manifest.jsonl"), m.strata(&["meta", "d@v2", "manifest"]).ok());
+    let lines: Vec<Value> = text("manifest.jsonl").lines().map(json).collect();
+    let [kept, secret] = &lines[..] else { panic!("{lines:?}") };
+    assert!(kept.get("purged").is_none() && kept["sha256"].is_string(), "{kept}");
+    assert_eq!((&secret["purged"], &secret["size"]), (&Value::from(true), &Value::from(8)));
+    assert!(secret["sha256"].is_null() && secret.get("b3sum").is_some() && secret["content"].is_string());
+    let (pointer, archive) = (m.outside().join("p"), m.outside().join("a.tar"));
+    let (pointer, archive) = (pointer.to_str().expect("a path"), archive.to_str().expect("a path"));
+    for refused in [
+        &["pointer", "d@v2", "-o", pointer][..],
+        &["pointer", "--dvc", "d@v2", "-o", &format!("{pointer}.dvc")],
+        &["export", "d@v2", archive],
+    ] {
+        let failed = m.strata(refused).fails(1);
+        assert!(failed.contains("secret.csv") && failed.contains("purged"), "{failed}");
+    }
+    assert!(!Path::new(pointer).exists() && !Path::new(archive).exists());
+    assert!(d.log().iter().all(|version| version.get("pin").is_none()), "nothing is pinned");
+    m.strata(&["pointer", "d@v2/kept", "-o", pointer]).ok();
+    let told = json(&m.strata(&["prefetch", "d@v2", "--json"]).ok());
+    assert_eq!(
+        (&told["files"], &told["lost_bytes"], &told["purged_bytes"]),
+        (&1.into(), &0.into(), &8.into())
+    );
+}

@@ -46,6 +46,23 @@ fn a_purge_takes_the_id_of_a_content() {
     m.strata(&["verify"]).ok();
 }
 
+/// A mount of a version takes no purge: what the kernel reads by itself there would stay.
+#[test]
+fn a_purge_is_refused_beside_a_mount_of_a_version() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("f", "secret");
+    fs::remove_file(d.path("f")).expect("remove");
+    m.down();
+    for options in [&["--dataset", "d", "--at", "v1"][..], &["--read-only"]] {
+        m.up(options);
+        let told = m.strata(&["purge", "d", "f", "--reason", "law"]).fails(1);
+        assert!(told.contains("mounted read-only") && told.contains("--at"), "{told}");
+        m.down();
+    }
+    m.strata(&["purge", "d", "f", "--reason", "law"]).ok();
+}
+
 /// A rollback to a version with purged files names them and changes nothing; with --skip-purged all else comes
 /// back, in a version that has none of them. A checkout of it is refused, and reading is logged.
 #[test]

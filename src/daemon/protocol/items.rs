@@ -158,6 +158,8 @@ pub struct Collected {
     pub left: u64,
     /// Bytes the packs take less on disk.
     pub freed: u64,
+    /// Bytes that may not be needed, and were not looked for: they are in packs with too few to be rewritten.
+    pub unsure: u64,
 }
 
 /// What was purged.
@@ -190,6 +192,8 @@ pub struct Prefetched {
     pub bytes: u64,
     /// Bytes that could not be read: damaged or missing.
     pub lost: u64,
+    /// Bytes of files whose content was purged, which are left out.
+    pub purged: u64,
 }
 
 /// What was compressed.

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::dataset::retention::Staying;
+use crate::dataset::retention::collect::How;
 use crate::dataset::{Caller, Dataset, Error};
 use crate::model::at::HASH_DIGITS_MIN;
 use crate::model::quote::quote;
@@ -80,7 +81,7 @@ impl Service {
         let _alone = self.retaining.lock();
         dataset.seal()?;
         let store = self.repo.store();
-        let underway = store.begin_collection(true)?;
+        let mut underway = store.begin_collection(true)?;
         let datasets = self.every_dataset()?;
         let (named, contents) = self.contents_of(dataset, path)?;
         let purging = dataset.plan_purge(contents, &datasets, everywhere)?;
@@ -96,7 +97,7 @@ impl Service {
             dataset.note_purge(by, as_text(&named), reason, &purging.fresh)?;
         }
         if !objects.is_empty() {
-            store.remove_objects(&underway, &objects, &mut collection)?;
+            store.remove_objects(&mut underway, &objects, &mut collection)?;
         }
         drop(underway);
         let (removed, bytes) = match purging.fresh.is_empty() {
@@ -107,7 +108,7 @@ impl Service {
             }
         };
         if purging.is_garbage {
-            let rest = self.collect(true, false, &mut |_| ControlFlow::Continue(()))?;
+            let rest = self.collect(How { all: true, dry_run: false }, &mut |_| ControlFlow::Continue(()))?;
             collection.damaged += rest.damaged;
         }
         let aside = store.purge_aside(&objects)?;

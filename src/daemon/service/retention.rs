@@ -1,21 +1,20 @@
-//! What is kept of history: pins, prunes, and giving space back.
+//! What is kept of history: pins, prunes and rules.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::dataset::retention::Plan;
-use crate::dataset::retention::live::{each_needed, freed_by};
+use crate::dataset::retention::collect::How;
+use crate::dataset::retention::freed::freed_by;
 use crate::dataset::{Caller, Dataset};
 use crate::model::{Content, DatasetName, Rules, Timestamp, VersionNo};
-use crate::store::Collection;
 
 use super::super::failure::Failure;
 use super::super::object::{VersionText, path_bytes};
-use super::super::protocol::{Collected, Item, PinInfo, PlannedInfo, PrunedInfo};
-use super::verify::REPORT_EVERY;
+use super::super::protocol::{Item, PinInfo, PlannedInfo, PrunedInfo};
 use super::{Service, Sink};
 
 /// Most paths that a prune names, of those that free most.
@@ -135,69 +134,8 @@ impl Service {
         Ok(())
     }
 
-    fn open_contents(&self) -> Vec<Content> {
+    pub(super) fn open_contents(&self) -> Vec<Content> {
         self.host.as_ref().map_or_else(Vec::new, |host| host.open_contents())
-    }
-
-    /// Gives the space of what nothing needs back.
-    pub(super) fn gc(&self, all: bool, dry_run: bool, sink: &mut dyn Sink) -> Result<(), Failure> {
-        let _alone = self.retaining.lock();
-        let mut reported = Instant::now();
-        let mut gone = None;
-        let collection = self.collect(all, dry_run, &mut |done| {
-            if reported.elapsed() < REPORT_EVERY {
-                return ControlFlow::Continue(());
-            }
-            reported = Instant::now();
-            match sink.item(Item::Progress { done, total: 0 }) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(failure) => {
-                    gone = Some(failure);
-                    ControlFlow::Break(())
-                }
-            }
-        })?;
-        gone.map_or(Ok(()), Err)?;
-        let Collection { packs, rewritten, objects, dead, left, freed, .. } = collection;
-        sink.item(Item::Collected(Collected { dry_run, packs, rewritten, objects, dead, left, freed }))
-    }
-
-    pub(super) fn collect(
-        &self,
-        all: bool,
-        dry_run: bool,
-        step: &mut dyn FnMut(u64) -> ControlFlow<()>,
-    ) -> Result<Collection, Failure> {
-        let store = self.repo.store();
-        let underway = store.begin_collection(all)?;
-        let mut collection = Collection::default();
-        let mut after = 0;
-        while let Some(mut candidates) = store.candidates(&underway, after)? {
-            let datasets = self.every_dataset()?;
-            for dataset in &datasets {
-                if let Some(lost) = dataset.lost().first() {
-                    return Err(Failure::new(format!(
-                        "the record of {} of {} is lost: it is not known what it needs",
-                        lost.first,
-                        dataset.name()
-                    ))
-                    .hint("nothing is given back before `strata verify` finds nothing lost"));
-                }
-            }
-            each_needed(store, &datasets, None, &self.open_contents(), &mut |hash, _| {
-                candidates.mark(hash);
-                Ok(())
-            })?;
-            let mut packs = 0;
-            after = store.collect(&underway, &candidates, (all, dry_run), &mut collection, &mut || {
-                packs += 1;
-                step(packs)
-            })?;
-            if after == u32::MAX {
-                break;
-            }
-        }
-        Ok(collection)
     }
 
     /// Sets the rules that the daemon applies.
@@ -225,7 +163,8 @@ impl Service {
         }
         if dropped > 0 {
             let _alone = self.retaining.lock();
-            match self.collect(false, false, &mut |_| match stop.load(Ordering::Acquire) {
+            let how = How { all: false, dry_run: false };
+            match self.collect(how, &mut |_| match stop.load(Ordering::Acquire) {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             }) {

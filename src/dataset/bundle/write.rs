@@ -6,7 +6,7 @@ use super::output::{Out, Output};
 use super::{MAGIC, MAGIC_AFTER, MAGIC_ANNOTATED, frame};
 use crate::dataset::dataset::Dataset;
 use crate::dataset::error::{Error, Result};
-use crate::dataset::retention::live::Walker;
+use crate::dataset::retention::walk::Walker;
 use crate::model::inode::Xattrs;
 use crate::model::{
     Body, ChunkRef, Content, DatasetRecord, Ino, Inode, Kind, NodeHash, Op, Ops, Piece, VersionId, VersionNo,

@@ -392,8 +392,8 @@ impl Live {
     }
 
     /// Calls `f` with every inode in memory: all that no version holds yet are among them.
-    pub fn each_inode(&self, f: &mut dyn FnMut(Ino, &Inode) -> Result<()>) -> Result<()> {
-        self.nodes.iter().try_for_each(|(ino, node)| f(*ino, &node.inode))
+    pub fn each_inode(&self, f: &mut dyn FnMut(Ino, &Inode)) {
+        self.nodes.iter().for_each(|(ino, node)| f(*ino, &node.inode));
     }
 
     /// Counts a handle of `ino` closed.

@@ -4,18 +4,19 @@
 //! it is found out where it is seen, so that it can be named.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::model::inode::Xattrs;
 use crate::model::{
     ChunkRef, Content, ContentId, DatasetId, Ino, Inode, Name, NodeHash, Op, Piece, VersionNo, show_path,
 };
-use crate::store::manifest::{Items, Node};
-use crate::store::{Error as StoreError, ObjectStore, Store, content_id};
+use crate::store::manifest::Items;
+use crate::store::{Error as StoreError, Store, content_id};
 
 use super::super::dataset::Dataset;
 use super::super::error::{Error, Result};
-use super::live::{Keeping, Walker};
+use super::live::{Keeping, Value};
+use super::walk::{Walker, items, long_xattrs};
 
 /// As many places are named.
 const NAMED: usize = 5;
@@ -140,7 +141,7 @@ struct Finder<'a> {
 
 impl Finder<'_> {
     fn inode(&mut self, inode: &Inode) -> Result<bool> {
-        if let Some(Xattrs::Chunk(chunk)) = inode.xattrs.as_deref()
+        if let Some(chunk) = long_xattrs(inode)
             && self.wanted.contains_key(&chunk.hash.0)
         {
             return Ok(true);
@@ -177,13 +178,12 @@ impl Finder<'_> {
         if self.store.is_purged(&hash.0) {
             return Ok(false);
         }
-        let bytes = match self.store.node(&hash) {
+        let items = match items(self.store, &hash) {
             // What only pruned versions had may be gone. Where it is needed, going through it fails.
-            Err(StoreError::Missing(_)) => return Ok(true),
-            bytes => bytes?,
+            Err(Error::Store(StoreError::Missing(_))) => return Ok(true),
+            items => items?,
         };
-        let decoded = Node::decode(&bytes);
-        match decoded.map_err(|why| StoreError::Corrupt(format!("manifest node {hash}: {why}")))?.items {
+        match items {
             Items::Pieces(pieces) => Ok(self.pieces(&pieces)),
             Items::Children(children) => {
                 for child in children {
@@ -216,16 +216,22 @@ impl Dataset {
                 live.name(self.live_place(ino)?);
             }
         }
-        let mut found = Vec::new();
+        let (mut found, mut failed) = (Vec::new(), Ok(()));
         self.read(|tree| {
             tree.each_inode(&mut |ino, inode| {
-                if finder.inode(inode)? {
-                    live.take(inode)?;
-                    found.push(ino);
+                if failed.is_ok() {
+                    failed = finder.inode(inode).and_then(|has| match has {
+                        true => {
+                            found.push(ino);
+                            live.take(inode)
+                        }
+                        false => Ok(()),
+                    });
                 }
-                Ok(())
-            })
+            });
+            Ok(())
         })?;
+        failed?;
         found.into_iter().try_for_each(|ino| {
             live.name(self.live_place(ino)?);
             Ok(())
@@ -257,11 +263,11 @@ impl Dataset {
         let is_live = !self.is_archived();
         let newest = self.frozen(self.newest());
         let mut keeping = Keeping::new(self, self.pruned());
-        self.each_value(&mut |ino, at, inode| {
+        self.each_value(&mut |Value { ino, at, inode, .. }| {
             let left_out =
                 but.is_some_and(|but| inode.content().is_some_and(|c| but.contains_key(&content_id(c))));
             if left_out || !finder.inode(inode)? {
-                return Ok(());
+                return Ok(ControlFlow::Continue(()));
             }
             if is_live && (at > newest.version() || newest.sees(ino, at)?) {
                 live.take(inode)?;
@@ -269,10 +275,10 @@ impl Dataset {
                     Some(path) => format!("{}/{}", self.name(), show_path(&path)),
                     None => self.live_place(ino)?,
                 });
-                return Ok(());
+                return Ok(ControlFlow::Continue(()));
             }
             // What only pruned versions had may be gone, and needs nothing.
-            let Some(version) = keeping.needed_by(ino, at)? else { return Ok(()) };
+            let Some(version) = keeping.needed_by(ino, at)? else { return Ok(ControlFlow::Continue(())) };
             past.needed.take(inode)?;
             past.recorded.push((at, ino));
             let path = self.frozen(version).path_of(ino, inode)?;
@@ -280,7 +286,7 @@ impl Dataset {
             let archived = if is_live { "" } else { " (archived)" };
             past.needed.name(format!("{}@{version}/{shown}{archived}", self.name()));
             past.path = past.path.take().or(path);
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         })
     }
 

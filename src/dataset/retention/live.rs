@@ -5,26 +5,38 @@
 //! to where it is superseded or loses its last name, and by no later one. So it is enough to look at the first
 //! version from `a` on that is kept; with rollbacks, at the first one in each stretch between two of them from
 //! which `a` is seen. A value that a kept version itself recorded is needed without a look.
+//!
+//! To find out whether some objects are needed, all values are gone through, but of most no more than which chunks
+//! they name: whether a value is needed is asked of those alone that have one of the objects. Manifests have to be
+//! read, each node once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::model::inode::Xattrs;
-use crate::model::{
-    ChunkRef, Content, Ino, Inode, Name, NodeHash, Op, Piece, Span, VersionNo, VersionSet, View,
-};
-use crate::store::manifest::{Items, Node};
-use crate::store::{Error as StoreError, ObjectStore, Store};
+use crate::model::{Content, Ino, Inode, Op, Piece, Span, VersionNo, VersionSet, View};
+use crate::store::{Need, Sought, Store};
 
 use super::super::dataset::Dataset;
-use super::super::error::{Error, Result};
+use super::super::error::Result;
 use super::super::frozen::Frozen;
+use super::walk::{Walker, long_xattrs};
 
 /// Trees of versions kept in mind.
 const TREES_MAX: usize = 4096;
 
-/// Takes the hash and length (0 for a manifest node) of an object.
-pub type Each<'a> = &'a mut dyn FnMut(&[u8; 32], u32) -> Result<()>;
+/// A value that an inode has, or had.
+#[derive(Clone, Copy, Debug)]
+pub struct Value<'a> {
+    /// The inode.
+    pub ino: Ino,
+    /// The version that recorded it.
+    pub at: VersionNo,
+    /// The version that recorded the inode's next value, if there is one: whatever its view.
+    pub next: Option<VersionNo>,
+    /// The value.
+    pub inode: &'a Inode,
+}
 
 /// Which values of inodes are needed by the versions that are kept.
 pub struct Keeping<'a> {
@@ -52,11 +64,25 @@ impl<'a> Keeping<'a> {
 
     /// Whether a version that is kept sees the value that `ino` got at version `at`.
     pub fn needs(&mut self, ino: Ino, at: VersionNo) -> Result<bool> {
-        Ok(self.needed_by(ino, at)?.is_some())
+        self.needs_until(ino, at, None)
     }
 
     /// A version that is kept and sees the value that `ino` got at version `at`.
     pub fn needed_by(&mut self, ino: Ino, at: VersionNo) -> Result<Option<VersionNo>> {
+        self.needed_until(ino, at, None)
+    }
+
+    /// The same; faster where the version is given that recorded the inode's next value.
+    pub fn needs_until(&mut self, ino: Ino, at: VersionNo, next: Option<VersionNo>) -> Result<bool> {
+        Ok(self.needed_until(ino, at, next)?.is_some())
+    }
+
+    fn needed_until(
+        &mut self,
+        ino: Ino,
+        at: VersionNo,
+        next: Option<VersionNo>,
+    ) -> Result<Option<VersionNo>> {
         if at > self.newest || !self.pruned.contains(at) {
             return Ok(Some(at));
         }
@@ -66,7 +92,9 @@ impl<'a> Keeping<'a> {
                 continue;
             }
             let kept = self.pruned.first_outside(at.max(span.first));
-            if kept <= span.last && self.sees(kept, ino, at)? {
+            // Every version of a stretch sees what the ones before it there recorded.
+            let is_superseded = next.is_some_and(|next| span.first <= next && next <= kept);
+            if kept <= span.last && !is_superseded && self.sees(kept, ino, at)? {
                 return Ok(Some(kept));
             }
         }
@@ -82,88 +110,73 @@ impl<'a> Keeping<'a> {
     }
 }
 
-/// Walks contents down to their chunks.
-pub struct Walker<'a> {
-    store: &'a Store,
-    seen: HashSet<NodeHash>,
+/// Marks what comes and goes with no version telling of it. It is to be come by before the values of versions are
+/// gone through, where it goes, but its manifests are walked after these: most are theirs too.
+pub struct Passing<'a> {
+    sought: &'a mut dyn Sought,
+    trees: &'a mut Vec<Content>,
 }
 
-impl<'a> Walker<'a> {
-    /// One that has seen nothing.
-    pub fn new(store: &'a Store) -> Walker<'a> {
-        Walker { store, seen: HashSet::new() }
+impl<'a> Passing<'a> {
+    /// Marks these objects, and puts contents with manifests to be walked into `trees`.
+    pub fn new(sought: &'a mut dyn Sought, trees: &'a mut Vec<Content>) -> Passing<'a> {
+        Passing { sought, trees }
     }
 
-    /// What an inode holds.
-    pub fn inode(&mut self, inode: &Inode, each: Each<'_>) -> Result<()> {
-        if let Some(Xattrs::Chunk(chunk)) = inode.xattrs.as_deref() {
-            each(&chunk.hash.0, chunk.len)?;
+    fn inode(&mut self, inode: &Inode) {
+        if let Some(chunk) = long_xattrs(inode) {
+            self.sought.mark(&chunk.hash.0, Need::Passing);
         }
-        inode.content().map_or(Ok(()), |content| self.content(content, each))
+        inode.content().into_iter().for_each(|content| self.content(content));
     }
 
-    /// A content; of what was walked before, manifest nodes are not walked again.
-    pub fn content(&mut self, content: &Content, each: Each<'_>) -> Result<()> {
+    fn content(&mut self, content: &Content) {
         match content {
-            Content::Empty => Ok(()),
-            Content::One(chunk) => each(&chunk.hash.0, chunk.len),
-            Content::Few(pieces) => self.pieces(pieces, each),
-            Content::Tree(tree) => self.node(tree.root, each),
+            Content::Empty => {}
+            Content::One(chunk) => self.sought.mark(&chunk.hash.0, Need::Passing),
+            Content::Few(list) => self.pieces(list),
+            Content::Tree(_) => self.trees.push(content.clone()),
         }
     }
 
-    /// Pieces of a content.
-    pub fn pieces(&mut self, pieces: &[Piece], each: Each<'_>) -> Result<()> {
-        pieces.iter().try_for_each(|piece| match piece {
-            Piece::Data(ChunkRef { hash, len }) => each(&hash.0, *len),
-            Piece::Zeros(_) => Ok(()),
-        })
-    }
-
-    fn node(&mut self, hash: NodeHash, each: Each<'_>) -> Result<()> {
-        if !self.seen.insert(hash) {
-            return Ok(());
-        }
-        // It is not known what was below, and nothing reads that any more.
-        if self.store.is_purged(&hash.0) {
-            return Ok(());
-        }
-        each(&hash.0, 0)?;
-        let bytes = self.store.node(&hash)?;
-        let decoded = Node::decode(&bytes);
-        match decoded.map_err(|why| StoreError::Corrupt(format!("manifest node {hash}: {why}")))?.items {
-            Items::Pieces(pieces) => self.pieces(&pieces, each),
-            // Levels are at most a dozen, which decoding has checked.
-            Items::Children(children) => children.iter().try_for_each(|child| self.node(child.hash, each)),
+    fn pieces(&mut self, list: &[Piece]) {
+        for piece in list {
+            if let Piece::Data(chunk) = piece {
+                self.sought.mark(&chunk.hash.0, Need::Passing);
+            }
         }
     }
 }
 
-/// Calls `each` with every object that these datasets, which are to be all of the store, need if `planned` says
-/// which versions of one of them are pruned besides. An object may come several times. `extra`: contents that
-/// are open without being part of any tree.
+/// Marks those of the objects sought that these datasets, which are to be all of the store, need if `planned` says
+/// which versions of one of them are pruned besides. `extra`: contents that are open without being part of any
+/// tree.
 ///
 /// # Errors
 /// Where anything that is needed cannot be read, so that it is not known what else is.
-pub fn each_needed(
+pub fn find_needed(
     store: &Store,
     datasets: &[Arc<Dataset>],
     planned: Option<(&Dataset, &VersionSet)>,
     extra: &[Content],
-    each: Each<'_>,
+    sought: &mut dyn Sought,
 ) -> Result<()> {
-    let mut walker = Walker::new(store);
-    extra.iter().try_for_each(|content| walker.content(content, each))?;
-    // Where things come from first, where they go last: what moves meanwhile is met at one of the two.
-    for dataset in datasets {
-        dataset.each_held(&mut walker, each)?;
+    if sought.is_settled() {
+        return Ok(());
     }
-    each_copied(store, &mut walker, each)?;
+    let mut trees = Vec::new();
+    let mut passing = Passing::new(sought, &mut trees);
+    extra.iter().for_each(|content| passing.content(content));
+    // Where things come from first, where they go last: what moves meanwhile is met at one of the two.
+    datasets.iter().try_for_each(|dataset| dataset.each_held(&mut passing))?;
+    each_copied(store, &mut passing);
+    let mut walker = Walker::new(store);
     for dataset in datasets {
+        let mut passing = Passing::new(sought, &mut trees);
         for pending in store.pending(dataset.id()) {
             for op in pending?.1? {
                 if let Op::Inode { inode, .. } = op {
-                    walker.inode(&inode, each)?;
+                    passing.inode(&inode);
                 }
             }
         }
@@ -173,108 +186,84 @@ pub fn each_needed(
         {
             pruned = pruned.with(more.spans().iter().copied());
         }
-        let mut keeping = Keeping::new(dataset, pruned);
-        dataset.each_value(&mut |ino, at, inode| match keeping.needs(ino, at)? {
-            true => walker.inode(inode, each),
-            false => Ok(()),
-        })?;
+        let keeping = Keeping::new(dataset, pruned);
+        find_in_values(dataset, keeping, &mut walker, sought)?;
     }
-    Ok(())
+    walk_passing(trees, &mut walker, sought)
 }
 
-/// Calls `each` with what was copied between files while it was found out what these hold: the one it was copied
-/// to may have been looked at before, and the one it was copied from be another since.
-fn each_copied(store: &Store, walker: &mut Walker<'_>, each: Each<'_>) -> Result<()> {
-    store.copied().iter().try_for_each(|content| walker.content(content, each))
+/// Marks what the values need that a kept version sees.
+fn find_in_values(
+    dataset: &Dataset,
+    mut keeping: Keeping<'_>,
+    walker: &mut Walker<'_>,
+    sought: &mut dyn Sought,
+) -> Result<()> {
+    dataset.each_value(&mut |value| {
+        if sought.is_settled() {
+            return Ok(ControlFlow::Break(()));
+        }
+        let Value { ino, at, next, inode } = value;
+        if walker.may_hold(inode, sought) && keeping.needs_until(ino, at, next)? {
+            walker.inode(inode, &mut |hash, _| {
+                sought.mark(hash, Need::Version);
+                Ok(())
+            })?;
+        }
+        Ok(ControlFlow::Continue(()))
+    })
+}
+
+/// Marks what was copied between files while it was found out what these hold: the one it was copied to may have
+/// been looked at before, and the one it was copied from be another since.
+fn each_copied(store: &Store, passing: &mut Passing<'_>) {
+    store.copied().iter().for_each(|content| passing.content(content));
+}
+
+/// Marks what the manifests name that something passing has.
+fn walk_passing(trees: Vec<Content>, walker: &mut Walker<'_>, sought: &mut dyn Sought) -> Result<()> {
+    let mut mark = |hash: &[u8; 32], _| {
+        sought.mark(hash, Need::Passing);
+        Ok(())
+    };
+    trees.iter().try_for_each(|content| walker.content(content, &mut mark))
 }
 
 impl Dataset {
-    /// Calls `f` with every value that an inode ever had and that holds anything in the store.
-    pub(super) fn each_value(&self, f: &mut dyn FnMut(Ino, VersionNo, &Inode) -> Result<()>) -> Result<()> {
+    /// Calls `f` with every value that an inode ever had and that holds anything in the store, until that is enough.
+    pub(super) fn each_value(&self, f: &mut dyn FnMut(Value<'_>) -> Result<ControlFlow<()>>) -> Result<()> {
         let mut failed = Ok(());
-        self.store
-            .each_inode(self.id(), &mut |ino, at, inode| {
-                let holds = inode.content().is_some_and(|content| *content != Content::Empty)
-                    || matches!(inode.xattrs.as_deref(), Some(Xattrs::Chunk(_)));
-                if holds && failed.is_ok() {
-                    failed = f(ino, at, &inode);
-                }
-                match failed {
-                    Ok(()) => Ok(()),
-                    // Ends the scan; the error itself is given below.
-                    Err(_) => Err(StoreError::Refused("broken off".into())),
-                }
+        let mut before = None;
+        self.store.each_inode(self.id(), &mut |ino, at, inode| {
+            // They come newest first.
+            let next = before.replace((ino, at)).filter(|(of, _)| *of == ino).map(|(_, next)| next);
+            let holds = inode.content().is_some_and(|content| *content != Content::Empty)
+                || long_xattrs(&inode).is_some();
+            if !holds {
+                return ControlFlow::Continue(());
+            }
+            f(Value { ino, at, next, inode: &inode }).unwrap_or_else(|error| {
+                failed = Err(error);
+                ControlFlow::Break(())
             })
-            .map_err(Error::from)
-            .or_else(|error| std::mem::replace(&mut failed, Err(error)))?;
+        })?;
         failed
     }
 
     /// What the live tree and open files hold.
-    fn each_held(&self, walker: &mut Walker<'_>, each: Each<'_>) -> Result<()> {
+    fn each_held(&self, passing: &mut Passing<'_>) -> Result<()> {
         let files = self.read(|live| Ok(live.open_files()))?;
         for (_, file) in files {
             let (contents, pieces) = file.references();
-            contents.iter().try_for_each(|content| walker.content(content, each))?;
-            walker.pieces(&pieces, each)?;
+            contents.iter().for_each(|content| passing.content(content));
+            passing.pieces(&pieces);
         }
-        self.read(|live| live.each_inode(&mut |_, inode| walker.inode(inode, each)))
-    }
-}
-
-/// What a prune would free: bytes in all, and by path.
-#[derive(Debug, Default)]
-pub struct Freed {
-    /// Bytes of chunks that nothing would need any more.
-    pub bytes: u64,
-    /// The same by path, most first.
-    pub paths: Vec<(Vec<Name>, u64)>,
-}
-
-/// What would be freed if these versions of `dataset` were pruned besides.
-pub fn freed_by(
-    dataset: &Dataset,
-    dropped: &VersionSet,
-    datasets: &[Arc<Dataset>],
-    extra: &[Content],
-) -> Result<Freed> {
-    let store = &dataset.store;
-    let pruned = dataset.pruned();
-    let more = pruned.with(dropped.spans().iter().copied());
-    let (mut before, mut after) = (Keeping::new(dataset, pruned), Keeping::new(dataset, more));
-    let mut walker = Walker::new(store);
-    let mut paths: Vec<Vec<Name>> = Vec::new();
-    let mut numbers: HashMap<Vec<Name>, usize> = HashMap::new();
-    let mut objects: HashMap<[u8; 32], (u32, usize)> = HashMap::new();
-    dataset.each_value(&mut |ino, at, inode| {
-        if after.needs(ino, at)? || !before.needs(ino, at)? {
-            return Ok(());
-        }
-        let path = dataset.frozen(at).path_of(ino, inode)?.unwrap_or_default();
-        let number = *numbers.entry(path).or_insert_with_key(|path| {
-            paths.push(path.clone());
-            paths.len() - 1
-        });
-        walker.inode(inode, &mut |hash, len| {
-            objects.entry(*hash).or_insert((len, number));
+        self.read(|live| {
+            live.each_inode(&mut |_, inode| passing.inode(inode));
             Ok(())
         })
-    })?;
-    each_needed(store, datasets, Some((dataset, dropped)), extra, &mut |hash, _| {
-        objects.remove(hash);
-        Ok(())
-    })?;
-    // What was purged frees nothing any more.
-    objects.retain(|hash, _| !store.is_purged(hash));
-    let mut bytes = vec![0; paths.len()];
-    objects.values().for_each(|(len, number)| bytes[*number] += u64::from(*len));
-    let mut freed = Freed { bytes: bytes.iter().sum(), paths: paths.into_iter().zip(bytes).collect() };
-    freed.paths.retain(|(_, bytes)| *bytes > 0);
-    freed.paths.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    Ok(freed)
-}
+    }
 
-impl Dataset {
     /// Whether a version that is kept sees the value that `ino` got at version `at`.
     pub fn needs(&self, ino: Ino, at: VersionNo) -> Result<bool> {
         match self.is_pruned(at) {

@@ -5,13 +5,19 @@
 //! up is that it can be looked at, and with that the content that no version that is kept, no pending change
 //! and no open file needs ([`live`]); `strata gc` gives its space back.
 
-pub(super) mod gone;
+pub mod collect;
+pub mod dropped;
+pub mod freed;
+pub mod gone;
+#[cfg(test)]
+mod histories;
 mod holders;
 pub mod live;
 mod plan;
 mod purge;
 #[cfg(test)]
 mod tests;
+pub mod walk;
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -1,14 +1,15 @@
 //! Removing content for good.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::model::{
     Content, ContentId, DatasetId, Ino, Inode, Kind, Name, NodeHash, Piece, Policy, RetentionAction,
     VersionNo, show_path,
 };
-use crate::store::manifest::{Items, Node};
-use crate::store::{Error as StoreError, ObjectStore, Store, content_id};
+use crate::store::manifest::Items;
+use crate::store::{Error as StoreError, Store, content_id};
 
 use super::super::author::Caller;
 use super::super::dataset::Dataset;
@@ -17,6 +18,8 @@ use super::super::frozen::Frozen;
 use super::super::sizes::each_file;
 use super::gone::Gone;
 use super::holders::{Holders, Past, Recorded};
+use super::live::Value;
+use super::walk::items;
 
 /// What is to be purged.
 #[derive(Default)]
@@ -99,15 +102,14 @@ impl Dataset {
     /// [`Error::Ambiguous`] where there are several.
     pub fn content_of_id(&self, prefix: &str) -> Result<Option<Content>> {
         let mut found: BTreeMap<String, (VersionNo, Content)> = BTreeMap::new();
-        self.each_value(&mut |_, at, inode| {
-            let Some(content) = inode.content().filter(|content| **content != Content::Empty) else {
-                return Ok(());
-            };
-            let id = content_id(content).to_hex();
-            if id.starts_with(prefix) {
-                found.entry(id).or_insert_with(|| (at, content.clone()));
+        self.each_value(&mut |Value { at, inode, .. }| {
+            if let Some(content) = inode.content().filter(|content| **content != Content::Empty) {
+                let id = content_id(content).to_hex();
+                if id.starts_with(prefix) {
+                    found.entry(id).or_insert_with(|| (at, content.clone()));
+                }
             }
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         })?;
         if found.len() > 1 {
             return Err(Error::Ambiguous {
@@ -221,15 +223,14 @@ impl Dataset {
         // The newest version is what the live tree is a change of.
         let (mut live, mut recorded) = (BTreeSet::new(), Vec::new());
         let newest = self.frozen(self.newest());
-        self.each_value(&mut |ino, at, inode| {
-            if !inode.content().is_some_and(|content| contents.contains_key(&content_id(content))) {
-                return Ok(());
+        self.each_value(&mut |Value { ino, at, inode, .. }| {
+            if inode.content().is_some_and(|content| contents.contains_key(&content_id(content))) {
+                recorded.push((at, ino));
+                if newest.inode(ino).is_ok_and(|(recorded, _)| recorded == at) {
+                    live.extend(newest.path_of(ino, inode)?.map(|path| show_path(&path)));
+                }
             }
-            recorded.push((at, ino));
-            if newest.inode(ino).is_ok_and(|(recorded, _)| recorded == at) {
-                live.extend(newest.path_of(ino, inode)?.map(|path| show_path(&path)));
-            }
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         })?;
         if live.is_empty() {
             return Ok(recorded);
@@ -307,23 +308,21 @@ impl<'a> Parts<'a> {
         if self.objects.insert(hash.0, 0).is_some() {
             return Ok(());
         }
-        let bytes = match self.store.node(&hash) {
-            Err(StoreError::Missing(_)) => {
+        let items = match items(self.store, &hash) {
+            Err(Error::Store(StoreError::Missing(_))) => {
                 self.is_broken = true;
                 return Ok(());
             }
-            bytes => bytes?,
+            items => items?,
         };
-        let decoded = Node::decode(&bytes);
-        let below =
-            match decoded.map_err(|why| StoreError::Corrupt(format!("manifest node {hash}: {why}")))?.items {
-                Items::Pieces(pieces) => self.pieces(&pieces),
-                // Levels are at most a dozen, which decoding has checked.
-                Items::Children(children) => {
-                    children.iter().try_for_each(|child| self.node(child.hash))?;
-                    children.iter().map(|child| child.hash.0).collect()
-                }
-            };
+        let below = match items {
+            Items::Pieces(pieces) => self.pieces(&pieces),
+            // Levels are at most a dozen, which decoding has checked.
+            Items::Children(children) => {
+                children.iter().try_for_each(|child| self.node(child.hash))?;
+                children.iter().map(|child| child.hash.0).collect()
+            }
+        };
         self.nodes.push((hash.0, below));
         Ok(())
     }

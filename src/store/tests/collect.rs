@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use super::*;
-use crate::store::collect::Underway;
+use crate::store::collect::{Need, Sought, Underway};
 
 fn chunk(n: u8) -> Vec<u8> {
     vec![n; 70_000]
@@ -22,9 +22,9 @@ pub fn is_there(store: &Store, chunk: ChunkRef, n: u8) -> bool {
 }
 
 /// Collects all that is not marked from the packs after `after`; gives the last of them.
-pub fn collect(store: &Store, underway: &Underway<'_>, after: u32, needed: &[ChunkRef]) -> Option<u32> {
+pub fn collect(store: &Store, underway: &mut Underway<'_>, after: u32, needed: &[ChunkRef]) -> Option<u32> {
     let mut candidates = store.candidates(underway, after).unwrap()?;
-    needed.iter().for_each(|chunk| candidates.mark(&chunk.hash.0));
+    needed.iter().for_each(|chunk| candidates.mark(&chunk.hash.0, Need::Version));
     let mut collection = Collection::default();
     let step = &mut || ControlFlow::Continue(());
     Some(store.collect(underway, &candidates, (true, false), &mut collection, step).unwrap())
@@ -36,12 +36,12 @@ pub fn collect(store: &Store, underway: &Underway<'_>, after: u32, needed: &[Chu
 fn what_is_put_during_a_collection_is_not_collected() {
     let (_dir, store) = new_store();
     let garbage = put(&store, 1);
-    let underway = store.begin_collection(true).unwrap();
+    let mut underway = store.begin_collection(true).unwrap();
     let (new, again) = (put(&store, 2), put(&store, 3));
     store.log.seal(1).unwrap();
     let mut after = 0;
     let mut turns = 0;
-    while let Some(last) = collect(&store, &underway, after, &[]) {
+    while let Some(last) = collect(&store, &mut underway, after, &[]) {
         (after, turns) = (last, turns + 1);
         assert_eq!(put(&store, 3), again);
         store.log.seal(1).unwrap();
@@ -49,8 +49,8 @@ fn what_is_put_during_a_collection_is_not_collected() {
     assert_eq!(turns, 1, "what came later is not looked at");
     assert!(!is_there(&store, garbage, 1) && is_there(&store, new, 2) && is_there(&store, again, 3));
     drop(underway);
-    let underway = store.begin_collection(true).unwrap();
-    collect(&store, &underway, 0, &[again]);
+    let mut underway = store.begin_collection(true).unwrap();
+    collect(&store, &mut underway, 0, &[again]);
     assert!(!is_there(&store, new, 2) && is_there(&store, again, 3), "by the next it is");
 }
 
@@ -58,9 +58,9 @@ fn what_is_put_during_a_collection_is_not_collected() {
 fn what_is_put_again_during_a_collection_stays() {
     let (dir, store) = new_store();
     let (found, gone) = (put(&store, 1), put(&store, 2));
-    let underway = store.begin_collection(true).unwrap();
+    let mut underway = store.begin_collection(true).unwrap();
     assert_eq!(put(&store, 1), found);
-    collect(&store, &underway, 0, &[]);
+    collect(&store, &mut underway, 0, &[]);
     assert!(is_there(&store, found, 1) && !is_there(&store, gone, 2));
     assert_eq!(put(&store, 2), gone);
     assert!(is_there(&store, gone, 2), "it is stored anew");
@@ -84,8 +84,8 @@ fn a_collection_that_was_cut_off_is_done_by_the_next() {
     assert!(!is_there(&store, again, 1) && !is_there(&store, gone, 2));
     assert_eq!(put(&store, 1), again);
     let before = store.stats().pack_bytes;
-    let underway = store.begin_collection(true).unwrap();
-    collect(&store, &underway, 0, &[again]);
+    let mut underway = store.begin_collection(true).unwrap();
+    collect(&store, &mut underway, 0, &[again]);
     assert!(store.stats().pack_bytes + 60_000 < before, "the bytes of what is gone are given back");
     drop(underway);
     assert!(is_there(&store, again, 1) && !is_there(&store, gone, 2));
@@ -124,13 +124,13 @@ fn what_was_copied_during_a_collection_is_told() {
 fn a_damaged_pack_is_not_taken_for_done() {
     let (dir, store) = new_store();
     let (secret, other) = (put(&store, 1), put(&store, 2));
-    let underway = store.begin_collection(true).unwrap();
+    let mut underway = store.begin_collection(true).unwrap();
     let pack = &packs_of(dir.path())[0];
     let mut bytes = std::fs::read(pack).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(pack, &bytes).unwrap();
     let mut collection = Collection::default();
-    store.remove_objects(&underway, &HashSet::from([secret.hash.0]), &mut collection).unwrap();
+    store.remove_objects(&mut underway, &HashSet::from([secret.hash.0]), &mut collection).unwrap();
     assert_eq!((collection.rewritten, collection.damaged), (0, 1));
     assert!(is_there(&store, secret, 1) && is_there(&store, other, 2));
 }

@@ -163,8 +163,8 @@ fn take(step: &Step, dir: &Path, store: Store, model: &mut Model, history: &mut 
             model.chunks = kept;
             model.gone.extend::<BTreeMap<_, _>>(gone);
             let needed: Vec<ChunkRef> = model.chunks.values().copied().collect();
-            let underway = store.begin_collection(true).unwrap();
-            collect(&store, &underway, 0, &needed);
+            let mut underway = store.begin_collection(true).unwrap();
+            collect(&store, &mut underway, 0, &needed);
         }
         Step::Lose(how) => store.index.lose(*how),
         Step::Apply => store.index.apply(|| store.log.sync()).unwrap(),

@@ -7,10 +7,19 @@
 //! in a pack stays where it was. A process that dies in between leaves bytes that the next collection finds,
 //! since the index has nothing at their place.
 //!
+//! Which objects can be garbage at all follows, for the most part, from what the last collection found (`looked`)
+//! and what was put and pruned since (`suspects`). So only these are looked for, and not even these as long as no
+//! pack has so many of them that it would be rewritten: then they are noted for the next one. Whatever is forgotten
+//! was looked for in all that is needed.
+//!
 //! What is put while a collection is under way is not forgotten by it: what is new goes to packs that it does
 //! not look at, and what is found to be there already by who puts it is noted. So is what is copied from one file
 //! to another, which is not put ([`Store::note_copied`]). What was put before and is not part of a tree yet is for
 //! the caller to mark, or to exclude by [`Store::hold`].
+
+mod candidates;
+mod looked;
+mod suspects;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -18,10 +27,16 @@ use std::ops::ControlFlow;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use super::Store;
-use super::error::{Error, Result};
+use super::error::{Error, Result, chain};
 use super::manifest::content_id;
-use super::pack::{Pos, RECORD_HEADER, read_footer, seal_size};
+use super::pack::{FooterEntry, Pos, RECORD_HEADER, read_footer, seal_size};
 use crate::model::{Content, ContentId, ReclaimRecord};
+
+use self::candidates::short;
+use self::looked::{Looked, OPEN_MAX};
+
+pub use self::candidates::{Candidates, Need, Sought};
+pub use self::suspects::{Suspects, Weighed};
 
 /// Objects of which it is found out at once whether they are needed: 8 bytes each and a bit.
 const CANDIDATES_MAX: usize = 4 << 20;
@@ -79,39 +94,41 @@ pub struct Collection {
     pub damaged: u64,
     /// Objects that were to go and are needed again.
     pub put_again: u64,
+    /// Bytes of objects that may be garbage, and were not looked for: no pack has enough of them to be rewritten.
+    pub unsure: u64,
 }
 
-/// Objects of some packs, to be marked where they are needed. They are told apart by 8 bytes of their hashes:
-/// should two be the same in these, both are kept.
-#[derive(Debug, Default)]
-pub struct Candidates {
-    packs: Vec<u32>,
-    hashes: Vec<u64>,
-    marked: Vec<bool>,
+/// What is known of an object of a pack.
+enum Verdict {
+    /// It stays.
+    Kept,
+    /// It stays, and may be garbage before long with nothing in the log to tell of it.
+    Open,
+    /// Nothing needs it.
+    Dead,
 }
 
-fn short(hash: &[u8; 32]) -> u64 {
-    u64::from_be_bytes(std::array::from_fn(|n| hash[n]))
+/// Packs that are being collected.
+struct Round<'a> {
+    verdict: &'a dyn Fn(&[u8; 32]) -> Verdict,
+    all: bool,
+    dry_run: bool,
+    collection: &'a mut Collection,
+    /// What is left open: pack and offset.
+    open: &'a mut Vec<(u32, u32)>,
 }
 
-impl Candidates {
-    /// Marks an object as needed.
-    pub fn mark(&mut self, hash: &[u8; 32]) {
-        if let Ok(n) = self.hashes.binary_search(&short(hash)) {
-            self.marked[n] = true;
-        }
-    }
-
-    /// Whether it is among them and was not marked.
-    fn is_dead(&self, hash: &[u8; 32]) -> bool {
-        self.hashes.binary_search(&short(hash)).is_ok_and(|n| !self.marked[n])
-    }
+/// Bytes of a record.
+fn size_of(entry: &FooterEntry) -> u64 {
+    u64::from(RECORD_HEADER) + u64::from(entry.header.stored)
 }
 
 /// A collection under way, of the packs before the one that was written to when it began; a drop ends it.
 pub struct Underway<'a> {
     store: &'a Store,
     end: u32,
+    /// What it leaves open: pack and offset.
+    open: Vec<(u32, u32)>,
 }
 
 impl Drop for Underway<'_> {
@@ -139,7 +156,7 @@ impl Store {
         }
         *touched = Some(Touched::default());
         drop(touched);
-        let mut underway = Underway { store: self, end: 0 };
+        let mut underway = Underway { store: self, end: 0, open: Vec::new() };
         // Held until it is known which packs are looked at: what is in flight later is in none of them.
         let Some(_none) = self.collecting.in_flight.try_write() else {
             return Err(Error::Refused("an import is under way: try again when it is done".into()));
@@ -147,6 +164,12 @@ impl Store {
         self.log.seal(if all { 1 } else { SEAL_BYTES.min(seal_size() / 2) })?;
         underway.end = self.log.sync()?.pack();
         Ok(underway)
+    }
+
+    /// The records of a pack; `None` where it is damaged.
+    fn footer_of(&self, pack: u32) -> Result<Option<Vec<FooterEntry>>> {
+        let file = self.packs.file(pack)?;
+        read_footer(&*file, self.id, pack).map_err(|e| Error::io("read", &self.packs.path(pack), e))
     }
 
     /// Notes that a part of a content is used by another file from now on: by a collection that is under way,
@@ -166,23 +189,17 @@ impl Store {
     /// The objects of the packs after `after`, of as many packs as can be dealt with at once; `None` after the
     /// last.
     pub fn candidates(&self, underway: &Underway<'_>, after: u32) -> Result<Option<Candidates>> {
-        let mut found = Candidates::default();
+        let (mut packs, mut hashes) = (Vec::new(), Vec::new());
         for pack in self.packs.numbers()?.into_iter().filter(|n| *n > after && *n < underway.end) {
-            let file = self.packs.file(pack)?;
-            let footer = read_footer(&*file, self.id, pack);
-            let entries =
-                footer.map_err(|e| Error::io("read", &self.packs.path(pack), e))?.unwrap_or_default();
+            let entries = self.footer_of(pack)?.unwrap_or_default();
             let objects = entries.iter().filter(|entry| entry.header.kind.is_object());
-            found.hashes.extend(objects.map(|entry| short(&entry.header.hash)));
-            found.packs.push(pack);
-            if found.hashes.len() >= CANDIDATES_MAX {
+            hashes.extend(objects.map(|entry| short(&entry.header.hash)));
+            packs.push(pack);
+            if hashes.len() >= CANDIDATES_MAX {
                 break;
             }
         }
-        found.hashes.sort_unstable();
-        found.hashes.dedup();
-        found.marked = vec![false; found.hashes.len()];
-        Ok((!found.packs.is_empty()).then_some(found))
+        Ok((!packs.is_empty()).then(|| Candidates::new(packs, hashes)))
     }
 
     /// Forgets the candidates that were not marked, and rewrites the packs that have enough of them; all that
@@ -190,15 +207,20 @@ impl Store {
     /// `dry_run` nothing is changed.
     pub fn collect(
         &self,
-        _underway: &Underway<'_>,
+        underway: &mut Underway<'_>,
         candidates: &Candidates,
         (all, dry_run): (bool, bool),
         collection: &mut Collection,
         step: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<u32> {
-        let is_dead = |hash: &[u8; 32]| candidates.is_dead(hash);
-        let done =
-            self.collect_packs(candidates.packs.clone(), &is_dead, (all, dry_run), collection, step)?;
+        let verdict = |hash: &[u8; 32]| match candidates.verdict(hash) {
+            None | Some(Some(Need::Version)) => Verdict::Kept,
+            Some(Some(Need::Passing)) => Verdict::Open,
+            Some(None) => Verdict::Dead,
+        };
+        let open = &mut underway.open;
+        let mut round = Round { verdict: &verdict, all, dry_run, collection, open };
+        let done = self.collect_packs(candidates.packs.clone(), &mut round, step)?;
         let last = candidates.packs.last().filter(|_| done.is_continue());
         Ok(last.copied().unwrap_or(u32::MAX))
     }
@@ -206,23 +228,41 @@ impl Store {
     /// Removes these objects from every pack that has them, of a collection of `all`.
     pub fn remove_objects(
         &self,
-        underway: &Underway<'_>,
+        underway: &mut Underway<'_>,
         objects: &HashSet<[u8; 32]>,
         collection: &mut Collection,
     ) -> Result<()> {
         let packs = self.packs.numbers()?.into_iter().filter(|n| *n < underway.end).collect();
-        let mut step = || ControlFlow::Continue(());
-        self.collect_packs(packs, &|hash| objects.contains(hash), (true, false), collection, &mut step)
-            .map(drop)
+        let verdict = |hash: &[u8; 32]| if objects.contains(hash) { Verdict::Dead } else { Verdict::Kept };
+        let open = &mut underway.open;
+        let mut round = Round { verdict: &verdict, all: true, dry_run: false, collection, open };
+        self.collect_packs(packs, &mut round, &mut || ControlFlow::Continue(())).map(drop)
+    }
+
+    /// Leaves it at what the suspects are: no pack would be rewritten.
+    pub fn leave(&self, underway: &mut Underway<'_>, weighed: Weighed, collection: &mut Collection) {
+        collection.unsure += weighed.bytes;
+        underway.open.extend(weighed.open);
+    }
+
+    /// Notes what a collection found, for the next one: to be called once all of it is done.
+    pub fn note_collected(&self, underway: Underway<'_>, collection: &Collection) {
+        let mut open = underway.open.clone();
+        // In a damaged pack nothing was found.
+        if collection.damaged > 0 || open.len() > OPEN_MAX {
+            return;
+        }
+        open.sort_unstable();
+        if let Err(e) = (Looked { before: underway.end, open }).write(&self.layout, self.id) {
+            log::warn!("{}; the next collection looks at all again", chain(&e));
+        }
     }
 
     /// Collects packs one by one. One that there is no room to rewrite may find it when others are done.
     fn collect_packs(
         &self,
         mut packs: Vec<u32>,
-        is_dead: &dyn Fn(&[u8; 32]) -> bool,
-        how: (bool, bool),
-        collection: &mut Collection,
+        round: &mut Round<'_>,
         step: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
         while !packs.is_empty() {
@@ -231,10 +271,11 @@ impl Store {
                 if step().is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
-                let before = *collection;
-                match self.collect_pack(pack, is_dead, how, collection) {
+                let before = (*round.collection, round.open.len());
+                match self.collect_pack(pack, round) {
                     Err(Error::NoSpace(_)) => {
-                        *collection = before;
+                        *round.collection = before.0;
+                        round.open.truncate(before.1);
                         full.push(pack);
                     }
                     done => done?,
@@ -244,7 +285,7 @@ impl Store {
                 return Err(Error::Refused(format!(
                     "{} bytes were given back, but the disk has no room to rewrite {} further pack{}, which takes \
                      what is kept of one and 1 MiB: free some space on it, and try again",
-                    collection.freed,
+                    round.collection.freed,
                     full.len(),
                     if full.len() == 1 { "" } else { "s" },
                 )));
@@ -254,17 +295,10 @@ impl Store {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn collect_pack(
-        &self,
-        pack: u32,
-        is_dead: &dyn Fn(&[u8; 32]) -> bool,
-        (all, dry_run): (bool, bool),
-        collection: &mut Collection,
-    ) -> Result<()> {
+    fn collect_pack(&self, pack: u32, round: &mut Round<'_>) -> Result<()> {
+        let Round { verdict, all, dry_run, collection, open } = round;
         collection.packs += 1;
-        let file = self.packs.file(pack)?;
-        let io = |e| Error::io("read", &self.packs.path(pack), e);
-        let Some(entries) = read_footer(&*file, self.id, pack).map_err(io)? else {
+        let Some(entries) = self.footer_of(pack)? else {
             log::error!("{}: damaged, and left as it is", self.packs.path(pack).display());
             collection.damaged += 1;
             return Ok(());
@@ -272,11 +306,17 @@ impl Store {
         let mut dead = BTreeMap::new();
         let (mut bytes, mut total) = (0, 0);
         for entry in &entries {
-            let size = u64::from(RECORD_HEADER) + u64::from(entry.header.stored);
-            total += size;
-            if entry.header.kind.is_object() && is_dead(&entry.header.hash) {
-                bytes += size;
-                dead.insert(entry.offset, (entry.header.hash, entry.pos(pack)));
+            total += size_of(entry);
+            if !entry.header.kind.is_object() {
+                continue;
+            }
+            match verdict(&entry.header.hash) {
+                Verdict::Kept => {}
+                Verdict::Open => open.push((pack, entry.offset)),
+                Verdict::Dead => {
+                    bytes += size_of(entry);
+                    dead.insert(entry.offset, (entry.header.hash, entry.pos(pack)));
+                }
             }
         }
         if dead.is_empty() {
@@ -284,16 +324,19 @@ impl Store {
         }
         collection.objects += dead.len() as u64;
         collection.dead += bytes;
-        if !all && bytes < total / SHARE {
+        if !*all && bytes < total / SHARE {
             collection.left += bytes;
+            open.extend(dead.into_keys().map(|offset| (pack, offset)));
             return Ok(());
         }
-        if dry_run {
+        if *dry_run {
             return Ok(());
         }
-        let wanted = dead.len();
+        let wanted: Vec<u32> = dead.keys().copied().collect();
         self.forget(&mut dead)?;
-        collection.put_again += (wanted - dead.len()) as u64;
+        let again = wanted.iter().filter(|offset| !dead.contains_key(offset));
+        open.extend(again.map(|offset| (pack, *offset)));
+        collection.put_again += (wanted.len() - dead.len()) as u64;
         if dead.is_empty() {
             return Ok(());
         }
@@ -309,6 +352,7 @@ impl Store {
 
     /// Takes objects out of the index, durably; those that were put meanwhile are left out of `dead`.
     fn forget(&self, dead: &mut BTreeMap<u32, ([u8; 32], Pos)>) -> Result<()> {
+        Looked::remove(&self.layout)?;
         let offsets: Vec<u32> = dead.keys().copied().collect();
         for part in offsets.chunks(FORGET_MAX) {
             // No one finds an object there while it is decided that it goes.

@@ -1,0 +1,198 @@
+//! Walking contents down to their chunks.
+
+use std::collections::HashSet;
+
+use crate::model::inode::Xattrs;
+use crate::model::{ChunkRef, Content, Inode, NodeHash, Piece, TreeRef};
+use crate::store::manifest::{Items, Node};
+use crate::store::{Error as StoreError, ObjectStore, Sought, Store};
+
+use super::super::error::Result;
+
+/// Takes the hash and length (0 for a manifest node) of an object.
+pub type Each<'a> = &'a mut dyn FnMut(&[u8; 32], u32) -> Result<()>;
+
+/// Walks contents down to their chunks.
+pub struct Walker<'a> {
+    store: &'a Store,
+    seen: HashSet<NodeHash>,
+}
+
+impl<'a> Walker<'a> {
+    /// One that has seen nothing.
+    pub fn new(store: &'a Store) -> Walker<'a> {
+        Walker { store, seen: HashSet::new() }
+    }
+
+    /// What an inode holds.
+    pub fn inode(&mut self, inode: &Inode, each: Each<'_>) -> Result<()> {
+        if let Some(chunk) = long_xattrs(inode) {
+            each(&chunk.hash.0, chunk.len)?;
+        }
+        inode.content().map_or(Ok(()), |content| self.content(content, each))
+    }
+
+    /// A content; of what was walked before, manifest nodes are not walked again.
+    pub fn content(&mut self, content: &Content, each: Each<'_>) -> Result<()> {
+        match content {
+            Content::Empty => Ok(()),
+            Content::One(chunk) => each(&chunk.hash.0, chunk.len),
+            Content::Few(list) => pieces(list, each),
+            Content::Tree(tree) => self.node(tree.root, each),
+        }
+    }
+
+    /// Whether an inode may hold one of these that was not met yet.
+    pub fn may_hold(&self, inode: &Inode, sought: &(impl Sought + ?Sized)) -> bool {
+        let is_open = |chunk: &ChunkRef| sought.is_open(&chunk.hash.0);
+        long_xattrs(inode).is_some_and(is_open)
+            || inode.content().is_some_and(|content| match content {
+                Content::Empty => false,
+                Content::One(chunk) => is_open(chunk),
+                Content::Few(pieces) => pieces.iter().any(|piece| match piece {
+                    Piece::Data(chunk) => is_open(chunk),
+                    Piece::Zeros(_) => false,
+                }),
+                Content::Tree(tree) => !self.seen.contains(&tree.root),
+            })
+    }
+
+    fn node(&mut self, hash: NodeHash, each: Each<'_>) -> Result<()> {
+        if !self.seen.insert(hash) {
+            return Ok(());
+        }
+        // It is not known what was below, and nothing reads that any more.
+        if self.store.is_purged(&hash.0) {
+            return Ok(());
+        }
+        each(&hash.0, 0)?;
+        match items(self.store, &hash)? {
+            Items::Pieces(list) => pieces(&list, each),
+            // Levels are at most a dozen, which decoding has checked.
+            Items::Children(children) => children.iter().try_for_each(|child| self.node(child.hash, each)),
+        }
+    }
+}
+
+/// The chunk that an inode's extended attributes are in, where they are long.
+pub fn long_xattrs(inode: &Inode) -> Option<&ChunkRef> {
+    match inode.xattrs.as_deref() {
+        Some(Xattrs::Chunk(chunk)) => Some(chunk),
+        _ => None,
+    }
+}
+
+/// Calls `each` with the chunks of pieces of a content.
+pub fn pieces(pieces: &[Piece], each: Each<'_>) -> Result<()> {
+    pieces.iter().try_for_each(|piece| match piece {
+        Piece::Data(ChunkRef { hash, len }) => each(&hash.0, *len),
+        Piece::Zeros(_) => Ok(()),
+    })
+}
+
+/// What a manifest node lists.
+pub fn items(store: &Store, hash: &NodeHash) -> Result<Items> {
+    let bytes = store.node(hash)?;
+    let decoded = Node::decode(&bytes);
+    Ok(decoded.map_err(|why| StoreError::Corrupt(format!("manifest node {hash}: {why}")))?.items)
+}
+
+/// Tells what contents have that those in their place do not have. What is missing from the store is passed over:
+/// nothing that is kept has it.
+pub struct Difference<'a> {
+    store: &'a Store,
+    seen: HashSet<NodeHash>,
+}
+
+impl<'a> Difference<'a> {
+    /// One that has seen nothing.
+    pub fn new(store: &'a Store) -> Difference<'a> {
+        Difference { store, seen: HashSet::new() }
+    }
+
+    /// Calls `each` with what the old inode holds and the new one does not, and perhaps with some of what both do.
+    pub fn inode(&mut self, old: &Inode, new: Option<&Inode>, each: Each<'_>) -> Result<()> {
+        if let Some(chunk) = long_xattrs(old)
+            && new.and_then(long_xattrs) != Some(chunk)
+        {
+            each(&chunk.hash.0, chunk.len)?;
+        }
+        let (old, new) = (old.content().unwrap_or(&Content::Empty), new.and_then(Inode::content));
+        if Some(old) == new {
+            return Ok(());
+        }
+        let mut stays = HashSet::new();
+        let mut note = |hash: &[u8; 32], _| {
+            stays.insert(*hash);
+            Ok(())
+        };
+        match new {
+            Some(Content::One(chunk)) => note(&chunk.hash.0, chunk.len)?,
+            Some(Content::Few(list)) => pieces(list, &mut note)?,
+            _ => {}
+        }
+        let mut each = |hash: &[u8; 32], len| if stays.contains(hash) { Ok(()) } else { each(hash, len) };
+        match (old, new) {
+            (Content::Empty, _) => Ok(()),
+            (Content::One(chunk), _) => each(&chunk.hash.0, chunk.len),
+            (Content::Few(list), _) => pieces(list, &mut each),
+            (Content::Tree(old), Some(Content::Tree(new))) => self.trees(old, Some(new), &mut each),
+            (Content::Tree(old), _) => self.trees(old, None, &mut each),
+        }
+    }
+
+    /// Goes down both trees level by level, where their nodes are not the same.
+    fn trees(&mut self, old: &TreeRef, new: Option<&TreeRef>, each: Each<'_>) -> Result<()> {
+        let mut olds = Level { nodes: HashSet::from([old.root]), height: old.depth, pieces: Vec::new() };
+        let mut news = Level { nodes: HashSet::new(), height: 0, pieces: Vec::new() };
+        if let Some(new) = new {
+            news = Level { nodes: HashSet::from([new.root]), height: new.depth, ..news };
+        }
+        while olds.height > 0 {
+            if news.height > olds.height {
+                news = news.below(self.store)?;
+                continue;
+            }
+            if news.height == olds.height {
+                let same: Vec<NodeHash> = olds.nodes.intersection(&news.nodes).copied().collect();
+                for node in &same {
+                    olds.nodes.remove(node);
+                    news.nodes.remove(node);
+                }
+                news = news.below(self.store)?;
+            }
+            olds.nodes.retain(|node| self.seen.insert(*node));
+            olds.nodes.iter().try_for_each(|node| each(&node.0, 0))?;
+            olds = olds.below(self.store)?;
+        }
+        let mut stays = HashSet::new();
+        pieces(&news.pieces, &mut |hash, _| {
+            stays.insert(*hash);
+            Ok(())
+        })?;
+        pieces(&olds.pieces, &mut |hash, len| if stays.contains(hash) { Ok(()) } else { each(hash, len) })
+    }
+}
+
+/// Nodes of a tree that are as high above its pieces.
+struct Level {
+    nodes: HashSet<NodeHash>,
+    height: u8,
+    /// Of height 0.
+    pieces: Vec<Piece>,
+}
+
+impl Level {
+    fn below(self, store: &Store) -> Result<Level> {
+        let (mut nodes, mut all) = (HashSet::new(), Vec::new());
+        for node in &self.nodes {
+            match items(store, node) {
+                Ok(Items::Children(children)) => nodes.extend(children.iter().map(|child| child.hash)),
+                Ok(Items::Pieces(pieces)) => all.extend(pieces),
+                Err(super::super::error::Error::Store(StoreError::Missing(_))) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Level { nodes, height: self.height.saturating_sub(1), pieces: all })
+    }
+}
