@@ -15,13 +15,13 @@ use super::{Context, values};
 /// Brings the bytes of all files of OBJECT into the system's cache, as fast as the disk reads on and on:
 /// packs are read in their own order, which programs that open files in random order cannot do. Worth it
 /// before the first epoch over small files, as far as memory has room for them; what is read is verified.
-/// The exit code is 3 if some of it is damaged.
+/// Files whose content was purged are left out. The exit code is 3 if some of it is damaged.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata prefetch imagenet@v12
   strata prefetch imagenet@v12/train && python train.py")]
 pub struct Args {
-    /// Print a JSON object: files, bytes, lost_bytes
+    /// Print a JSON object: files, bytes, lost_bytes, purged_bytes
     #[arg(long)]
     json: bool,
     /// DATASET[@VERSION][/PATH]
@@ -34,6 +34,7 @@ struct PrefetchedJson {
     files: u64,
     bytes: u64,
     lost_bytes: u64,
+    purged_bytes: u64,
 }
 
 pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
@@ -53,8 +54,8 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     Ok(if lost > 0 { DAMAGED } else { code })
 }
 
-fn json(Prefetched { files, bytes, lost }: Prefetched) -> PrefetchedJson {
-    PrefetchedJson { files, bytes, lost_bytes: lost }
+fn json(Prefetched { files, bytes, lost, purged }: Prefetched) -> PrefetchedJson {
+    PrefetchedJson { files, bytes, lost_bytes: lost, purged_bytes: purged }
 }
 
 fn text(read: &Prefetched) -> String {
@@ -64,6 +65,9 @@ fn text(read: &Prefetched) -> String {
 
 fn print(out: &mut Out, read: &Prefetched) -> Result<(), Failure> {
     out.text(format_args!("{}\n", text(read)))?;
+    if read.purged > 0 {
+        out.text(format_args!("{} left out, as they were purged\n", human(read.purged)))?;
+    }
     if read.lost > 0 {
         out.text(format_args!("{} are damaged: `strata verify` tells where\n", human(read.lost)))?;
     }
@@ -76,8 +80,8 @@ mod tests {
 
     #[test]
     fn json_has_the_documented_fields() {
-        let expected = serde_json::json!({"files": 2, "bytes": 300, "lost_bytes": 4});
-        let read = Prefetched { files: 2, bytes: 300, lost: 4 };
+        let expected = serde_json::json!({"files": 2, "bytes": 300, "lost_bytes": 4, "purged_bytes": 5});
+        let read = Prefetched { files: 2, bytes: 300, lost: 4, purged: 5 };
         assert_eq!(serde_json::to_value(json(read)).unwrap(), expected);
     }
 }

@@ -13,14 +13,17 @@ use super::{Context, values};
 ///
 /// For what must not be kept, by law or contract: all contents that the file at PATH ever had, or the one content
 /// whose id is HASH (as `strata hash FILE` prints it), are removed from the disk at once, wherever versions of
-/// the dataset have them. Reading them then fails with an I/O error; names, sizes, ids and everything else
-/// stay, and a tombstone in the log says what was removed, by whom, when and why. Refused while the live tree
-/// still has the content: remove the file first. Pieces that other files have as well stay; how many is told.
-/// There is no way back.
+/// the dataset have them, and so are packs in STORE/damaged that have any of them. Reading them then fails with
+/// an I/O error; names, sizes, ids and everything else stay, and a tombstone in the log says what was removed, by
+/// whom, when and why. Refused while the live tree still has the content: remove the file first (and under
+/// policy=manual commit that). What live files, open ones or versions of other files and datasets have as well
+/// stays: these are named, the exit code is 1, and the same purge, once they are gone, removes the rest. With
+/// --everywhere only live files and open ones keep anything. There is no way back.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   rm /data/faces/subject-7.jpg && strata purge faces subject-7.jpg --reason 'consent withdrawn'
   strata purge faces 5f0c2a9e41d7 --reason 'wrong file'
+  strata purge --everywhere faces subject-7.jpg --reason 'consent withdrawn'
   strata purge faces --list")]
 pub struct Args {
     /// Why, for the log
@@ -29,8 +32,14 @@ pub struct Args {
     /// Tell what was purged so far, when, by whom and why
     #[arg(long, conflicts_with_all = ["reason", "path"])]
     list: bool,
-    /// Print a JSON object: dataset, path, objects, bytes, shared; with --list one a line: time, uid, command, path,
-    /// path_bytes (in hexadecimal, where it is not UTF-8), reason, objects
+    /// Remove it from the versions of all files and of all datasets, archived ones too; each dataset that had it
+    /// gets a tombstone
+    #[arg(long, conflicts_with = "list")]
+    everywhere: bool,
+    /// Print a JSON object: dataset, path, objects, bytes, shared (objects that stay), holders (some of what
+    /// has those), others (datasets that lost content besides), aside (removed files of STORE/damaged); with
+    /// --list one a line: time, uid, command, path, path_bytes (in hexadecimal, where it is not UTF-8), reason,
+    /// objects
     #[arg(long)]
     json: bool,
     /// The dataset
@@ -51,12 +60,17 @@ struct PurgedJson<'a> {
     objects: u64,
     bytes: u64,
     shared: u64,
+    holders: &'a [String],
+    others: &'a [String],
+    aside: &'a [String],
 }
 
 pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let dataset = args.dataset;
     let request = match (args.path, args.reason) {
-        (Some(path), Some(reason)) => Request::Purge { dataset, path: path.0, reason },
+        (Some(path), Some(reason)) => {
+            Request::Purge { dataset, path: path.0, reason, everywhere: args.everywhere }
+        }
         _ => Request::Tombstones { dataset },
     };
     ask(context.client()?, request, |out, item| match item {
@@ -69,6 +83,9 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
                 objects: purged.objects,
                 bytes: purged.bytes,
                 shared: purged.shared,
+                holders: &purged.holders,
+                others: &purged.others,
+                aside: &purged.aside,
             })
         }
         Item::Purged(purged) => {
@@ -81,11 +98,13 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
                     out.text(format_args!(" purged: {bytes} in {objects}\n"))?;
                 }
             }
-            match purged.shared {
-                0 => Ok(()),
-                1 => out.text(format_args!("1 object stays: other files have it too\n")),
-                shared => out.text(format_args!("{shared} objects stay: other files have them too\n")),
+            if !purged.others.is_empty() {
+                out.text(format_args!("also from versions of {}\n", purged.others.join(", ")))?;
             }
+            purged
+                .aside
+                .iter()
+                .try_for_each(|file| out.text(format_args!("removed, as it had some of it: {file}\n")))
         }
         Item::Tombstone(tombstone) if args.json => out.json(&tombstone),
         Item::Tombstone(tombstone) => {

@@ -181,6 +181,8 @@ pub enum Request {
         path: Vec<Name>,
         /// Why.
         reason: String,
+        /// Whether it is removed from the versions of all files and datasets.
+        everywhere: bool,
     },
     /// An [`Item::Made`].
     Commit {

@@ -15,6 +15,7 @@ mod import_history;
 mod meta;
 mod pointer;
 mod prefetch;
+mod purge;
 mod read;
 mod reading;
 mod retention;
@@ -188,8 +189,9 @@ impl Service {
                 let tombstones = self.repo.dataset(dataset.as_str())?.tombstones();
                 tombstones.into_iter().try_for_each(|tombstone| sink.item(Item::Tombstone(tombstone)))?;
             }
-            Request::Purge { dataset, path, reason } => {
-                self.purge(by, &self.writable(&dataset)?, &path, reason, sink)?;
+            Request::Purge { dataset, path, reason, everywhere } => {
+                let wanted = purge::Wanted { path: &path, reason, everywhere };
+                self.purge(by, &self.writable(&dataset)?, wanted, sink)?;
             }
             Request::Commit { dataset, message } => {
                 let dataset = self.writable(&dataset)?;

@@ -172,6 +172,11 @@ impl Dataset {
         self.record.read().name.clone()
     }
 
+    /// Whether it is out of sight, and only its history is kept.
+    pub fn is_archived(&self) -> bool {
+        self.record.read().archived
+    }
+
     /// Its policy.
     pub fn policy(&self) -> Policy {
         self.record.read().policy

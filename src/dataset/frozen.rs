@@ -36,6 +36,11 @@ impl Frozen {
         Frozen { store, dataset, view, initial_root, blind }
     }
 
+    /// The store that it is in.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The version.
     pub fn version(&self) -> VersionNo {
         self.view.newest()

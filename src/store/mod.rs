@@ -6,6 +6,7 @@
 //! - Reads give the bytes that were stored or an error.
 //! - One process has a store at a time.
 
+mod aside;
 mod bell;
 mod checks;
 pub mod chunker;
@@ -63,6 +64,7 @@ use self::pack::{Log, Packs, PlaceNote};
 use self::rebuild::Opening;
 use self::recovery::Recovered;
 
+pub use aside::Aside;
 pub use collect::{Candidates, Collection, Need, Sought, Suspects, Underway, Weighed};
 pub use compact::Compacted;
 pub use content::{b3sum, for_each_block, md5, next_data, next_hole, read_at, sha256, write_out};

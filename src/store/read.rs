@@ -220,6 +220,16 @@ impl Store {
         purged && self.object_pos(hash).is_ok_and(|pos| pos.is_none())
     }
 
+    /// How many objects were ever purged, as far as is known; none is taken away from them.
+    pub fn purged_count(&self) -> u64 {
+        self.purged.read().len() as u64
+    }
+
+    /// Whether any object was ever purged.
+    pub fn has_purged(&self) -> bool {
+        self.purged_count() > 0
+    }
+
     /// Notes that these objects were purged.
     pub fn note_purged(&self, hashes: &[[u8; 32]]) {
         self.purged.write().extend(hashes);

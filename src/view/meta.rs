@@ -48,9 +48,10 @@ impl FileSystem {
     pub(super) fn lookup_meta(&self, parent: &Node, name: &Name) -> Result<Node> {
         let Node::Meta(id, version, dir) = *parent else { return Err(not_found(name)) };
         let about = about(name.as_bytes()).ok_or_else(|| not_found(name))?;
-        // What is said of a version changes the description: that is another node then, and cached apart.
-        let said = if about == About::Croissant { self.dataset(id)?.said() } else { 0 };
-        Ok(Node::MetaText(id, version, dir, about, said))
+        // What is said of a version changes the description, a purge all of them: that is another node then, and
+        // cached apart.
+        let state = about.state(&*self.dataset(id)?);
+        Ok(Node::MetaText(id, version, dir, about, state))
     }
 
     /// The text of a node.

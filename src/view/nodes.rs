@@ -98,7 +98,7 @@ pub enum Node {
     MetaLink(DatasetId, VersionNo),
     /// `@meta` of a directory of a version.
     Meta(DatasetId, VersionNo, Ino),
-    /// A text in it, and what was said of versions by then, where it depends on that.
+    /// A text in it, and the state of what changes it though versions do not: [`About::state`].
     MetaText(DatasetId, VersionNo, Ino, About, u64),
     /// `@tag` of a live directory.
     Tags(DatasetId, Ino),

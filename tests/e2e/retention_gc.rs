@@ -424,8 +424,9 @@ fn a_purge_removes_content_from_the_disk() {
     m.strata(&["purge", "d", "dir/secret"]).fails(2);
     m.strata(&["purge", "d", "dir/secret", "--reason", " "]).fails(2);
     assert!(m.strata(&["purge", "d", "nothing", "--reason", "law"]).fails(1).contains("never").eq(&false));
-    let told = m.strata(&["purge", "d", "dir/secret", "--reason", "consent withdrawn", "--json"]).ok();
-    let told: Value = serde_json::from_str(&told).expect("JSON");
+    let ran = m.strata(&["purge", "d", "dir/secret", "--reason", "consent withdrawn", "--json"]);
+    let told: Value = serde_json::from_str(&ran.text()).expect("JSON");
+    assert!(ran.fails(1).contains("other/copy"), "the other file has one of its contents");
     assert_eq!(told["bytes"], 500_033);
     assert!(told["shared"].as_u64().expect("a number") > 0, "{told}");
     let check = |when: &str| {

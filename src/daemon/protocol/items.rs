@@ -181,6 +181,12 @@ pub struct Purged {
     pub bytes: u64,
     /// Chunks and manifest nodes that stay, since other content needs them.
     pub shared: u64,
+    /// Some of what needs them: live and open files, and files of versions.
+    pub holders: Vec<String>,
+    /// Other datasets that lost content.
+    pub others: Vec<String>,
+    /// Files put aside by a repair that had its bytes, and were removed.
+    pub aside: Vec<String>,
 }
 
 /// What was read ahead.
@@ -192,6 +198,8 @@ pub struct Prefetched {
     pub bytes: u64,
     /// Bytes that could not be read: damaged or missing.
     pub lost: u64,
+    /// Bytes of files whose content was purged, which are left out.
+    pub purged: u64,
 }
 
 /// What was compressed.

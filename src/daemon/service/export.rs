@@ -2,7 +2,7 @@
 
 use crate::dataset::archive::{self, How};
 use crate::dataset::{Dataset, Error};
-use crate::model::VersionNo;
+use crate::model::{Ino, VersionNo};
 
 use super::super::failure::Failure;
 use super::super::object::VersionText;
@@ -27,6 +27,13 @@ impl Service {
         };
         let _reading = self.hold(dataset, version)?;
         let (name, snapshot) = (dataset.name(), dataset.snapshot(version)?);
+        let tree = dataset.frozen(version);
+        let purged = dataset.purged_files(&tree, Ino::ROOT)?;
+        if !purged.is_empty() {
+            return Err(Failure::from(dataset.purged_error(&tree, &purged)).hint(format!(
+                "`strata rollback --skip-purged {name} {version}` makes a version without them, to be exported"
+            )));
+        }
         let scratch = self.repo.store().scratch_dir();
         let mut gone = None;
         let mut out = |bytes: &[u8]| {
@@ -36,7 +43,6 @@ impl Service {
             })
         };
         let how = How { preserve, sums, scratch: &scratch };
-        let tree = dataset.frozen(version);
         let done = archive::export(self.repo.objects(), (&tree, snapshot), how, &mut out);
         let done = done.map_err(|error| {
             let why = || Failure::because(format!("cannot export {name}@{version}"), &error);

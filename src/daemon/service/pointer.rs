@@ -38,6 +38,11 @@ impl Service {
             Failure::new(format!("{} is neither a file nor a directory", show(object)))
                 .hint("point to the directory it is in")
         })?;
+        let purged = dataset.purged_files(&pointed.tree, pointed.ino)?;
+        if !purged.is_empty() {
+            return Err(Failure::from(dataset.purged_error(&pointed.tree, &purged))
+                .hint("nobody could check it out: point to a version, or a directory, without them"));
+        }
         let mut reported = Instant::now();
         let mut tell = |Extent { files, bytes }| {
             if reported.elapsed() >= REPORT_EVERY {

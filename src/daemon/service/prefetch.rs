@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::dataset::Error;
+use crate::dataset::retention::gone::Gone;
 use crate::model::{ChunkRef, Kind, Piece};
 use crate::store::manifest::pieces_from;
 
@@ -24,6 +25,7 @@ impl Service {
         let (ino, kind) = tree.find(object)?;
         let mut done = Prefetched::default();
         let mut chunks = Vec::new();
+        let mut gone = Gone::new(store);
         let mut reported = Instant::now();
         let mut read = |chunks: &mut Vec<ChunkRef>, done: &mut Prefetched| -> Result<(), Failure> {
             done.bytes += chunks.iter().map(|chunk| u64::from(chunk.len)).sum::<u64>();
@@ -51,6 +53,10 @@ impl Service {
                         Err(error) if error.is_damage() => continue,
                         Err(error) => return Err(error.into()),
                     };
+                    if gone.is_of(&content) {
+                        done.purged += content.size();
+                        continue;
+                    }
                     done.files += 1;
                     for piece in pieces_from(objects, &content, 0) {
                         match piece {

@@ -1,6 +1,5 @@
-//! What is kept of history: pins, prunes, purges, and giving space back.
+//! What is kept of history: pins, prunes and rules.
 
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,39 +9,18 @@ use std::time::Duration;
 use crate::dataset::retention::Plan;
 use crate::dataset::retention::collect::How;
 use crate::dataset::retention::freed::freed_by;
-use crate::dataset::{Caller, Dataset, Error};
-use crate::model::at::HASH_DIGITS_MIN;
-use crate::model::quote::quote;
-use crate::model::{Content, DatasetName, Name, Rules, Timestamp, VersionNo, VersionSet, show_path};
-use crate::store::{Collection, content_id};
+use crate::dataset::{Caller, Dataset};
+use crate::model::{Content, DatasetName, Rules, Timestamp, VersionNo, VersionSet};
 
 use super::super::failure::Failure;
 use super::super::object::{VersionText, path_bytes};
-use super::super::protocol::{Item, PinInfo, PlannedInfo, PrunedInfo, Purged};
+use super::super::protocol::{Item, PinInfo, PlannedInfo, PrunedInfo};
 use super::{Service, Sink};
 
 /// Most paths that a prune names, of those that free most.
 const PATHS_MAX: usize = 20;
 /// How long after close(2) the kernel may tell of it.
 const CLOSE_LAG: Duration = Duration::from_millis(100);
-
-/// Refuses to say that something was removed that may be there still.
-fn check_removed(dataset: &Dataset, path: &str, collection: &Collection) -> Result<(), Failure> {
-    let name = dataset.name();
-    if collection.put_again > 0 {
-        return Err(Failure::new(format!(
-            "content of {path} in {name} was written again while it was purged"
-        ))
-        .hint("remove it where it is now, and purge it again"));
-    }
-    match collection.damaged {
-        0 => Ok(()),
-        packs => Err(Failure::new(format!(
-            "content of {path} in {name} can be seen no more, but {packs} damaged packs may hold its bytes"
-        ))
-        .hint("repair them with `strata fsck`, and purge it again")),
-    }
-}
 
 /// How a prune is to be done.
 pub(super) struct Wanted {
@@ -178,96 +156,6 @@ impl Service {
         let mut open = self.readings.contents();
         open.extend(self.host.iter().flat_map(|host| host.open_contents()));
         open
-    }
-
-    /// Removes the content that a file ever had from all versions, for good.
-    pub(super) fn purge(
-        &self,
-        by: Caller,
-        dataset: &Arc<Dataset>,
-        path: &[Name],
-        reason: String,
-        sink: &mut dyn Sink,
-    ) -> Result<(), Failure> {
-        if reason.trim().is_empty() {
-            return Err(Failure::usage("a purge needs a reason: --reason TEXT"));
-        }
-        let _alone = self.retaining.lock();
-        dataset.seal()?;
-        let store = self.repo.store();
-        let mut underway = store.begin_collection(true)?;
-        let datasets = self.every_dataset()?;
-        let (named, contents) = self.contents_of(dataset, path)?;
-        let purging = dataset.plan_purge(contents, &datasets)?;
-        // As text that loses nothing; most paths are plain.
-        let what = match String::from_utf8(path_bytes(&named)) {
-            Ok(text) if !text.starts_with('"') => text,
-            _ => quote(&path_bytes(&named)),
-        };
-        let objects: HashSet<[u8; 32]> = purging.objects.keys().copied().collect();
-        if objects.is_empty() && purging.shared > 0 {
-            return Err(Failure::new(format!(
-                "nothing of {} was removed: it is all in use",
-                show_path(&named)
-            ))
-            .hint("other files, of this dataset or another, or open ones have the same content"));
-        }
-        let mut collection = Collection::default();
-        // What has a tombstone needs no second one, but may be there still: one that failed half-way left it.
-        let is_new = objects.iter().any(|hash| !store.is_purged(hash));
-        if is_new {
-            // First the tombstone: what is missing from here on is no damage.
-            dataset.note_purge(by, what, reason, &purging)?;
-        }
-        if !objects.is_empty() {
-            store.remove_objects(&mut underway, &objects, &mut collection)?;
-        }
-        drop(underway);
-        let removed = match is_new {
-            true => (objects.len() as u64, purging.objects.values().map(|len| u64::from(*len)).sum()),
-            false => (collection.objects, collection.dead),
-        };
-        if purging.is_garbage {
-            let rest = self.collect(How { all: true, dry_run: false }, &mut |_| ControlFlow::Continue(()))?;
-            collection.damaged += rest.damaged;
-        }
-        if let Some(host) = &self.host {
-            host.forget_contents(dataset.id(), &purging.recorded);
-        }
-        check_removed(dataset, &show_path(path), &collection)?;
-        let (objects, bytes) = removed;
-        sink.item(Item::Purged(Purged {
-            dataset: dataset.name().to_string(),
-            path: path_bytes(&named),
-            objects,
-            bytes,
-            shared: purging.shared,
-        }))
-    }
-
-    /// The contents that a path ever had; or, of the id of a content or how it begins, that content. With the
-    /// path, or the whole id.
-    fn contents_of(&self, dataset: &Dataset, path: &[Name]) -> Result<(Vec<Name>, Vec<Content>), Failure> {
-        let never = match dataset.contents_at(path) {
-            Err(error @ Error::NotFound(_)) => Failure::from(error),
-            found => return Ok((path.to_vec(), found?)),
-        };
-        let [name] = path else { return Err(never) };
-        let prefix = name.to_string().to_ascii_lowercase();
-        let is_id =
-            (HASH_DIGITS_MIN..=64).contains(&prefix.len()) && prefix.bytes().all(|b| b.is_ascii_hexdigit());
-        if !is_id {
-            return Err(never);
-        }
-        let content = dataset.content_of_id(&prefix)?.ok_or_else(|| {
-            Failure::new(format!(
-                "no version of {} ever had a file of the path '{name}', nor one whose content has this id",
-                dataset.name()
-            ))
-            .hint("`strata hash FILE` prints the id of a content")
-        })?;
-        let id = content_id(&content).to_hex();
-        Ok((vec![Name::new(id.as_bytes()).map_err(Error::from)?], vec![content]))
     }
 
     /// Sets the rules that the daemon applies.

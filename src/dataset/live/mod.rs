@@ -387,13 +387,13 @@ impl Live {
     }
 
     /// What the handles of each open file share.
-    pub fn open_files(&self) -> Vec<Arc<OpenFile>> {
-        self.nodes.values().filter_map(|node| node.file.clone()).collect()
+    pub fn open_files(&self) -> Vec<(Ino, Arc<OpenFile>)> {
+        self.nodes.iter().filter_map(|(ino, node)| Some((*ino, node.file.clone()?))).collect()
     }
 
     /// Calls `f` with every inode in memory: all that no version holds yet are among them.
-    pub fn each_inode(&self, f: &mut dyn FnMut(&Inode)) {
-        self.nodes.values().for_each(|node| f(&node.inode));
+    pub fn each_inode(&self, f: &mut dyn FnMut(Ino, &Inode)) {
+        self.nodes.iter().for_each(|(ino, node)| f(*ino, &node.inode));
     }
 
     /// Counts a handle of `ino` closed.

@@ -3,7 +3,8 @@
 //! Tables are described each, with their columns. Where there are many, those of a directory that have the same
 //! columns are described together. Of what else there is, a few files of a sort (an extension in a directory at
 //! the top) are described each, many together, by a pattern. Files are named as seen from the directory that
-//! the description is in, which is beside them. Files whose path is not UTF-8 are left out.
+//! the description is in, which is beside them. Files whose path is not UTF-8, or whose content was purged, are
+//! left out.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -92,7 +93,7 @@ impl<'a> Croissant<'a> {
 
     /// Takes in what was found.
     pub fn take(&mut self, found: &Found<'_>) -> Result<()> {
-        let Some(content) = found.inode.content() else { return Ok(()) };
+        let Some(content) = found.inode.content().filter(|_| !found.purged) else { return Ok(()) };
         let sha256 = self.maker.digest(content, Algorithm::Sha256)?;
         self.sums.update(sum_line(&sha256, found.path));
         self.files += 1;

@@ -21,13 +21,16 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     path_bytes: Option<String>,
     kind: &'a str,
+    /// Of a file whose content was purged, and whose hashes are not known therefore.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    purged: bool,
     size: u64,
     mode: String,
     mtime: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sha256: Option<String>,
+    sha256: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    b3sum: Option<String>,
+    b3sum: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,7 +42,12 @@ struct Line<'a> {
 /// Writes the line of `manifest.jsonl`.
 pub fn manifest(maker: &Maker<'_>, found: &Found<'_>, out: &mut dyn Write) -> Result<()> {
     let content = found.inode.content();
-    let digest = |algorithm| content.map(|c| maker.digest(c, algorithm)).transpose();
+    // Without a content there is no hash; without what it was, none that is known.
+    let digest = |algorithm| match (content, found.purged) {
+        (None, _) => Ok(None),
+        (Some(_), true) => Ok(Some(None)),
+        (Some(content), false) => maker.digest(content, algorithm).map(|hash| Some(Some(hash))),
+    };
     let (path, path_bytes) = text_of(found.path);
     let target = match &found.inode.body {
         Body::Symlink(target) => Some(text_of(target)),
@@ -50,6 +58,7 @@ pub fn manifest(maker: &Maker<'_>, found: &Found<'_>, out: &mut dyn Write) -> Re
         path,
         path_bytes,
         kind: found.inode.kind().as_str(),
+        purged: found.purged,
         size: found.inode.size(),
         mode: format!("{:04o}", found.inode.mode & 0o7777),
         mtime: found.inode.mtime.to_string(),
@@ -65,7 +74,7 @@ pub fn manifest(maker: &Maker<'_>, found: &Found<'_>, out: &mut dyn Write) -> Re
 
 /// Writes the line of `sha256sums`, of a file.
 pub fn sha256sums(maker: &Maker<'_>, found: &Found<'_>, out: &mut dyn Write) -> Result<()> {
-    let Some(content) = found.inode.content() else { return Ok(()) };
+    let Some(content) = found.inode.content().filter(|_| !found.purged) else { return Ok(()) };
     let line = sum_line(&maker.digest(content, Algorithm::Sha256)?, found.path);
     maker.write(out, &line)
 }

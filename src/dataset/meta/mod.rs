@@ -53,6 +53,12 @@ impl About {
     /// All of them, by file name.
     pub const ALL: [About; 4] = [About::Croissant, About::Manifest, About::Sha256Sums, About::Stats];
 
+    /// Counts what changes such texts though versions do not: what is said of these, and purges.
+    pub fn state(self, dataset: &Dataset) -> u64 {
+        let said = if self == About::Croissant { dataset.said() } else { 0 };
+        said + dataset.store.purged_count()
+    }
+
     /// The name of its file.
     pub fn file_name(self) -> &'static str {
         match self {
@@ -73,7 +79,7 @@ pub struct Told {
     pub open: bool,
 }
 
-/// What a text is about: a dataset, a version, a directory, and what was said of versions by then.
+/// What a text is about: a dataset, a version, a directory, and the state of what else it depends on.
 type Key = (DatasetId, VersionNo, Ino, About, u64);
 
 /// Where a text is put by who makes it, and waited for by others.
@@ -117,8 +123,7 @@ impl Texts {
 }
 
 fn key(dataset: &Dataset, version: VersionNo, dir: Ino, about: About) -> Key {
-    let said = if about == About::Croissant { dataset.said() } else { 0 };
-    (dataset.id(), version, dir, about, said)
+    (dataset.id(), version, dir, about, about.state(dataset))
 }
 
 /// Makes a text.

@@ -22,6 +22,8 @@ pub struct Stats {
     dirs: u64,
     symlinks: u64,
     special: u64,
+    /// Files whose content was purged; they count in the other figures.
+    purged: u64,
     bytes: u64,
     unique_bytes: u64,
     extensions: BTreeMap<String, Count>,
@@ -51,6 +53,7 @@ struct Large {
 impl Stats {
     /// Counts something.
     pub fn take(&mut self, found: &Found<'_>) {
+        self.purged += u64::from(found.purged);
         match found.inode.kind() {
             Kind::Dir => self.dirs += 1,
             Kind::Symlink => self.symlinks += 1,

@@ -3,6 +3,7 @@
 use crate::dataset::digests::Digests;
 use crate::dataset::error::{Error, Result};
 use crate::dataset::frozen::Frozen;
+use crate::dataset::retention::gone::Gone;
 use crate::model::{Dirent, Ino, Inode, Kind, NameKey};
 use crate::store;
 
@@ -19,6 +20,8 @@ pub struct Found<'a> {
     pub path: &'a [u8],
     /// What it is.
     pub inode: &'a Inode,
+    /// Whether its content was purged, as a whole or in part.
+    pub purged: bool,
 }
 
 /// A directory on the way.
@@ -63,6 +66,7 @@ pub fn walk(
     each: &mut dyn FnMut(Found<'_>) -> Result<()>,
 ) -> Result<()> {
     let mut path = Vec::new();
+    let mut gone = Gone::new(tree.store());
     let mut way = vec![Level::new(dir, 0)];
     while let Some(level) = way.last_mut() {
         if digests.is_stopped() {
@@ -75,7 +79,8 @@ pub fn walk(
         path.truncate(level.path_len);
         path.extend_from_slice(entry.name.as_bytes());
         let inode = tree.certain_inode(entry.ino)?.1;
-        each(Found { path: &path, inode: &inode })?;
+        let purged = inode.content().is_some_and(|content| gone.is_of(content));
+        each(Found { path: &path, inode: &inode, purged })?;
         if entry.kind == Kind::Dir {
             if way.iter().any(|level| level.dir == entry.ino) {
                 let what = format!("directory {} is within itself", entry.ino.0);

@@ -54,6 +54,8 @@ pub fn freed_by(
         Ok(ControlFlow::Continue(()))
     })?;
     find_needed(store, datasets, Some((dataset, dropped)), extra, &mut objects)?;
+    // What was purged frees nothing any more.
+    objects.retain(|hash, _| !store.is_purged(hash));
     let mut bytes = vec![0; paths.len()];
     objects.values().for_each(|(len, number)| bytes[*number] += u64::from(*len));
     let mut freed = Freed { bytes: bytes.iter().sum(), paths: paths.into_iter().zip(bytes).collect() };

@@ -67,10 +67,24 @@ impl<'a> Keeping<'a> {
         self.needs_until(ino, at, None)
     }
 
+    /// A version that is kept and sees the value that `ino` got at version `at`.
+    pub fn needed_by(&mut self, ino: Ino, at: VersionNo) -> Result<Option<VersionNo>> {
+        self.needed_until(ino, at, None)
+    }
+
     /// The same; faster where the version is given that recorded the inode's next value.
     pub fn needs_until(&mut self, ino: Ino, at: VersionNo, next: Option<VersionNo>) -> Result<bool> {
+        Ok(self.needed_until(ino, at, next)?.is_some())
+    }
+
+    fn needed_until(
+        &mut self,
+        ino: Ino,
+        at: VersionNo,
+        next: Option<VersionNo>,
+    ) -> Result<Option<VersionNo>> {
         if at > self.newest || !self.pruned.contains(at) {
-            return Ok(true);
+            return Ok(Some(at));
         }
         for n in 0..self.stretches.len() {
             let (span, view) = &self.stretches[n];
@@ -81,10 +95,10 @@ impl<'a> Keeping<'a> {
             // Every version of a stretch sees what the ones before it there recorded.
             let is_superseded = next.is_some_and(|next| span.first <= next && next <= kept);
             if kept <= span.last && !is_superseded && self.sees(kept, ino, at)? {
-                return Ok(true);
+                return Ok(Some(kept));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     fn sees(&mut self, version: VersionNo, ino: Ino, at: VersionNo) -> Result<bool> {
@@ -173,25 +187,24 @@ pub fn find_needed(
             pruned = pruned.with(more.spans().iter().copied());
         }
         let keeping = Keeping::new(dataset, pruned);
-        find_in_values(dataset, keeping, &mut walker, sought, &|_| false)?;
+        find_in_values(dataset, keeping, &mut walker, sought)?;
     }
     walk_passing(trees, &mut walker, sought)
 }
 
-/// Marks what the values need that a kept version sees, but for those that `is_out` tells.
-pub(super) fn find_in_values(
+/// Marks what the values need that a kept version sees.
+fn find_in_values(
     dataset: &Dataset,
     mut keeping: Keeping<'_>,
     walker: &mut Walker<'_>,
     sought: &mut dyn Sought,
-    is_out: &dyn Fn(&Inode) -> bool,
 ) -> Result<()> {
     dataset.each_value(&mut |value| {
         if sought.is_settled() {
             return Ok(ControlFlow::Break(()));
         }
         let Value { ino, at, next, inode } = value;
-        if walker.may_hold(inode, sought) && !is_out(inode) && keeping.needs_until(ino, at, next)? {
+        if walker.may_hold(inode, sought) && keeping.needs_until(ino, at, next)? {
             walker.inode(inode, &mut |hash, _| {
                 sought.mark(hash, Need::Version);
                 Ok(())
@@ -203,16 +216,12 @@ pub(super) fn find_in_values(
 
 /// Marks what was copied between files while it was found out what these hold: the one it was copied to may have
 /// been looked at before, and the one it was copied from be another since.
-pub(super) fn each_copied(store: &Store, passing: &mut Passing<'_>) {
+fn each_copied(store: &Store, passing: &mut Passing<'_>) {
     store.copied().iter().for_each(|content| passing.content(content));
 }
 
 /// Marks what the manifests name that something passing has.
-pub(super) fn walk_passing(
-    trees: Vec<Content>,
-    walker: &mut Walker<'_>,
-    sought: &mut dyn Sought,
-) -> Result<()> {
+fn walk_passing(trees: Vec<Content>, walker: &mut Walker<'_>, sought: &mut dyn Sought) -> Result<()> {
     let mut mark = |hash: &[u8; 32], _| {
         sought.mark(hash, Need::Passing);
         Ok(())
@@ -221,7 +230,8 @@ pub(super) fn walk_passing(
 }
 
 impl Dataset {
-    /// Calls `f` with every value that an inode ever had and that holds anything in the store, until that is enough.
+    /// Calls `f` with every value that an inode ever had and that holds anything in the store, until that is
+    /// enough.
     pub(super) fn each_value(&self, f: &mut dyn FnMut(Value<'_>) -> Result<ControlFlow<()>>) -> Result<()> {
         let mut failed = Ok(());
         let mut before = None;
@@ -242,15 +252,15 @@ impl Dataset {
     }
 
     /// What the live tree and open files hold.
-    pub(super) fn each_held(&self, passing: &mut Passing<'_>) -> Result<()> {
+    fn each_held(&self, passing: &mut Passing<'_>) -> Result<()> {
         let files = self.read(|live| Ok(live.open_files()))?;
-        for file in files {
+        for (_, file) in files {
             let (contents, pieces) = file.references();
             contents.iter().for_each(|content| passing.content(content));
             passing.pieces(&pieces);
         }
         self.read(|live| {
-            live.each_inode(&mut |inode| passing.inode(inode));
+            live.each_inode(&mut |_, inode| passing.inode(inode));
             Ok(())
         })
     }

@@ -8,8 +8,10 @@
 pub mod collect;
 pub mod dropped;
 pub mod freed;
+pub mod gone;
 #[cfg(test)]
 mod histories;
+mod holders;
 pub mod live;
 mod plan;
 mod purge;
@@ -35,7 +37,7 @@ use super::dataset::Dataset;
 use super::error::{Error, Result};
 
 pub use plan::{Plan, Planned};
-pub use purge::{PurgedFile, Purging};
+pub use purge::{PurgedFile, Purging, Staying};
 
 /// When a version was pruned, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

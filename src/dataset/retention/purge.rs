@@ -5,31 +5,54 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::model::{
-    Content, ContentId, Ino, Inode, Kind, Name, Piece, RetentionAction, VersionNo, show_path,
+    Content, ContentId, DatasetId, Ino, Inode, Kind, Name, NodeHash, Piece, Policy, RetentionAction,
+    VersionNo, show_path,
 };
-use crate::store::{Error as StoreError, content_id};
+use crate::store::manifest::Items;
+use crate::store::{Error as StoreError, Store, content_id};
 
 use super::super::author::Caller;
 use super::super::dataset::Dataset;
 use super::super::error::{Error, Result};
 use super::super::frozen::Frozen;
 use super::super::sizes::each_file;
-use super::live::{Keeping, Passing, Value, each_copied, find_in_values, find_needed, walk_passing};
-use super::walk::Walker;
+use super::gone::Gone;
+use super::holders::{Holders, Past, Recorded};
+use super::live::Value;
+use super::walk::items;
 
 /// What is to be purged.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Purging {
-    contents: HashMap<ContentId, Content>,
-    /// The objects that nothing else needs: hash and length.
+    /// The objects that go, hash and length: those that a purge before removed too, of which one that failed
+    /// half-way may have left the bytes.
     pub objects: HashMap<[u8; 32], u32>,
-    /// What versions recorded that has these contents.
-    pub recorded: Vec<(VersionNo, Ino)>,
-    /// How many objects stay, since other content needs them.
-    pub shared: u64,
-    /// Whether some of it lost its manifest already, as garbage or by a purge before: what is left of that goes with
-    /// the garbage.
+    /// Those that no purge removed before.
+    pub fresh: HashSet<[u8; 32]>,
+    /// What versions recorded that loses content, by dataset.
+    pub recorded: Vec<(DatasetId, Vec<Recorded>)>,
+    /// The other datasets that lose content: a path that had any, and the objects.
+    pub others: Vec<(Arc<Dataset>, Option<Vec<Name>>, HashSet<[u8; 32]>)>,
+    /// What stays, since something needs it.
+    pub stays: Staying,
+    /// Whether some of it lost its manifest already, as garbage or by a purge before: what is left of that goes
+    /// with the garbage.
     pub is_garbage: bool,
+}
+
+/// What of a content stays where it is purged.
+#[derive(Debug, Default)]
+pub struct Staying {
+    /// Chunks and manifest nodes.
+    pub objects: u64,
+    /// Bytes of the chunks.
+    pub bytes: u64,
+    /// Some of the live files and open ones that have it.
+    pub live: Vec<String>,
+    /// Some of the places in histories that have it.
+    pub past: Vec<String>,
+    /// Whether there are more than are named.
+    pub more: bool,
 }
 
 /// A name of a file whose content was purged.
@@ -100,12 +123,13 @@ impl Dataset {
 
     /// The files at or below `ino` in a version whose content was purged.
     pub fn purged_files(&self, tree: &Frozen, ino: Ino) -> Result<Vec<PurgedFile>> {
-        if self.retention.read().tombstones.is_empty() {
+        if !self.store.has_purged() {
             return Ok(Vec::new());
         }
         let mut found = Vec::new();
+        let mut gone = Gone::new(&self.store);
         let mut take = |dir, name: Name, ino, inode: &Inode| {
-            if inode.content().is_some_and(|content| self.is_purged(content)) {
+            if inode.content().is_some_and(|content| gone.is_of(content)) {
                 found.push(PurgedFile { dir, name, ino, size: inode.size() });
             }
         };
@@ -118,19 +142,6 @@ impl Dataset {
             each_file(tree, ino, || true, &mut |dir, entry, inode| take(dir, entry.name, entry.ino, &inode))?;
         }
         Ok(found)
-    }
-
-    /// Whether a content was purged. What other content needs stayed: that of a root node, all below it.
-    fn is_purged(&self, content: &Content) -> bool {
-        match content {
-            Content::Empty => false,
-            Content::One(chunk) => self.store.is_purged(&chunk.hash.0),
-            Content::Few(pieces) => pieces.iter().any(|piece| match piece {
-                Piece::Data(chunk) => self.store.is_purged(&chunk.hash.0),
-                Piece::Zeros(_) => false,
-            }),
-            Content::Tree(tree) => self.store.is_purged(&tree.root.0),
-        }
     }
 
     /// That the content of these files of a version was purged.
@@ -148,24 +159,72 @@ impl Dataset {
         Error::Purged { dataset: self.name().to_string(), version: tree.version(), what }
     }
 
-    /// Finds out what has to go for these contents to be gone: their objects but for those that other content
-    /// of the store needs.
+    /// Finds out what has to go for these contents to be gone from the versions of this dataset; or if
+    /// `everywhere` from those of all `datasets`, which are to be all of the store. What live files and open
+    /// ones need stays, and if not `everywhere` what other versions need. A manifest node stays as long as
+    /// anything below it does: by it a later purge finds that.
     ///
     /// # Errors
     /// [`Error::Invalid`] where the live tree still has one of them.
-    pub fn plan_purge(&self, contents: Vec<Content>, datasets: &[Arc<Dataset>]) -> Result<Purging> {
-        let mut purging = Purging::default();
-        for content in contents.into_iter().filter(|content| *content != Content::Empty) {
-            purging.contents.insert(content_id(&content), content);
+    pub fn plan_purge(
+        &self,
+        contents: Vec<Content>,
+        datasets: &[Arc<Dataset>],
+        everywhere: bool,
+    ) -> Result<Purging> {
+        let contents: HashMap<ContentId, Content> = contents
+            .into_iter()
+            .filter(|content| *content != Content::Empty)
+            .map(|content| (content_id(&content), content))
+            .collect();
+        let recorded = self.recorded_of(&contents)?;
+        let mut parts = Parts::new(&self.store);
+        contents.values().try_for_each(|content| parts.content(content))?;
+        let mut there = parts.objects.clone();
+        for hash in parts.objects.keys() {
+            if self.store.locate(hash)?.is_none() {
+                there.remove(hash);
+            }
         }
-        let is_purged = |inode: &Inode| {
-            inode.content().is_some_and(|content| purging.contents.contains_key(&content_id(content)))
-        };
+        let holders = Holders::find(&self.store, datasets, &there, (self.id(), &contents))?;
+        let mut kept = holders.live.objects;
+        if !everywhere {
+            holders.past.iter().for_each(|past| kept.extend(&past.needed.objects));
+        }
+        parts.keep_ways(&mut kept);
+        let mut purging = Purging { is_garbage: parts.is_broken, ..Purging::default() };
+        purging.stays.objects = kept.len() as u64;
+        purging.stays.bytes =
+            kept.iter().filter_map(|hash| parts.objects.get(hash)).map(|len| u64::from(*len)).sum();
+        purging.stays.live = holders.live.places;
+        purging.stays.more = holders.live.more;
+        purging.objects = parts.objects;
+        purging.objects.retain(|hash, _| !kept.contains(hash));
+        let fresh = purging.objects.keys().filter(|hash| !self.store.is_purged(hash));
+        purging.fresh = fresh.copied().collect();
+        purging.recorded.push((self.id(), recorded));
+        for Past { dataset, needed, path, recorded } in holders.past {
+            if !everywhere {
+                purging.stays.more |= needed.more;
+                purging.stays.past.extend(needed.places);
+                continue;
+            }
+            purging.recorded.push((dataset.id(), recorded));
+            let lost: HashSet<[u8; 32]> = needed.objects.intersection(&purging.fresh).copied().collect();
+            if dataset.id() != self.id() && !lost.is_empty() {
+                purging.others.push((dataset, path, lost));
+            }
+        }
+        Ok(purging)
+    }
+
+    /// What versions recorded with one of these contents.
+    fn recorded_of(&self, contents: &HashMap<ContentId, Content>) -> Result<Vec<Recorded>> {
         // The newest version is what the live tree is a change of.
         let (mut live, mut recorded) = (BTreeSet::new(), Vec::new());
         let newest = self.frozen(self.newest());
         self.each_value(&mut |Value { ino, at, inode, .. }| {
-            if is_purged(inode) {
+            if inode.content().is_some_and(|content| contents.contains_key(&content_id(content))) {
                 recorded.push((at, ino));
                 if newest.inode(ino).is_ok_and(|(recorded, _)| recorded == at) {
                     live.extend(newest.path_of(ino, inode)?.map(|path| show_path(&path)));
@@ -173,60 +232,107 @@ impl Dataset {
             }
             Ok(ControlFlow::Continue(()))
         })?;
-        if !live.is_empty() {
-            return Err(Error::Invalid(format!(
-                "{} still has this content as {}: remove it there first",
-                self.name(),
-                live.into_iter().take(3).collect::<Vec<_>>().join(", ")
-            )));
+        if live.is_empty() {
+            return Ok(recorded);
         }
-        let mut objects = HashMap::new();
-        let mut walker = Walker::new(&self.store);
-        let mut is_garbage = false;
-        for content in purging.contents.values() {
-            let walked = walker.content(content, &mut |hash, len| {
-                objects.insert(*hash, len);
-                Ok(())
-            });
-            match walked {
-                Err(Error::Store(StoreError::Missing(_))) => is_garbage = true,
-                walked => walked?,
+        let name = self.name();
+        let commit = match self.policy() {
+            Policy::Manual => {
+                format!(", and commit that (`strata commit {name}`), since its policy is manual")
             }
-        }
-        // One that failed half-way may have left what the manifest told of.
-        let is_garbage = is_garbage || walker.met_purged;
-        let all = objects.len();
-        self.without_shared(&mut objects, &purging.contents, datasets)?;
-        let shared = (all - objects.len()) as u64;
-        Ok(Purging { objects, recorded, shared, is_garbage, ..purging })
-    }
-
-    /// Leaves out the objects that other content of the store needs.
-    fn without_shared(
-        &self,
-        objects: &mut HashMap<[u8; 32], u32>,
-        contents: &HashMap<ContentId, Content>,
-        datasets: &[Arc<Dataset>],
-    ) -> Result<()> {
-        let others: Vec<Arc<Dataset>> =
-            datasets.iter().filter(|dataset| dataset.id() != self.id()).cloned().collect();
-        find_needed(&self.store, &others, None, &[], objects)?;
-        let mut trees = Vec::new();
-        let mut passing = Passing::new(objects, &mut trees);
-        self.each_held(&mut passing)?;
-        each_copied(&self.store, &mut passing);
-        let mut walker = Walker::new(&self.store);
-        let purged = |inode: &Inode| inode.content().is_some_and(|c| contents.contains_key(&content_id(c)));
-        // What only pruned versions had may be gone, and needs nothing.
-        let keeping = Keeping::new(self, self.pruned());
-        find_in_values(self, keeping, &mut walker, objects, &purged)?;
-        walk_passing(trees, &mut walker, objects)
+            _ => String::new(),
+        };
+        Err(Error::Invalid(format!(
+            "{name} still has this content as {}: remove it there first{commit}",
+            live.into_iter().take(3).collect::<Vec<_>>().join(", ")
+        )))
     }
 
     /// Records, durably, that these objects are purged.
-    pub fn note_purge(&self, by: Caller, what: String, reason: String, purging: &Purging) -> Result<()> {
-        let objects: HashSet<[u8; 32]> = purging.objects.keys().copied().collect();
-        let action = RetentionAction::Purge { what, objects: objects.into_iter().collect() };
+    pub fn note_purge(
+        &self,
+        by: Caller,
+        what: String,
+        reason: String,
+        objects: &HashSet<[u8; 32]>,
+    ) -> Result<()> {
+        let action = RetentionAction::Purge { what, objects: objects.iter().copied().collect() };
         self.note_retention(by, Some(reason), action)
+    }
+}
+
+/// What contents are made of.
+struct Parts<'a> {
+    store: &'a Store,
+    /// Chunks and manifest nodes, and their length; 0 of a node.
+    objects: HashMap<[u8; 32], u32>,
+    /// Manifest nodes and what is directly below them, those first that are below others.
+    nodes: Vec<([u8; 32], Vec<[u8; 32]>)>,
+    /// Whether a manifest node is not there any more, so that it is not known what was below.
+    is_broken: bool,
+}
+
+impl<'a> Parts<'a> {
+    fn new(store: &'a Store) -> Parts<'a> {
+        Parts { store, objects: HashMap::new(), nodes: Vec::new(), is_broken: false }
+    }
+
+    fn content(&mut self, content: &Content) -> Result<()> {
+        match content {
+            Content::Empty => Ok(()),
+            Content::One(chunk) => {
+                self.objects.insert(chunk.hash.0, chunk.len);
+                Ok(())
+            }
+            Content::Few(pieces) => {
+                self.pieces(pieces);
+                Ok(())
+            }
+            Content::Tree(tree) => self.node(tree.root),
+        }
+    }
+
+    /// Gives the hashes of the chunks.
+    fn pieces(&mut self, pieces: &[Piece]) -> Vec<[u8; 32]> {
+        let mut below = Vec::new();
+        for piece in pieces {
+            if let Piece::Data(chunk) = piece {
+                self.objects.insert(chunk.hash.0, chunk.len);
+                below.push(chunk.hash.0);
+            }
+        }
+        below
+    }
+
+    fn node(&mut self, hash: NodeHash) -> Result<()> {
+        if self.objects.insert(hash.0, 0).is_some() {
+            return Ok(());
+        }
+        let items = match items(self.store, &hash) {
+            Err(Error::Store(StoreError::Missing(_))) => {
+                self.is_broken = true;
+                return Ok(());
+            }
+            items => items?,
+        };
+        let below = match items {
+            Items::Pieces(pieces) => self.pieces(&pieces),
+            // Levels are at most a dozen, which decoding has checked.
+            Items::Children(children) => {
+                children.iter().try_for_each(|child| self.node(child.hash))?;
+                children.iter().map(|child| child.hash.0).collect()
+            }
+        };
+        self.nodes.push((hash.0, below));
+        Ok(())
+    }
+
+    /// Adds the manifest nodes that lead to what is kept.
+    fn keep_ways(&self, kept: &mut HashSet<[u8; 32]>) {
+        for (node, below) in &self.nodes {
+            if below.iter().any(|hash| kept.contains(hash)) {
+                kept.insert(*node);
+            }
+        }
     }
 }

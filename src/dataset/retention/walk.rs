@@ -16,14 +16,12 @@ pub type Each<'a> = &'a mut dyn FnMut(&[u8; 32], u32) -> Result<()>;
 pub struct Walker<'a> {
     store: &'a Store,
     seen: HashSet<NodeHash>,
-    /// Whether it met a node that was purged, so that it is not known what was below.
-    pub met_purged: bool,
 }
 
 impl<'a> Walker<'a> {
     /// One that has seen nothing.
     pub fn new(store: &'a Store) -> Walker<'a> {
-        Walker { store, seen: HashSet::new(), met_purged: false }
+        Walker { store, seen: HashSet::new() }
     }
 
     /// What an inode holds.
@@ -63,8 +61,8 @@ impl<'a> Walker<'a> {
         if !self.seen.insert(hash) {
             return Ok(());
         }
+        // It is not known what was below, and nothing reads that any more.
         if self.store.is_purged(&hash.0) {
-            self.met_purged = true;
             return Ok(());
         }
         each(&hash.0, 0)?;

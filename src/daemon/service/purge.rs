@@ -1,0 +1,182 @@
+//! Purges.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::dataset::retention::Staying;
+use crate::dataset::retention::collect::How;
+use crate::dataset::{Caller, Dataset, Error};
+use crate::model::at::HASH_DIGITS_MIN;
+use crate::model::quote::quote;
+use crate::model::{Content, Name, show_path};
+use crate::store::{Aside, Collection, content_id};
+
+use super::super::failure::Failure;
+use super::super::object::path_bytes;
+use super::super::protocol::{Item, Purged};
+use super::{Service, Sink};
+
+/// How a purge is to be done.
+pub(super) struct Wanted<'a> {
+    pub path: &'a [Name],
+    pub reason: String,
+    pub everywhere: bool,
+}
+
+/// Refuses to say that something was removed that may be there still.
+fn check_removed(dataset: &Dataset, path: &str, collection: &Collection) -> Result<(), Failure> {
+    let name = dataset.name();
+    if collection.put_again > 0 {
+        return Err(Failure::new(format!(
+            "content of {path} in {name} was written again while it was purged"
+        ))
+        .hint("remove it where it is now, and purge it again"));
+    }
+    match collection.damaged {
+        0 => Ok(()),
+        packs => Err(Failure::new(format!(
+            "content of {path} in {name} can be seen no more, but {packs} damaged packs may hold its bytes"
+        ))
+        .hint("repair them with `strata fsck`, and purge it again")),
+    }
+}
+
+/// Says that some of a content stays, and what has it.
+fn check_nothing_stays(path: &str, stays: &Staying, is_some_removed: bool) -> Result<(), Failure> {
+    if stays.objects == 0 {
+        return Ok(());
+    }
+    let (objects, bytes) = (stays.objects, stays.bytes);
+    let what = match is_some_removed {
+        true => format!("not all of {path} was removed: {bytes} bytes in {objects} objects stay, in use"),
+        false => format!("nothing of {path} was removed: {bytes} bytes in {objects} objects are in use"),
+    };
+    let places: Vec<&str> = stays.live.iter().chain(&stays.past).map(String::as_str).collect();
+    let more = if stays.more { " and others" } else { "" };
+    let failure = Failure::new(format!("{what} by {}{more}", places.join(", ")));
+    Err(match (stays.live.is_empty(), stays.past.is_empty()) {
+        (true, _) => failure.hint("--everywhere removes it from the versions of all files and datasets"),
+        (false, true) => failure.hint("remove or close it there, and purge it again"),
+        (false, false) => failure.hint(
+            "remove or close it where no version is named, and purge it again with --everywhere, which removes it \
+             from the versions of all files and datasets",
+        ),
+    })
+}
+
+impl Service {
+    /// Removes the content that a file ever had from all versions, for good.
+    pub(super) fn purge(
+        &self,
+        by: Caller,
+        dataset: &Arc<Dataset>,
+        wanted: Wanted<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Failure> {
+        let Wanted { path, reason, everywhere } = wanted;
+        if reason.trim().is_empty() {
+            return Err(Failure::usage("a purge needs a reason: --reason TEXT"));
+        }
+        let _alone = self.retaining.lock();
+        dataset.seal()?;
+        let store = self.repo.store();
+        let mut underway = store.begin_collection(true)?;
+        let datasets = self.every_dataset()?;
+        let (named, contents) = self.contents_of(dataset, path)?;
+        let purging = dataset.plan_purge(contents, &datasets, everywhere)?;
+        let objects: HashSet<[u8; 32]> = purging.objects.keys().copied().collect();
+        let mut collection = Collection::default();
+        // What has a tombstone needs no second one, but may be there still: one that failed half-way left it.
+        if !purging.fresh.is_empty() {
+            // First the tombstones: what is missing from here on is no damage.
+            for (other, path, lost) in &purging.others {
+                let what = path.as_ref().unwrap_or(&named);
+                other.note_purge(by, as_text(what), reason.clone(), lost)?;
+            }
+            dataset.note_purge(by, as_text(&named), reason, &purging.fresh)?;
+        }
+        if !objects.is_empty() {
+            store.remove_objects(&mut underway, &objects, &mut collection)?;
+        }
+        drop(underway);
+        let (removed, bytes) = match purging.fresh.is_empty() {
+            true => (collection.objects, collection.dead),
+            false => {
+                let lens = purging.fresh.iter().filter_map(|hash| purging.objects.get(hash));
+                (purging.fresh.len() as u64, lens.map(|len| u64::from(*len)).sum())
+            }
+        };
+        if purging.is_garbage {
+            let rest = self.collect(How { all: true, dry_run: false }, &mut |_| ControlFlow::Continue(()))?;
+            collection.damaged += rest.damaged;
+        }
+        let aside = store.purge_aside(&objects)?;
+        if let Some(host) = &self.host {
+            purging.recorded.iter().for_each(|(id, recorded)| host.forget_contents(*id, recorded));
+        }
+        let shown = show_path(&named);
+        check_removed(dataset, &shown, &collection)?;
+        let stays = &purging.stays;
+        if stays.objects == 0 || removed > 0 {
+            sink.item(Item::Purged(Purged {
+                dataset: dataset.name().to_string(),
+                path: path_bytes(&named),
+                objects: removed,
+                bytes,
+                shared: stays.objects,
+                others: purging.others.iter().map(|(other, ..)| other.name().to_string()).collect(),
+                holders: stays.live.iter().chain(&stays.past).cloned().collect(),
+                aside: aside.removed.iter().map(|path| path.display().to_string()).collect(),
+            }))?;
+        }
+        check_aside(&shown, &aside)?;
+        check_nothing_stays(&shown, stays, removed > 0)
+    }
+
+    /// The contents that a path ever had; or, of the id of a content or how it begins, that content. With the
+    /// path, or the whole id.
+    fn contents_of(&self, dataset: &Dataset, path: &[Name]) -> Result<(Vec<Name>, Vec<Content>), Failure> {
+        let never = match dataset.contents_at(path) {
+            Err(error @ Error::NotFound(_)) => Failure::from(error),
+            found => return Ok((path.to_vec(), found?)),
+        };
+        let [name] = path else { return Err(never) };
+        let prefix = name.to_string().to_ascii_lowercase();
+        let is_id =
+            (HASH_DIGITS_MIN..=64).contains(&prefix.len()) && prefix.bytes().all(|b| b.is_ascii_hexdigit());
+        if !is_id {
+            return Err(never);
+        }
+        let content = dataset.content_of_id(&prefix)?.ok_or_else(|| {
+            Failure::new(format!(
+                "no version of {} ever had a file of the path '{name}', nor one whose content has this id",
+                dataset.name()
+            ))
+            .hint("`strata hash FILE` prints the id of a content")
+        })?;
+        let id = content_id(&content).to_hex();
+        Ok((vec![Name::new(id.as_bytes()).map_err(Error::from)?], vec![content]))
+    }
+}
+
+/// A path as text that loses nothing; most paths are plain.
+fn as_text(path: &[Name]) -> String {
+    match String::from_utf8(path_bytes(path)) {
+        Ok(text) if !text.starts_with('"') => text,
+        _ => quote(&path_bytes(path)),
+    }
+}
+
+/// Refuses to say that all was removed where files put aside by a repair may have it.
+fn check_aside(path: &str, aside: &Aside) -> Result<(), Failure> {
+    if aside.unknown.is_empty() {
+        return Ok(());
+    }
+    let files: Vec<String> = aside.unknown.iter().map(|path| path.display().to_string()).collect();
+    Err(Failure::new(format!(
+        "content of {path} can be seen no more, but what `strata fsck` put aside may have its bytes: {}",
+        files.join(", ")
+    ))
+    .hint("these are damaged packs as they were before a repair, of which not all can be read: remove them"))
+}
