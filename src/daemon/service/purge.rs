@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::dataset::retention::Staying;
 use crate::dataset::retention::collect::How;
+use crate::dataset::retention::{Losing, Staying};
 use crate::dataset::{Caller, Dataset, Error};
 use crate::model::at::HASH_DIGITS_MIN;
 use crate::model::quote::quote;
@@ -90,7 +90,7 @@ impl Service {
         // What has a tombstone needs no second one, but may be there still: one that failed half-way left it.
         if !purging.fresh.is_empty() {
             // First the tombstones: what is missing from here on is no damage.
-            for (other, path, lost) in &purging.others {
+            for Losing { dataset: other, path, objects: lost } in &purging.others {
                 let what = path.as_ref().unwrap_or(&named);
                 other.note_purge(by, as_text(what), reason.clone(), lost)?;
             }
@@ -125,7 +125,7 @@ impl Service {
                 objects: removed,
                 bytes,
                 shared: stays.objects,
-                others: purging.others.iter().map(|(other, ..)| other.name().to_string()).collect(),
+                others: purging.others.iter().map(|other| other.dataset.name().to_string()).collect(),
                 holders: stays.live.iter().chain(&stays.past).cloned().collect(),
                 aside: aside.removed.iter().map(|path| path.display().to_string()).collect(),
             }))?;

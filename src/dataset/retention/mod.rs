@@ -37,7 +37,7 @@ use super::dataset::Dataset;
 use super::error::{Error, Result};
 
 pub use plan::{Plan, Planned};
-pub use purge::{PurgedFile, Purging, Staying};
+pub use purge::{Losing, PurgedFile, Purging, Staying};
 
 /// When a version was pruned, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -31,13 +31,23 @@ pub struct Purging {
     pub fresh: HashSet<[u8; 32]>,
     /// What versions recorded that loses content, by dataset.
     pub recorded: Vec<(DatasetId, Vec<Recorded>)>,
-    /// The other datasets that lose content: a path that had any, and the objects.
-    pub others: Vec<(Arc<Dataset>, Option<Vec<Name>>, HashSet<[u8; 32]>)>,
+    /// The other datasets that lose content.
+    pub others: Vec<Losing>,
     /// What stays, since something needs it.
     pub stays: Staying,
     /// Whether some of it lost its manifest already, as garbage or by a purge before: what is left of that goes
     /// with the garbage.
     pub is_garbage: bool,
+}
+
+/// Another dataset that loses content.
+pub struct Losing {
+    /// The dataset.
+    pub dataset: Arc<Dataset>,
+    /// A path that had any.
+    pub path: Option<Vec<Name>>,
+    /// The objects.
+    pub objects: HashSet<[u8; 32]>,
 }
 
 /// What of a content stays where it is purged.
@@ -210,9 +220,9 @@ impl Dataset {
                 continue;
             }
             purging.recorded.push((dataset.id(), recorded));
-            let lost: HashSet<[u8; 32]> = needed.objects.intersection(&purging.fresh).copied().collect();
-            if dataset.id() != self.id() && !lost.is_empty() {
-                purging.others.push((dataset, path, lost));
+            let objects: HashSet<[u8; 32]> = needed.objects.intersection(&purging.fresh).copied().collect();
+            if dataset.id() != self.id() && !objects.is_empty() {
+                purging.others.push(Losing { dataset, path, objects });
             }
         }
         Ok(purging)
