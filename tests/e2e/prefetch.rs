@@ -56,8 +56,11 @@ fn what_is_prefetched_is_in_the_cache() {
     d.write("test/large", noise(501, 2_000_000));
     m.strata(&["commit", "d"]).ok();
     let version = d.versions();
-    assert_eq!(prefetch(&m, "d@latest/train/7"), json!({"files": 1, "bytes": 20_000, "lost_bytes": 0}));
-    let train = json!({"files": 62, "bytes": 3_900_000 + zeros(&m), "lost_bytes": 0});
+    assert_eq!(
+        prefetch(&m, "d@latest/train/7"),
+        json!({"files": 1, "bytes": 20_000, "lost_bytes": 0, "purged_bytes": 0})
+    );
+    let train = json!({"files": 62, "bytes": 3_900_000 + zeros(&m), "lost_bytes": 0, "purged_bytes": 0});
     for object in ["d/train".to_owned(), format!("d@v{version}/train")] {
         let pack = &packs(m.store())[0];
         forget(pack);

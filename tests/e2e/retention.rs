@@ -332,7 +332,7 @@ fn retention_is_shown() {
     assert_eq!(json("datasets")[0]["retention"], Value::Null);
 }
 
-/// What a pointer names is pinned, and what was pruned is pointed to, checked out and bundled no more.
+/// What a pointer names is pinned, and what was pruned is pointed to, checked out and bundled up to no more.
 #[test]
 fn pointers_keep_their_versions() {
     let m = Mount::new();
@@ -348,7 +348,7 @@ fn pointers_keep_their_versions() {
     let told = m.strata(&["checkout", &file("v2.strata"), &file("gone")]).fails(1);
     assert!(told.contains("v2") && told.contains("pruned"), "{told}");
     assert!(m.strata(&["pointer", "d@v2", "-o", &file("again.strata")]).fails(1).contains("pruned"));
-    assert!(m.strata(&["bundle", "d", "-o", &file("d.bundle")]).fails(1).contains("pruned"));
+    assert!(m.strata(&["bundle", "d@v2", "-o", &file("d.bundle")]).fails(1).contains("pruned"));
     assert!(!d.has("@diff/v2..v3") && d.has("@diff/v3..v6/summary.json"));
     assert!(!d.has("@v2/@meta") && d.has("@v3/@meta"));
     assert!(m.strata(&["ls", "d@v2"]).fails(1).contains("pruned"));
