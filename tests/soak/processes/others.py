@@ -103,6 +103,8 @@ class Keeper(Process):
         except OSError:
             if not self.is_pruned(self.name, version):
                 raise
+            # It was pruned before it could be pinned.
+            return
         else:
             if version and self.is_pruned(self.name, version):
                 raise AssertionError(f"{self.name}@v{version} was pinned and then pruned")
