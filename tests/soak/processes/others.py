@@ -86,7 +86,14 @@ class Keeper(Process):
         self.collect()
 
     def prune(self, most=60):
-        self.strata("prune", self.name, "--keep-last", str(self.random.randrange(4, most)))
+        last = str(self.random.randrange(4, most))
+        while True:
+            try:
+                return self.strata("prune", self.name, "--keep-last", last)
+            except OSError as error:
+                # What it was about to drop is being read: it drops nothing then, and says so.
+                if "opened meanwhile" not in str(error):
+                    raise
 
     def collect(self):
         self.strata("gc", *["--all"] * self.random.randrange(2))
