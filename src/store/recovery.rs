@@ -13,6 +13,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -133,7 +134,7 @@ impl<'a> Recovery<'a> {
         for number in self.packs.numbers()?.into_iter().filter(|number| *number >= from.pack()) {
             let start = if number == from.pack() { from.offset() } else { 0 };
             if self.is_sealed(number)? {
-                self.sealed_pack(number, start)?;
+                self.sealed_pack(number, start..u32::MAX)?;
             } else {
                 self.scan(number, start, u64::MAX, true)?;
             }
@@ -154,7 +155,7 @@ impl<'a> Recovery<'a> {
             if doubtful && self.packs.file(number)?.frames().is_some() {
                 // A pack is compressed only when all of it and the beginning of the next are durable.
                 if number >= from.pack() {
-                    self.sealed_pack(number, start)?;
+                    self.sealed_pack(number, start..u32::MAX)?;
                 }
                 if later.is_empty() {
                     let tail = self.next_tail(number)?;
@@ -170,7 +171,7 @@ impl<'a> Recovery<'a> {
                 }
             } else {
                 if number >= from.pack() {
-                    self.sealed_pack(number, start)?;
+                    self.sealed_pack(number, start..u32::MAX)?;
                 }
             }
             sealed_bytes += len;
@@ -230,16 +231,17 @@ impl<'a> Recovery<'a> {
         self.open_tail(next, u64::from(PACK_HEADER), u64::from(PACK_HEADER))
     }
 
-    fn sealed_pack(&mut self, number: u32, start: u32) -> Result<()> {
+    /// Publishes the records of a sealed pack that begin in a part of it.
+    fn sealed_pack(&mut self, number: u32, part: Range<u32>) -> Result<()> {
         let path = self.packs.path(number);
         let io = |e| Error::io("read", &path, e);
         let file = self.packs.file(number)?;
         let len = file.size().map_err(io)?;
         let Some(entries) = read_footer(&*file, self.store, number).map_err(io)? else {
             log::error!("{} has no intact footer: its records are searched for", path.display());
-            return self.scan(number, start, len, false).map(drop);
+            return self.scan(number, part.start, len.min(u64::from(part.end)), false).map(drop);
         };
-        for entry in entries.iter().filter(|e| e.offset >= start) {
+        for entry in entries.iter().filter(|e| part.contains(&e.offset)) {
             let pos = entry.pos(number);
             if entry.header.kind.is_object() {
                 self.publish(&LogRecord::Object(entry.header.hash), pos)?;
@@ -455,7 +457,10 @@ impl Replay for Again {
         for number in self.packs.numbers()?.into_iter().filter(wanted) {
             let start = if number == from.pack() { from.offset() } else { 0 };
             if number < until.pack() {
-                recovery.sealed_pack(number, start)?;
+                recovery.sealed_pack(number, start..u32::MAX)?;
+            } else if recovery.is_sealed(number)? {
+                // A collection may have left a record of nothing where others were, on both sides of the end.
+                recovery.sealed_pack(number, start..until.offset())?;
             } else {
                 recovery.scan(number, start, u64::from(until.offset()), false)?;
             }

@@ -225,6 +225,18 @@ fn an_index_replaced_twice_is_still_what_a_replay_gives() {
     }
 }
 
+/// What a collection leaves of a pack may reach from before the place that the index has it up to beyond.
+#[test]
+fn an_index_is_replaced_after_a_collection() {
+    let changes = [Step::Change(vec![0, 8, 10], vec![]), Step::Change(vec![2, 8], vec![6, 8])];
+    for how in [0, 1, 2] {
+        let then = [Step::Lose(how), Step::Put(4), Step::Put(1), Step::Collect([3].into()), Step::Lose(how)];
+        follow(&[&changes[..], &then].concat());
+        let then = [Step::Put(4), Step::Apply, Step::Put(1), Step::Collect([].into()), Step::Lose(how)];
+        follow(&[&changes[..], &then].concat());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
