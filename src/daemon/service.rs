@@ -18,6 +18,7 @@ mod prefetch;
 mod purge;
 mod read;
 mod reading;
+mod report;
 mod retention;
 mod status;
 mod tags;

@@ -42,6 +42,14 @@ impl Piece {
         }
     }
 
+    /// The chunk, where it is kept.
+    pub fn chunk(&self) -> Option<&ChunkRef> {
+        match self {
+            Piece::Data(chunk) => Some(chunk),
+            Piece::Zeros(_) => None,
+        }
+    }
+
     /// Whether the piece is of no length (a well-formed one never is).
     pub fn is_empty(&self) -> bool {
         self.len() == 0

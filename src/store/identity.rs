@@ -11,8 +11,8 @@
 //! of an earlier release has none.
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use parking_lot::Mutex;
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::{Error, Result};
-use super::layout::{Layout, private_file, sync_dir};
+use super::layout::{Layout, sync_dir};
 use super::plain;
 
 /// The format of stores written by this release, and the newest it reads.
@@ -177,19 +177,7 @@ impl Identity {
         let write = || {
             // What a whole store has beside it is durable first.
             sync_dir(layout.root())?;
-            let text = serde_json::to_string(self)?;
-            let temp = path.with_extension("json.new");
-            // One left behind by a process that died; or else it is not ours to write through.
-            match fs::remove_file(&temp) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                _ => {}
-            }
-            let mut file = private_file().create_new(true).open(&temp)?;
-            file.write_all(text.as_bytes())?;
-            file.write_all(b"\n")?;
-            file.sync_all()?;
-            fs::rename(&temp, &path)?;
-            sync_dir(layout.root())
+            plain::replace(&path, format!("{}\n", serde_json::to_string(self)?).as_bytes())
         };
         write().map_err(|e| Error::io("write", &path, e))
     }

@@ -4,9 +4,11 @@
 //! regular files are opened, lest a pipe or device makes the opening hang or do something.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+use super::layout::{private_file, sync_dir};
 
 /// Opens a regular file with these options.
 ///
@@ -41,6 +43,26 @@ pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
         true => Ok(bytes),
         false => Err(io::Error::new(io::ErrorKind::InvalidData, format!("it has over {max} bytes"))),
     }
+}
+
+/// Writes a small file, durably, at once or not at all.
+///
+/// # Errors
+/// Where it cannot be written, synced or renamed.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut temp = path.as_os_str().to_owned();
+    temp.push(".new");
+    let temp = Path::new(&temp);
+    // One left behind by a process that died; or else it is not ours to write through.
+    match fs::remove_file(temp) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let mut file = private_file().create_new(true).open(temp)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(temp, path)?;
+    path.parent().map_or(Ok(()), sync_dir)
 }
 
 /// Whether there is a directory at `path`; `false` where there is nothing.

@@ -87,11 +87,7 @@ type Input<'a> = (&'a Arc<dyn Bytes>, Format);
 ///
 /// # Errors
 /// Where one cannot be read, has no such key, or has a key twice; or scratch space is missing.
-pub fn diff(
-    before: (&Arc<dyn Bytes>, Format),
-    after: (&Arc<dyn Bytes>, Format),
-    options: &Options,
-) -> Result<TableDiff> {
+pub fn diff(before: Input<'_>, after: Input<'_>, options: &Options) -> Result<TableDiff> {
     if before.1 != after.1 {
         let names = (before.1.name(), after.1.name());
         return Err(

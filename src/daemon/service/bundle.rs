@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::dataset::bundle::{self, Bundle};
 use crate::dataset::{self, Dataset, Error, Invalid};
@@ -14,6 +13,7 @@ use crate::store::scratch::unnamed;
 use super::super::failure::Failure;
 use super::super::object::VersionText;
 use super::super::protocol::{Bundled, Item, Made};
+use super::report::Pace;
 use super::{Service, Sink, made};
 
 /// Bytes of a bundle that are taken at a time.
@@ -142,14 +142,6 @@ impl Service {
         }
     }
 
-    /// The dataset of that name, if there is one; refuses where it cannot be changed, or made.
-    fn existing(&self, name: &DatasetName) -> Result<Option<Arc<Dataset>>, Failure> {
-        match self.repo.get(name.as_str()) {
-            Some(_) => self.writable(name).map(Some),
-            None => self.may_make(name).map(|()| None),
-        }
-    }
-
     /// Makes a dataset of a bundle, or brings the one of that name up to date.
     pub(super) fn unbundle(
         &self,
@@ -159,12 +151,11 @@ impl Service {
     ) -> Result<Made, Failure> {
         let existing = self.existing(name)?;
         let mut gone = None;
-        let mut told = std::time::Instant::now();
+        let mut pace = Pace::new();
         let mut watch = |bytes: u64, bytes_total: u64| {
-            if told.elapsed() < super::verify::REPORT_EVERY {
+            if !pace.is_due() {
                 return Ok(());
             }
-            told = std::time::Instant::now();
             let item = Item::Importing { files: 0, files_total: 0, bytes, bytes_total, counted: true };
             sink.item(item).map_err(|failure| {
                 gone = Some(failure);

@@ -1,8 +1,6 @@
 //! Giving the space of what nothing needs back.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::dataset::Dataset;
 use crate::dataset::retention::collect::{How, Step, Users, collect};
@@ -10,29 +8,14 @@ use crate::store::Collection;
 
 use super::super::failure::Failure;
 use super::super::protocol::{Collected, Item};
-use super::verify::REPORT_EVERY;
+use super::report::reporting;
 use super::{Service, Sink};
 
 impl Service {
     /// Gives the space of what nothing needs back.
     pub(super) fn gc(&self, how: How, sink: &mut dyn Sink) -> Result<(), Failure> {
         let _alone = self.retaining.lock();
-        let mut reported = Instant::now();
-        let mut gone = None;
-        let collection = self.collect(how, &mut |done| {
-            if reported.elapsed() < REPORT_EVERY {
-                return ControlFlow::Continue(());
-            }
-            reported = Instant::now();
-            match sink.item(Item::Progress { done, total: 0 }) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(failure) => {
-                    gone = Some(failure);
-                    ControlFlow::Break(())
-                }
-            }
-        })?;
-        gone.map_or(Ok(()), Err)?;
+        let collection = reporting(sink, |step| self.collect(how, &mut |packs| step(packs, 0)))?;
         let Collection { packs, rewritten, objects, dead, left, freed, unsure, .. } = collection;
         let How { dry_run, .. } = how;
         sink.item(Item::Collected(Collected {

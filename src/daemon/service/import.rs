@@ -45,13 +45,7 @@ impl Service {
             }
             return self.unbundle(name, Source::Path(source), sink);
         }
-        let existing = match self.repo.get(name.as_str()) {
-            Some(_) => Some(self.writable(name)?),
-            None => {
-                self.may_make(name)?;
-                None
-            }
-        };
+        let existing = self.existing(name)?;
         let tree =
             telling(sink, |teller| self.read_source(by, source, existing.as_deref(), checksum, teller))?;
         let dataset = match existing {
@@ -114,8 +108,16 @@ impl Service {
         Ok(dataset)
     }
 
+    /// The dataset of that name, if there is one; refuses where it cannot be changed, or made.
+    pub(super) fn existing(&self, name: &DatasetName) -> Result<Option<Arc<Dataset>>, Failure> {
+        match self.repo.get(name.as_str()) {
+            Some(_) => self.writable(name).map(Some),
+            None => self.may_make(name).map(|()| None),
+        }
+    }
+
     /// Whether a dataset can be made.
-    pub(super) fn may_make(&self, name: &DatasetName) -> Result<(), Failure> {
+    fn may_make(&self, name: &DatasetName) -> Result<(), Failure> {
         match self.host.as_ref().filter(|host| host.is_read_only()) {
             Some(host) => Err(Failure::new(format!(
                 "cannot make dataset {name}: {} is mounted read-only",

@@ -26,13 +26,7 @@ impl Service {
         // What is read is part of no tree until all of a commit is.
         let _held = self.repo.store().hold();
         self.apart(source)?;
-        let mut dataset = match self.repo.get(name.as_str()) {
-            Some(_) => Some(self.writable(name)?),
-            None => {
-                self.may_make(name)?;
-                None
-            }
-        };
+        let mut dataset = self.existing(name)?;
         if let Some(dataset) = &dataset {
             dataset.seal()?;
         }

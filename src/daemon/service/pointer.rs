@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::dataset::{Caller, Dataset, Error, Extent, Pointed, dvc};
 use crate::model::hash::hex;
@@ -15,7 +14,7 @@ use super::super::object::ObjectSpec;
 use super::super::pointer::Pointer;
 use super::super::protocol::{DvcInfo, Item, Located, PlaceInfo, PointerInfo};
 use super::read::show;
-use super::verify::REPORT_EVERY;
+use super::report::Pace;
 use super::{Service, Sink};
 
 impl Service {
@@ -43,10 +42,9 @@ impl Service {
             return Err(Failure::from(dataset.purged_error(&pointed.tree, &purged))
                 .hint("nobody could check it out: point to a version, or a directory, without them"));
         }
-        let mut reported = Instant::now();
+        let mut pace = Pace::new();
         let mut tell = |Extent { files, bytes }| {
-            if reported.elapsed() >= REPORT_EVERY {
-                reported = Instant::now();
+            if pace.is_due() {
                 sink.item(Item::Pointing { files, bytes })?;
             }
             Ok::<_, Failure>(())

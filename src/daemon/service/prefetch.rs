@@ -1,7 +1,5 @@
 //! Bringing a tree's bytes into the system's cache before they are wanted.
 
-use std::time::Instant;
-
 use crate::dataset::Error;
 use crate::dataset::retention::gone::Gone;
 use crate::model::{ChunkRef, Kind, Piece};
@@ -11,7 +9,7 @@ use super::super::failure::Failure;
 use super::super::object::ObjectSpec;
 use super::super::protocol::{Item, Prefetched};
 use super::read::Pages;
-use super::verify::REPORT_EVERY;
+use super::report::Pace;
 use super::{Service, Sink};
 
 /// Chunks that are put in the order of the packs at a time: about 4 GiB of large files.
@@ -26,12 +24,11 @@ impl Service {
         let mut done = Prefetched::default();
         let mut chunks = Vec::new();
         let mut gone = Gone::new(store);
-        let mut reported = Instant::now();
+        let mut pace = Pace::new();
         let mut read = |chunks: &mut Vec<ChunkRef>, done: &mut Prefetched| -> Result<(), Failure> {
             done.bytes += chunks.iter().map(|chunk| u64::from(chunk.len)).sum::<u64>();
             done.lost += store.prefetch(std::mem::take(chunks))?;
-            if reported.elapsed() >= REPORT_EVERY {
-                reported = Instant::now();
+            if pace.is_due() {
                 sink.item(Item::Prefetching(*done))?;
             }
             Ok(())

@@ -1,9 +1,7 @@
 //! Verifying a store: every record of the packs, then every version.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use crate::dataset::Dataset;
 use crate::dataset::verify::{Damaged, Finding, Known, verify_dataset};
@@ -12,35 +10,15 @@ use crate::store::{Damage, DamageKind, RecordKind, name_file_damage};
 use super::super::failure::{DAMAGED, Failure};
 use super::super::object::path_bytes;
 use super::super::protocol::{DamageInfo, Item, Verified};
+use super::report::reporting;
 use super::{Service, Sink};
-
-/// Time between two reports of progress.
-pub(super) const REPORT_EVERY: Duration = Duration::from_millis(500);
 
 impl Service {
     /// Verifies and reports; the exit code tells whether anything is damaged.
     pub(super) fn verify(&self, sink: &mut dyn Sink) -> Result<u8, Failure> {
         let store = self.repo.store();
         let mut totals = Verified::default();
-        let verdict = {
-            let mut reported = Instant::now();
-            let mut gone = None;
-            let verdict = store.verify(|progress| {
-                if reported.elapsed() < REPORT_EVERY {
-                    return ControlFlow::Continue(());
-                }
-                reported = Instant::now();
-                let item = Item::Progress { done: progress.done, total: progress.total };
-                match sink.item(item) {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(failure) => {
-                        gone = Some(failure);
-                        ControlFlow::Break(())
-                    }
-                }
-            })?;
-            gone.map_or(Ok(verdict), Err)?
-        };
+        let verdict = reporting(sink, |step| store.verify(|progress| step(progress.done, progress.total)))?;
         totals.records = verdict.records;
         totals.chunks = store.totals()?.chunks;
         let mut named = HashSet::new();

@@ -75,10 +75,8 @@ fn clear_inode(store: &Store, inode: &Inode, suspects: &mut Suspects) -> Result<
 }
 
 fn clear_pieces(pieces: &[Piece], suspects: &mut Suspects) {
-    for piece in pieces {
-        if let Piece::Data(chunk) = piece {
-            suspects.clear(&chunk.hash.0);
-        }
+    for chunk in pieces.iter().filter_map(Piece::chunk) {
+        suspects.clear(&chunk.hash.0);
     }
 }
 

@@ -7,16 +7,13 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::model::{
-    ChunkRef, Content, ContentId, DatasetId, Ino, Inode, Name, NodeHash, Op, Piece, VersionNo, show_path,
-};
-use crate::store::manifest::Items;
-use crate::store::{Error as StoreError, Store, content_id};
+use crate::model::{Content, ContentId, DatasetId, Ino, Inode, Name, Op, VersionNo, show_path};
+use crate::store::{Store, content_id};
 
 use super::super::dataset::Dataset;
 use super::super::error::{Error, Result};
 use super::live::{Keeping, Value};
-use super::walk::{Walker, items, long_xattrs};
+use super::walk::{Search, Walker};
 
 /// As many places are named.
 const NAMED: usize = 5;
@@ -103,7 +100,8 @@ impl<'a> Holders<'a> {
         wanted: &'a HashMap<[u8; 32], u32>,
         (of, but): (DatasetId, &HashMap<ContentId, Content>),
     ) -> Result<Holders<'a>> {
-        let mut finder = Finder { store, wanted, known: HashMap::new() };
+        // What only pruned versions had may be gone. Where it is needed, going through it fails.
+        let mut finder = Search::new(store, true, |hash| wanted.contains_key(hash));
         let mut holders = Holders { live: Needed::new(store, wanted), past: Vec::new() };
         // Where things come from first, where they go last: what moves meanwhile is met at one of the two.
         for dataset in datasets.iter().filter(|dataset| !dataset.is_archived()) {
@@ -131,75 +129,9 @@ impl<'a> Holders<'a> {
     }
 }
 
-/// Finds what has any of some objects.
-struct Finder<'a> {
-    store: &'a Store,
-    wanted: &'a HashMap<[u8; 32], u32>,
-    /// Manifest nodes, and whether they or what is below are among them.
-    known: HashMap<NodeHash, bool>,
-}
-
-impl Finder<'_> {
-    fn inode(&mut self, inode: &Inode) -> Result<bool> {
-        if let Some(chunk) = long_xattrs(inode)
-            && self.wanted.contains_key(&chunk.hash.0)
-        {
-            return Ok(true);
-        }
-        inode.content().map_or(Ok(false), |content| self.content(content))
-    }
-
-    fn content(&mut self, content: &Content) -> Result<bool> {
-        match content {
-            Content::Empty => Ok(false),
-            Content::One(chunk) => Ok(self.wanted.contains_key(&chunk.hash.0)),
-            Content::Few(pieces) => Ok(self.pieces(pieces)),
-            Content::Tree(tree) => self.node(tree.root),
-        }
-    }
-
-    fn pieces(&self, pieces: &[Piece]) -> bool {
-        pieces.iter().any(|piece| match piece {
-            Piece::Data(ChunkRef { hash, .. }) => self.wanted.contains_key(&hash.0),
-            Piece::Zeros(_) => false,
-        })
-    }
-
-    fn node(&mut self, hash: NodeHash) -> Result<bool> {
-        if let Some(known) = self.known.get(&hash) {
-            return Ok(*known);
-        }
-        let found = self.wanted.contains_key(&hash.0) || self.below(hash)?;
-        self.known.insert(hash, found);
-        Ok(found)
-    }
-
-    fn below(&mut self, hash: NodeHash) -> Result<bool> {
-        if self.store.is_purged(&hash.0) {
-            return Ok(false);
-        }
-        let items = match items(self.store, &hash) {
-            // What only pruned versions had may be gone. Where it is needed, going through it fails.
-            Err(Error::Store(StoreError::Missing(_))) => return Ok(true),
-            items => items?,
-        };
-        match items {
-            Items::Pieces(pieces) => Ok(self.pieces(&pieces)),
-            Items::Children(children) => {
-                for child in children {
-                    if self.node(child.hash)? {
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
-            }
-        }
-    }
-}
-
 impl Dataset {
     /// Finds what the live tree has in memory, and open files.
-    fn find_held(&self, finder: &mut Finder<'_>, live: &mut Needed<'_>) -> Result<()> {
+    fn find_held(&self, finder: &mut Search<'_>, live: &mut Needed<'_>) -> Result<()> {
         for (ino, file) in self.read(|live| Ok(live.open_files()))? {
             let (contents, pieces) = file.references();
             let mut found = finder.pieces(&pieces);
@@ -239,7 +171,7 @@ impl Dataset {
     }
 
     /// Finds changes that no version holds yet.
-    fn find_pending(&self, finder: &mut Finder<'_>, live: &mut Needed<'_>) -> Result<()> {
+    fn find_pending(&self, finder: &mut Search<'_>, live: &mut Needed<'_>) -> Result<()> {
         for pending in self.store.pending(self.id()) {
             for op in pending?.1? {
                 let Op::Inode { ino, inode } = op else { continue };
@@ -255,7 +187,7 @@ impl Dataset {
     /// Finds what versions recorded; what the newest has is live.
     fn find_recorded(
         &self,
-        finder: &mut Finder<'_>,
+        finder: &mut Search<'_>,
         but: Option<&HashMap<ContentId, Content>>,
         live: &mut Needed<'_>,
         past: &mut Past<'_>,

@@ -140,10 +140,8 @@ impl<'a> Passing<'a> {
     }
 
     fn pieces(&mut self, list: &[Piece]) {
-        for piece in list {
-            if let Piece::Data(chunk) = piece {
-                self.sought.mark(&chunk.hash.0, Need::Passing);
-            }
+        for chunk in list.iter().filter_map(Piece::chunk) {
+            self.sought.mark(&chunk.hash.0, Need::Passing);
         }
     }
 }

@@ -305,11 +305,9 @@ impl<'a> Parts<'a> {
     /// Gives the hashes of the chunks.
     fn pieces(&mut self, pieces: &[Piece]) -> Vec<[u8; 32]> {
         let mut below = Vec::new();
-        for piece in pieces {
-            if let Piece::Data(chunk) = piece {
-                self.objects.insert(chunk.hash.0, chunk.len);
-                below.push(chunk.hash.0);
-            }
+        for chunk in pieces.iter().filter_map(Piece::chunk) {
+            self.objects.insert(chunk.hash.0, chunk.len);
+            below.push(chunk.hash.0);
         }
         below
     }

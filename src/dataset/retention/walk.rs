@@ -1,13 +1,13 @@
 //! Walking contents down to their chunks.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::model::inode::Xattrs;
 use crate::model::{ChunkRef, Content, Inode, NodeHash, Piece, TreeRef};
 use crate::store::manifest::{Items, Node};
 use crate::store::{Error as StoreError, ObjectStore, Sought, Store};
 
-use super::super::error::Result;
+use super::super::error::{Error, Result};
 
 /// Takes the hash and length (0 for a manifest node) of an object.
 pub type Each<'a> = &'a mut dyn FnMut(&[u8; 32], u32) -> Result<()>;
@@ -49,10 +49,7 @@ impl<'a> Walker<'a> {
             || inode.content().is_some_and(|content| match content {
                 Content::Empty => false,
                 Content::One(chunk) => is_open(chunk),
-                Content::Few(pieces) => pieces.iter().any(|piece| match piece {
-                    Piece::Data(chunk) => is_open(chunk),
-                    Piece::Zeros(_) => false,
-                }),
+                Content::Few(pieces) => pieces.iter().filter_map(Piece::chunk).any(is_open),
                 Content::Tree(tree) => !self.seen.contains(&tree.root),
             })
     }
@@ -84,10 +81,7 @@ pub fn long_xattrs(inode: &Inode) -> Option<&ChunkRef> {
 
 /// Calls `each` with the chunks of pieces of a content.
 pub fn pieces(pieces: &[Piece], each: Each<'_>) -> Result<()> {
-    pieces.iter().try_for_each(|piece| match piece {
-        Piece::Data(ChunkRef { hash, len }) => each(&hash.0, *len),
-        Piece::Zeros(_) => Ok(()),
-    })
+    pieces.iter().filter_map(Piece::chunk).try_for_each(|chunk| each(&chunk.hash.0, chunk.len))
 }
 
 /// What a manifest node lists.
@@ -95,6 +89,79 @@ pub fn items(store: &Store, hash: &NodeHash) -> Result<Items> {
     let bytes = store.node(hash)?;
     let decoded = Node::decode(&bytes);
     Ok(decoded.map_err(|why| StoreError::Corrupt(format!("manifest node {hash}: {why}")))?.items)
+}
+
+/// Whether an object is one of those that are looked for.
+type IsOne<'a> = dyn Fn(&[u8; 32]) -> bool + 'a;
+
+/// Looks for whether contents have any of some objects. What it has gone through it goes through once.
+pub struct Search<'a> {
+    store: &'a Store,
+    is_one: Box<IsOne<'a>>,
+    /// What is taken to be below a manifest node that is missing.
+    missing: bool,
+    /// Manifest nodes, and whether they or what is below are such objects.
+    known: HashMap<NodeHash, bool>,
+}
+
+impl<'a> Search<'a> {
+    /// A search for the objects of which `is_one` says so. `missing`: whether a manifest node that is missing is
+    /// taken to have any below it, unless it was purged.
+    pub fn new(store: &'a Store, missing: bool, is_one: impl Fn(&[u8; 32]) -> bool + 'a) -> Search<'a> {
+        Search { store, is_one: Box::new(is_one), missing, known: HashMap::new() }
+    }
+
+    /// Whether an inode has any.
+    pub fn inode(&mut self, inode: &Inode) -> Result<bool> {
+        match long_xattrs(inode) {
+            Some(chunk) if (self.is_one)(&chunk.hash.0) => Ok(true),
+            _ => inode.content().map_or(Ok(false), |content| self.content(content)),
+        }
+    }
+
+    /// Whether a content has any.
+    pub fn content(&mut self, content: &Content) -> Result<bool> {
+        match content {
+            Content::Empty => Ok(false),
+            Content::One(chunk) => Ok((self.is_one)(&chunk.hash.0)),
+            Content::Few(pieces) => Ok(self.pieces(pieces)),
+            Content::Tree(tree) => self.node(tree.root),
+        }
+    }
+
+    /// Whether any of these pieces is one.
+    pub fn pieces(&self, pieces: &[Piece]) -> bool {
+        pieces.iter().filter_map(Piece::chunk).any(|chunk| (self.is_one)(&chunk.hash.0))
+    }
+
+    fn node(&mut self, hash: NodeHash) -> Result<bool> {
+        if let Some(known) = self.known.get(&hash) {
+            return Ok(*known);
+        }
+        let found = (self.is_one)(&hash.0) || self.below(hash)?;
+        self.known.insert(hash, found);
+        Ok(found)
+    }
+
+    fn below(&mut self, hash: NodeHash) -> Result<bool> {
+        if self.store.is_purged(&hash.0) {
+            return Ok(false);
+        }
+        match items(self.store, &hash) {
+            Err(Error::Store(StoreError::Missing(_))) => Ok(self.missing),
+            Err(error) => Err(error),
+            Ok(Items::Pieces(pieces)) => Ok(self.pieces(&pieces)),
+            // Levels are at most a dozen, which decoding has checked.
+            Ok(Items::Children(children)) => {
+                for child in children {
+                    if self.node(child.hash)? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
+        }
+    }
 }
 
 /// Tells what contents have that those in their place do not have. What is missing from the store is passed over:
@@ -189,7 +256,7 @@ impl Level {
             match items(store, node) {
                 Ok(Items::Children(children)) => nodes.extend(children.iter().map(|child| child.hash)),
                 Ok(Items::Pieces(pieces)) => all.extend(pieces),
-                Err(super::super::error::Error::Store(StoreError::Missing(_))) => {}
+                Err(Error::Store(StoreError::Missing(_))) => {}
                 Err(error) => return Err(error),
             }
         }

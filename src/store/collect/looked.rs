@@ -12,14 +12,14 @@
 //! ```
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::codec;
 use crate::store::error::{Error, Result};
 use crate::store::identity::StoreId;
-use crate::store::layout::{Layout, private_file, sync_dir};
+use crate::store::layout::{Layout, sync_dir};
 use crate::store::plain;
 
 /// Objects that may be garbage and are told of by the note: with more, there is none.
@@ -50,19 +50,7 @@ impl Looked {
     /// Writes the note, at once or not at all.
     pub fn write(&self, layout: &Layout, store: StoreId) -> Result<()> {
         let path = layout.collected();
-        let write = || {
-            let temp = path.with_extension("new");
-            match fs::remove_file(&temp) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                _ => {}
-            }
-            let mut file = private_file().create_new(true).open(&temp)?;
-            file.write_all(&encode(self, store))?;
-            file.sync_all()?;
-            fs::rename(&temp, &path)?;
-            sync_dir(layout.root())
-        };
-        write().map_err(|e| Error::io("write", &path, e))
+        plain::replace(&path, &encode(self, store)).map_err(|e| Error::io("write", &path, e))
     }
 
     /// Removes the note, durably.
