@@ -57,6 +57,34 @@ impl Dataset {
         Ok(Some(versions))
     }
 
+    /// The versions that are kept in which what is at `path` is another than in the kept one before, ascending:
+    /// what a pruned version did to it shows first at the next that is kept.
+    pub fn kept_path_versions(&self, path: &[Name]) -> Result<Vec<VersionNo>> {
+        let (pruned, newest) = (self.pruned(), self.newest());
+        let mut versions = self.path_versions(path)?.unwrap_or_default();
+        if path.is_empty() {
+            versions.retain(|version| !pruned.contains(*version));
+            return Ok(versions);
+        }
+        versions.iter_mut().for_each(|version| *version = pruned.first_outside(*version));
+        versions.dedup();
+        let mut shown = Vec::new();
+        for version in versions.into_iter().filter(|version| *version <= newest) {
+            let last = VersionNo(version.0 - 1);
+            let before = pruned.last_outside(last);
+            // Where versions between the two were pruned, what these did may have been undone by the later one.
+            let is_other = before == last
+                || differ(
+                    state_at(&self.frozen(before), path)?.as_ref(),
+                    state_at(&self.frozen(version), path)?.as_ref(),
+                );
+            if is_other {
+                shown.push(version);
+            }
+        }
+        Ok(shown)
+    }
+
     /// Everything that `path` ever named, and the versions in which a component of it began or ceased to
     /// name something.
     fn ever_named(&self, path: &[Name]) -> Result<Option<(Named, BTreeSet<VersionNo>)>> {

@@ -149,7 +149,7 @@ impl FileSystem {
         let dataset = self.dataset(id)?;
         let mut longer = path.to_vec();
         longer.push(name.clone());
-        for version in dataset.path_versions(&longer)?.unwrap_or_default().into_iter().rev() {
+        for version in dataset.kept_path_versions(&longer)?.into_iter().rev() {
             if matches!(look(&dataset.frozen(version), &longer, by)?, Sight::Found(..)) {
                 return Ok(Node::File(id, longer));
             }
@@ -174,16 +174,12 @@ impl FileSystem {
         dataset: &Dataset,
         path: &[Name],
     ) -> Result<Vec<VersionNo>> {
-        let mut versions = dataset.path_versions(path)?.unwrap_or_default();
-        versions.retain(|version| !dataset.is_pruned(*version));
-        files_seen(dataset, versions, path, by)
+        files_seen(dataset, dataset.kept_path_versions(path)?, path, by)
     }
 
     /// The versions that `@history` of a live directory lists: those of its path.
     pub(super) fn history_versions(&self, dataset: &Dataset, dir: Ino) -> Result<Vec<VersionNo>> {
-        let mut versions = dataset.path_versions(&self.live_path(dataset, dir)?)?.unwrap_or_default();
-        versions.retain(|version| !dataset.is_pruned(*version));
-        Ok(versions)
+        dataset.kept_path_versions(&self.live_path(dataset, dir)?)
     }
 
     /// The text of `@history/log.jsonl`: a line for each version listed beside it, oldest first.

@@ -111,6 +111,40 @@ fn a_file_has_its_own_history() {
     refused(fs::read_dir(d.path("@file/dir/none")).map(drop), Errno::NOENT);
 }
 
+/// What was done in a version that was pruned shows at the next one that is kept, of a file and of a directory;
+/// what was undone by then does not, and what only pruned versions had is not there.
+#[test]
+fn changes_of_pruned_versions_show_at_the_next_kept() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.mkdir("dir");
+    d.write("dir/f", "one");
+    d.write("other", "1");
+    d.write("dir/f", "two");
+    d.write("dir/gone", "");
+    fs::remove_file(d.path("dir/gone")).expect("unlink");
+    d.write("other", "2");
+    m.strata(&["pin", "d@v3"]).ok();
+    m.strata(&["prune", "d", "--keep-last", "1"]).ok();
+    assert_eq!(numbered(&d.list("@history")), ["v3", "v7"]);
+    assert_eq!(numbered(&d.list("@file/dir/f")), ["v3", "v7"]);
+    assert_eq!(d.text("@file/dir/f/v3") + &d.text("@file/dir/f/v7"), "onetwo");
+    assert_eq!(numbered(&d.list("dir/@history")), ["v3", "v7"]);
+    assert_eq!(d.text("dir/@history/v3/f"), "one");
+    assert_eq!(numbered(&d.list("@file/other")), ["v3", "v7"]);
+    refused(fs::read_dir(d.path("@file/dir/gone")).map(drop), Errno::NOENT);
+    d.write("other", "3");
+    d.write("dir/f", "three");
+    d.write("dir/f", "two");
+    m.strata(&["prune", "d", "--keep-last", "1"]).ok();
+    assert_eq!(numbered(&d.list("@file/dir/f")), ["v3", "v10"]);
+    d.write("dir/f", "four");
+    m.strata(&["rollback", "d", "v10"]).ok();
+    m.strata(&["pin", "d@v10"]).ok();
+    m.strata(&["prune", "d", "--keep-last", "1"]).ok();
+    assert_eq!(numbered(&d.list("@file/dir/f")), ["v3", "v10"], "written, and gone back on");
+}
+
 /// `strata log` lists the newest first, as many as asked, of a path only the versions that changed it.
 #[test]
 fn log_lists_newest_first() {
