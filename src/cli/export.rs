@@ -20,7 +20,8 @@ use super::{Context, values};
 /// strata to be restored: tar unpacks it, and `sha256sum -c SHA256SUMS` then checks every file. Its bytes follow
 /// from the snapshot id alone, so they are the same on every machine that has the data: modes are 0644 or 0755,
 /// owners and times 0, and hard links are files of their own. With --preserve all these, and extended
-/// attributes, are as they were. Holes stay holes. Sockets are left out, which is said. TARGET is there as a
+/// attributes, are as they were. Holes stay holes. Sockets are left out, which is said. A version with files
+/// whose content was purged is refused, and they are named; --skip-purged leaves them out. TARGET is there as a
 /// whole or not at all, and takes nothing's place unless --force is given; every chunk that is read is checked
 /// against its hash.
 #[derive(Debug, clap::Args)]
@@ -35,10 +36,13 @@ pub struct Args {
     /// Leave out the file of checksums
     #[arg(long)]
     no_sums: bool,
+    /// Leave out files whose content was purged
+    #[arg(long)]
+    skip_purged: bool,
     /// Replace an archive that is there already
     #[arg(short, long)]
     force: bool,
-    /// Print JSON: dataset, version, snapshot, files, bytes, sums, left_out
+    /// Print JSON: dataset, version, snapshot, files, bytes, sums, left_out, purged
     #[arg(long)]
     json: bool,
     /// DATASET[@VERSION]
@@ -58,12 +62,13 @@ struct ExportedJson<'a> {
     bytes: u64,
     sums: Option<&'a str>,
     left_out: Vec<String>,
+    purged: Vec<String>,
 }
 
 pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
-    let Args { preserve, no_sums, force, json, object, target } = args;
+    let Args { preserve, no_sums, skip_purged, force, json, object, target } = args;
     let (dataset, version) = (object.dataset, object.version);
-    let request = Request::Export { dataset, version, preserve, sums: !no_sums };
+    let request = Request::Export { dataset, version, preserve, sums: !no_sums, skip_purged };
     let ask = |data: &mut dyn FnMut(&[u8]) -> Result<(), Failure>| match target::receive(
         context.client()?,
         request,
@@ -74,7 +79,8 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     };
     if target == Path::new("-") {
         let mut out = Out::new();
-        ask(&mut |bytes| out.raw(bytes))?;
+        let exported = ask(&mut |bytes| out.raw(bytes))?;
+        say_left_out(&exported);
         return out.flush().map(|()| 0);
     }
     let exported = match target::kind(&target)? {
@@ -86,15 +92,16 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
 
 fn report(exported: &Exported, target: &Path, json: bool) -> Result<(), Failure> {
     let mut out = Out::new();
-    let Exported { dataset, version, snapshot, files, bytes, sums, left_out } = exported;
+    let Exported { dataset, version, snapshot, files, bytes, sums, left_out, purged } = exported;
     if json {
-        let left_out = left_out.iter().map(|path| JsonName::of(path).text.into_owned()).collect();
-        let sums = sums.as_deref();
-        out.json(&ExportedJson { dataset, version, snapshot, files: *files, bytes: *bytes, sums, left_out })?;
+        let texts = |paths: &[Vec<u8>]| -> Vec<String> {
+            paths.iter().map(|path| JsonName::of(path).text.into_owned()).collect()
+        };
+        let (sums, left_out, purged) = (sums.as_deref(), texts(left_out), texts(purged));
+        let (files, bytes) = (*files, *bytes);
+        out.json(&ExportedJson { dataset, version, snapshot, files, bytes, sums, left_out, purged })?;
     } else {
-        for path in left_out {
-            eprintln!("left out, being a socket: {}", String::from_utf8_lossy(path).escape_debug());
-        }
+        say_left_out(exported);
         let target = target.display();
         out.text(format_args!(
             "{dataset}@{version}: {}, {} in {target}\n",
@@ -103,4 +110,12 @@ fn report(exported: &Exported, target: &Path, json: bool) -> Result<(), Failure>
         ))?;
     }
     out.flush()
+}
+
+fn say_left_out(exported: &Exported) {
+    for (paths, why) in [(&exported.purged, "as it was purged"), (&exported.left_out, "being a socket")] {
+        for path in paths {
+            eprintln!("left out, {why}: {}", String::from_utf8_lossy(path).escape_debug());
+        }
+    }
 }

@@ -247,6 +247,8 @@ pub enum Request {
         preserve: bool,
         /// Whether checksums are in it.
         sums: bool,
+        /// Whether files whose content was purged are left out, rather than nothing done where there are any.
+        skip_purged: bool,
     },
     /// All versions of a dataset up to one, as data, then an [`Item::Bundled`].
     Bundle {

@@ -212,8 +212,9 @@ impl Service {
                 let scope = Scope { branch: &branch, path: path.as_deref(), skip_missing };
                 self.import_history(by, &dataset, &source, scope, dry_run, sink)?;
             }
-            Request::Export { dataset, version, preserve, sums } => {
-                self.export(&*self.sealed(&dataset)?, version, (preserve, sums), sink)?;
+            Request::Export { dataset, version, preserve, sums, skip_purged } => {
+                let wanted = export::Wanted { preserve, sums, skip_purged };
+                self.export(&*self.sealed(&dataset)?, version, wanted, sink)?;
             }
             Request::Bundle { dataset, version, since } => {
                 self.bundle(&*self.sealed(&dataset)?, version, since, sink)?;
@@ -225,7 +226,10 @@ impl Service {
             Request::Pointer { object, dvc } => self.point(by, &object, dvc, sink)?,
             Request::Checkout { pointer, locate } => self.checkout(&pointer, locate, sink)?,
             Request::Verify => return self.verify(sink),
-            Request::Compact { best } => self.compact(best, sink)?,
+            Request::Compact { best } => {
+                self.check_writable()?;
+                self.compact(best, sink)?;
+            }
             Request::Prefetch(object) => self.prefetch(&object, sink)?,
             Request::Batch { .. } => {
                 return Err(Failure::new("a batch needs the store to be mounted")

@@ -119,6 +119,46 @@ fn a_rollback_onto_purged_content_is_refused_or_leaves_it_out() {
     assert_eq!(d.text("pending"), "not in a version yet");
 }
 
+/// An export of a version with purged files names them and writes nothing; with --skip-purged it has all else, its
+/// checksums hold, and it says in its header that it is not the whole snapshot.
+#[test]
+fn an_export_of_purged_content_is_refused_or_leaves_it_out() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.mkdir("faces");
+    d.write("faces/7", noise(1, 300_000));
+    d.write("faces/8", noise(2, 300_000));
+    fs::hard_link(d.path("faces/7"), d.path("seven")).expect("link");
+    fs::remove_file(d.path("faces/7")).expect("remove");
+    let target = format!("d@v{}", d.versions());
+    fs::remove_file(d.path("seven")).expect("remove");
+    m.strata(&["purge", "d", "seven", "--reason", "consent withdrawn"]).ok();
+    let (tar, dir) = (m.outside().join("out.tar"), m.outside().join("out"));
+    let (tar, dir) = (tar.to_str().expect("a path"), dir.to_str().expect("a path"));
+    let failed = m.strata(&["export", &target, tar]).fails(1);
+    for part in ["seven", "was purged", "--skip-purged"] {
+        assert!(failed.contains(part), "{part}: {failed}");
+    }
+    assert!(!m.outside().join("out.tar").exists());
+    let told = m.strata(&["export", "--skip-purged", "--json", &target, tar]).ok();
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!((&told["purged"], &told["files"]), (&serde_json::json!(["seven"]), &serde_json::json!(1)));
+    fs::create_dir(dir).expect("mkdir");
+    tool("tar", &["-xf", tar, "-C", dir]);
+    assert_eq!(tool("sh", &["-c", "cd \"$0\" && sha256sum -c SHA256SUMS", dir]), "faces/8: OK\n");
+    assert_eq!(fs::read(m.outside().join("out/faces/8")).expect("read"), noise(2, 300_000));
+    assert!(!m.outside().join("out/seven").exists());
+    let header = fs::read(tar).expect("read");
+    let says = b"without what was purged, sums in SHA256SUMS";
+    assert!(header[..2048].windows(says.len()).any(|part| part == says), "not the whole snapshot, and said");
+    let piped = m.strata(&["export", "--skip-purged", &target, "-"]);
+    assert!(piped.stderr.contains("left out, as it was purged: seven"), "{}", piped.stderr);
+    m.strata(&["import", tar, "again"]).ok();
+    assert_eq!(m.existing("again").list(""), ["faces"], "the checksums are no file of the dataset");
+    let whole = m.strata(&["export", "--skip-purged", "again", "-"]);
+    assert_eq!((whole.stderr.as_str(), whole.code), ("", Some(0)), "nothing to leave out");
+}
+
 /// Where the record of a prune is damaged, what it pruned shows again: verify says so and what it means, before
 /// fsck and after, and reading what a collection took says that.
 #[test]

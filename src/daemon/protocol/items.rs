@@ -56,6 +56,8 @@ pub struct Exported {
     pub sums: Option<String>,
     /// Paths of sockets, which an archive cannot hold.
     pub left_out: Vec<Vec<u8>>,
+    /// Paths of files whose content was purged.
+    pub purged: Vec<Vec<u8>>,
 }
 
 /// What a pointer says.

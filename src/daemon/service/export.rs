@@ -9,13 +9,23 @@ use super::super::object::VersionText;
 use super::super::protocol::{Exported, Item};
 use super::{Service, Sink};
 
+/// What is asked for.
+pub(super) struct Wanted {
+    /// Whether attributes are as they were.
+    pub preserve: bool,
+    /// Whether checksums are in it.
+    pub sums: bool,
+    /// Whether files whose content was purged are left out.
+    pub skip_purged: bool,
+}
+
 impl Service {
     /// Sends a version as a tar archive, with what is said of it at the end.
     pub(super) fn export(
         &self,
         dataset: &Dataset,
         version: Option<VersionText>,
-        (preserve, sums): (bool, bool),
+        Wanted { preserve, sums, skip_purged }: Wanted,
         sink: &mut dyn Sink,
     ) -> Result<(), Failure> {
         let version = match version {
@@ -29,11 +39,11 @@ impl Service {
         let (name, snapshot) = (dataset.name(), dataset.snapshot(version)?);
         let tree = dataset.frozen(version);
         let purged = dataset.purged_files(&tree, Ino::ROOT)?;
-        if !purged.is_empty() {
-            return Err(Failure::from(dataset.purged_error(&tree, &purged)).hint(format!(
-                "`strata rollback --skip-purged {name} {version}` makes a version without them, to be exported"
-            )));
+        if !purged.is_empty() && !skip_purged {
+            return Err(Failure::from(dataset.purged_error(&tree, &purged))
+                .hint("--skip-purged leaves them out and exports all else"));
         }
+        let without = purged.into_iter().map(|file| (file.dir, file.name)).collect();
         let scratch = self.repo.store().scratch_dir();
         let mut gone = None;
         let mut out = |bytes: &[u8]| {
@@ -42,7 +52,7 @@ impl Service {
                 Error::Invalid("nobody waits for it any more".into())
             })
         };
-        let how = How { preserve, sums, scratch: &scratch };
+        let how = How { preserve, sums, without: &without, scratch: &scratch };
         let done = archive::export(self.repo.objects(), (&tree, snapshot), how, &mut out);
         let done = done.map_err(|error| {
             let why = || Failure::because(format!("cannot export {name}@{version}"), &error);
@@ -56,6 +66,7 @@ impl Service {
             bytes: done.bytes,
             sums: done.sums,
             left_out: done.left_out,
+            purged: done.purged,
         }))
     }
 }

@@ -1,13 +1,13 @@
 //! Writing a version as a tar archive.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use super::sums::Sums;
 use super::write_tar::TarWriter;
-use super::{COMMENT, COMMENT_SUMS, Member, What};
+use super::{COMMENT, COMMENT_SUMS, COMMENT_WITHOUT, Member, What};
 use crate::dataset::error::{Error, Result};
 use crate::dataset::frozen::Frozen;
 use crate::dataset::live::decode_xattrs;
@@ -37,6 +37,8 @@ pub struct How<'a> {
     pub preserve: bool,
     /// Whether there is a member with checksums.
     pub sums: bool,
+    /// Names of files that are left out, by the directory they are in: those whose content was purged.
+    pub without: &'a HashSet<(Ino, Name)>,
     /// Where scratch files are made.
     pub scratch: &'a Path,
 }
@@ -52,6 +54,8 @@ pub struct Exported {
     pub sums: Option<String>,
     /// Paths of sockets, which an archive cannot hold.
     pub left_out: Vec<Vec<u8>>,
+    /// Paths of files that were to be left out.
+    pub purged: Vec<Vec<u8>>,
 }
 
 /// Writes the tree of a version with this snapshot id, as a tar archive, to `out`, which is given at most
@@ -76,7 +80,8 @@ pub fn export(
         done: Exported::default(),
     };
     let sums_said = sums_name.as_ref().map_or(String::new(), |name| format!("{COMMENT_SUMS}{name}"));
-    export.tar.comment(&format!("{COMMENT}{snapshot}{sums_said}"))?;
+    let without = if how.without.is_empty() { "" } else { COMMENT_WITHOUT };
+    export.tar.comment(&format!("{COMMENT}{snapshot}{without}{sums_said}"))?;
     let mut levels = vec![(Vec::new(), Listing::of(tree, Ino::ROOT)?)];
     while let Some((path, listing)) = levels.last_mut() {
         let Some(entry) = listing.next()? else {
@@ -85,6 +90,11 @@ pub fn export(
         };
         let mut path = path.clone();
         path.extend(entry.name.as_bytes());
+        let place = (listing.dir, entry.name.clone());
+        if how.without.contains(&place) {
+            export.done.purged.push(path);
+            continue;
+        }
         let failed = |error: Error| named(error, &path);
         export.entry(&path, &entry).map_err(failed)?;
         if entry.kind == Kind::Dir {

@@ -23,6 +23,8 @@ pub use sums::sum_line;
 
 /// Begins the comment by which a tar archive made by [`export`](export()) says so; the snapshot id follows.
 const COMMENT: &str = "strata export of snapshot ";
+/// What follows the id where files are left out.
+const COMMENT_WITHOUT: &str = " without what was purged";
 /// Stands in that comment before the name of the member that holds the checksums.
 const COMMENT_SUMS: &str = ", sums in ";
 
