@@ -241,7 +241,11 @@ fn what_is_no_sound_history_is_refused() {
         let object = repo.object(content);
         fs::rename(&object, none.join("kept")).expect("lose an object");
         let oid = object.file_name().and_then(OsStr::to_str).expect("an object");
-        fails(&repo.dir, "d", &["1 objects are not on this machine", oid, "git lfs fetch --all"]);
+        fails(
+            &repo.dir,
+            "d",
+            &["objects that are not on this machine: 1, the first", oid, "git lfs fetch --all"],
+        );
         fs::rename(none.join("kept"), &object).expect("find it again");
     }
     assert!(!m.point().join("d").exists());

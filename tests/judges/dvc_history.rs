@@ -99,7 +99,7 @@ fn objects_are_found_where_dvc_keeps_them() {
     let elsewhere = m.outside().join("elsewhere");
     fs::rename(&remote, &elsewhere).expect("rename");
     let said = import("e").fails(1);
-    assert!(said.contains("objects are not on this machine") && said.contains("dvc fetch"), "{said}");
+    assert!(said.contains("objects that are not on this machine") && said.contains("dvc fetch"), "{said}");
     bench.dvc(&dir, &["cache", "dir", "-q", "--local", "../elsewhere"]).ok();
     import("of-cache").ok();
     fs::remove_file(dir.join(".dvc/config.local")).expect("unlink");

@@ -47,10 +47,14 @@ fn check_nothing_stays(path: &str, stays: &Staying, is_some_removed: bool) -> Re
     if stays.objects == 0 {
         return Ok(());
     }
-    let (objects, bytes) = (stays.objects, stays.bytes);
+    let bytes = stays.bytes;
+    let (objects, stay, are) = match stays.objects {
+        1 => ("1 object".to_owned(), "stays", "is"),
+        more => (format!("{more} objects"), "stay", "are"),
+    };
     let what = match is_some_removed {
-        true => format!("not all of {path} was removed: {bytes} bytes in {objects} objects stay, in use"),
-        false => format!("nothing of {path} was removed: {bytes} bytes in {objects} objects are in use"),
+        true => format!("not all of {path} was removed: {bytes} bytes in {objects} {stay}, in use"),
+        false => format!("nothing of {path} was removed: {bytes} bytes in {objects} {are} in use"),
     };
     let places: Vec<&str> = stays.live.iter().chain(&stays.past).map(String::as_str).collect();
     let more = if stays.more { " and others" } else { "" };

@@ -15,6 +15,7 @@ use crate::model::{Content, DatasetName, Rules, Timestamp, VersionNo, VersionSet
 use super::super::failure::Failure;
 use super::super::object::{VersionText, path_bytes};
 use super::super::protocol::{Item, PinInfo, PlannedInfo, PrunedInfo};
+use super::reading::Still;
 use super::{Service, Sink};
 
 /// Most paths that a prune names, of those that free most.
@@ -109,19 +110,24 @@ impl Service {
     /// What rules come to; what is open is kept besides.
     fn plan(&self, dataset: &Dataset, rules: &Rules) -> Result<Plan, Failure> {
         let mut plan = dataset.plan_prune(rules)?;
-        let mut open = self.open_among(dataset, &plan.dropped())?;
+        let mut open = self.open_among(&self.readings.still(), dataset, &plan.dropped())?;
         if !open.is_empty() {
             // The kernel tells of a close some time after close(2), and a client's end is seen a little later.
             thread::sleep(CLOSE_LAG);
-            open = self.open_among(dataset, &plan.dropped())?;
+            open = self.open_among(&self.readings.still(), dataset, &plan.dropped())?;
         }
         plan.keep(&open, "open");
         Ok(plan)
     }
 
     /// Those of these versions that are open through the mount, or read for a request.
-    fn open_among(&self, dataset: &Dataset, versions: &VersionSet) -> Result<Vec<VersionNo>, Failure> {
-        let mut open = self.readings.still().among(dataset.id(), versions);
+    fn open_among(
+        &self,
+        still: &Still<'_>,
+        dataset: &Dataset,
+        versions: &VersionSet,
+    ) -> Result<Vec<VersionNo>, Failure> {
+        let mut open = still.among(dataset.id(), versions);
         if let Some(host) = &self.host {
             open.extend(host.open_versions(dataset.id(), versions)?);
         }
@@ -137,7 +143,7 @@ impl Service {
     ) -> Result<(), Failure> {
         {
             let still = self.readings.still();
-            if let Some(version) = still.among(dataset.id(), &plan.dropped()).first() {
+            if let Some(version) = self.open_among(&still, dataset, &plan.dropped())?.first() {
                 return Err(Failure::new(format!(
                     "{version} of {} was opened meanwhile: nothing was pruned, try again",
                     dataset.name()

@@ -93,7 +93,7 @@ impl Deltas<'_> {
         let skipped = self.skipped.all.len() - skipped;
         if let Some(first) = self.skipped.first.take() {
             self.notices.push(format!(
-                "{skipped} objects are not on this machine, the first is {first}: pointers stay in their place"
+                "objects that are not on this machine: {skipped}, the first is {first}; their pointers stay"
             ));
         }
         Ok(changes)

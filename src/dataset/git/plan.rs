@@ -117,7 +117,7 @@ pub fn plan(
     }
     if let Some(first) = &deltas.missing.first {
         let count = deltas.missing.all.len();
-        let why = format!("{count} objects are not on this machine, the first is {first}");
+        let why = format!("objects that are not on this machine: {count}, the first is {first}");
         let fetch = "`git lfs fetch --all` or `dvc fetch --all-commits` fetches them; with --skip-missing, their \
                      pointers stay in their place";
         return Err(repository.failed(&format!("{why} ({fetch})")));
