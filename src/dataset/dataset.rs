@@ -225,6 +225,15 @@ impl Dataset {
         Ok(numbers.into_iter().filter(|number| *number <= newest).collect())
     }
 
+    /// The versions but those whose records are lost, ascending, and when each was made; `None` where that cannot
+    /// be read.
+    pub fn version_times(&self) -> Result<Vec<(VersionNo, Option<Timestamp>)>> {
+        let mut times = self.store.version_times(self.id)?;
+        let newest = self.newest();
+        times.retain(|(number, _)| *number <= newest);
+        Ok(times)
+    }
+
     /// As [`Dataset::versions_from`] the first, one by one and as far as known: the store may have none of
     /// one of these numbers.
     pub fn versions(&self) -> impl DoubleEndedIterator<Item = VersionNo> {

@@ -54,6 +54,20 @@ impl Store {
         Ok(found)
     }
 
+    /// Numbers of all of a dataset's versions, ascending, and when each was made; `None` where that cannot be read.
+    /// Those whose records were lost are left out.
+    pub fn version_times(&self, ds: DatasetId) -> Result<Vec<(VersionNo, Option<Timestamp>)>> {
+        let mut range = self.index.scan(&keys::versions(ds));
+        let mut found = Vec::new();
+        while let Some((key, value)) = range.next_entry()? {
+            let number =
+                keys::tail8(&key).ok_or_else(|| Error::Index("a version has no known form".into()))?;
+            let meta = decode::<VersionMeta>("version", &value);
+            found.push((VersionNo(number), meta.ok().map(|meta| meta.time)));
+        }
+        Ok(found)
+    }
+
     /// The spans of a dataset's versions whose records are lost, ascending.
     pub fn lost_versions(&self, ds: DatasetId) -> Result<Vec<Span>> {
         let mut gaps = self.index.scan(&keys::gaps(ds));

@@ -6,13 +6,13 @@
 
 use crate::dataset::meta::About;
 use crate::dataset::{Attr, Caller, Error, Result, Tag};
-use crate::model::{DatasetId, Dirent, Ino, Kind, Name, NameKey, TagName, VersionNo};
+use crate::model::{DatasetId, Dirent, Ino, Kind, Name, NameKey, TagName, Timestamp, VersionNo};
 
 use super::diffs::{self, Differences, Pair, Part};
 use super::fs::{Entry, FileSystem, Lifetime, unknown};
 use super::handles::Handle;
 use super::nodes::{DvcDir, Node, NodeId};
-use super::special::LOG_NAME;
+use super::special::{LOG_NAME, history_link_attr};
 
 /// Entries fetched at a time.
 const BATCH: usize = 256;
@@ -44,7 +44,7 @@ impl FileSystem {
             Node::History(id, dir) => {
                 let dataset = self.dataset(id)?;
                 dataset.seal_to_look()?;
-                Handle::Versions(self.history_versions(&dataset, dir)?)
+                Handle::History(self.history_times(&dataset, dir)?)
             }
             Node::File(id, path) => {
                 let dataset = self.dataset(id)?;
@@ -97,10 +97,15 @@ impl FileSystem {
             Node::Top => list.top(position),
             Node::Live(..) => list.live(&node, position),
             Node::FrozenDir(..) | Node::Tagged(..) => list.frozen(&node, position),
-            Node::History(..) | Node::File(..) => {
+            Node::History(id, dir) => {
+                let handle = self.handles.get(fh).ok_or(Error::Stale)?;
+                let Handle::History(versions) = &*handle else { return Err(Error::Stale) };
+                list.history(*id, *dir, versions, position)
+            }
+            Node::File(id, path) => {
                 let handle = self.handles.get(fh).ok_or(Error::Stale)?;
                 let Handle::Versions(versions) = &*handle else { return Err(Error::Stale) };
-                list.versions(&node, versions, position)
+                list.versions(*id, path, versions, position)
             }
             Node::Tags(id, dir) => {
                 let handle = self.handles.get(fh).ok_or(Error::Stale)?;
@@ -165,12 +170,17 @@ impl Lister<'_> {
             Err(error) => return Err(error),
         };
         let entry = if cached { entry } else { momentary(entry.node, entry.attr) };
+        Ok(self.take(name.as_bytes(), position, entry))
+    }
+
+    /// Gives an entry that was looked up, and takes the look-up back where there is no room for it.
+    fn take(&mut self, name: &[u8], position: u64, entry: Entry) -> bool {
         let node = entry.node;
-        let taken = (self.each)(ListEntry { name: name.as_bytes(), position, entry });
+        let taken = (self.each)(ListEntry { name, position, entry });
         if !taken {
             self.fs.forget(node, 1);
         }
-        Ok(taken)
+        taken
     }
 
     fn top(&mut self, position: u64) -> Result<()> {
@@ -285,44 +295,71 @@ impl Lister<'_> {
             let name = Name::new(about.file_name().as_bytes())?;
             let node = self.fs.lookup_meta(node, &name)?;
             let attr = self.fs.meta_attr_listed(&node)?;
-            let entry = momentary(self.fs.number(node), attr);
-            let node = entry.node;
-            if !(self.each)(ListEntry { name: name.as_bytes(), position: FIRST + i as u64, entry }) {
-                self.fs.forget(node, 1);
+            if !self.take(name.as_bytes(), FIRST + i as u64, momentary(self.fs.number(node), attr)) {
                 break;
             }
         }
         Ok(())
     }
 
-    fn versions(&mut self, node: &Node, versions: &[VersionNo], position: u64) -> Result<()> {
-        let first = position.saturating_sub(FIRST - 1);
-        for (i, version) in versions.iter().enumerate().skip(first as usize) {
-            let at = FIRST + i as u64;
+    fn versions(
+        &mut self,
+        id: DatasetId,
+        path: &[Name],
+        versions: &[VersionNo],
+        position: u64,
+    ) -> Result<()> {
+        let dataset = self.fs.dataset(id)?;
+        for (i, version) in versions.iter().enumerate().skip(position.saturating_sub(FIRST - 1) as usize) {
             let name = Name::new(version.to_string().as_bytes())?;
-            let mut kind = Kind::Symlink;
-            let target = match node {
-                Node::History(id, _) => Node::HistoryLink(*id, *version),
-                Node::File(id, path) => {
-                    let tree = self.fs.dataset(*id)?.frozen(*version);
-                    let Some((ino, found)) = tree.walk(path)? else { continue };
-                    kind = found;
-                    self.fs.frozen_node(*id, &tree, &Dirent { name: name.clone(), ino, kind })?
+            let tree = dataset.frozen(*version);
+            let Some((ino, kind)) = tree.walk(path)? else { continue };
+            let entry = Dirent { name: name.clone(), ino, kind };
+            let target = self.fs.frozen_node(id, &tree, &entry)?;
+            if !self.give(&name, kind, FIRST + i as u64, target, false)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// There can be very many, so what they have in common is come by once.
+    fn history(
+        &mut self,
+        id: DatasetId,
+        dir: Ino,
+        versions: &[(VersionNo, Option<Timestamp>)],
+        position: u64,
+    ) -> Result<()> {
+        let dataset = self.fs.dataset(id)?;
+        let common = self.fs.generated_attr(&dataset, Kind::Symlink, 0, None)?;
+        let first = position.saturating_sub(FIRST - 1) as usize;
+        for (i, (version, time)) in versions.iter().enumerate().skip(first) {
+            let at = FIRST + i as u64;
+            let (name, link) = (Name::new(version.to_string().as_bytes())?, Node::HistoryLink(id, *version));
+            let taken = match *time {
+                Some(time) => {
+                    let attr = history_link_attr(&common, *version, time);
+                    let entry = Entry {
+                        node: self.fs.number(link),
+                        attr,
+                        lifetime: Lifetime::Immutable,
+                        name_lifetime: Lifetime::Immutable,
+                    };
+                    self.take(name.as_bytes(), at, entry)
                 }
-                _ => return Err(Error::Stale),
+                None => self.give(&name, Kind::Symlink, at, link, true)?,
             };
-            if !self.give(&name, kind, at, target, matches!(node, Node::History(..)))? {
+            if !taken {
                 return Ok(());
             }
         }
         let end = FIRST + versions.len() as u64;
-        if let (Node::History(id, dir), true) = (node, position < end) {
+        if position < end {
             // Its size is computed only for who asks: that takes reading the whole history.
-            let attr = self.fs.generated_attr(&*self.fs.dataset(*id)?, Kind::File, 0, None)?;
-            let node = self.fs.number(Node::HistoryLog(*id, *dir));
-            if !(self.each)(ListEntry { name: LOG_NAME, position: end, entry: momentary(node, attr) }) {
-                self.fs.forget(node, 1);
-            }
+            let attr = self.fs.generated_attr(&dataset, Kind::File, 0, None)?;
+            let node = self.fs.number(Node::HistoryLog(id, dir));
+            self.take(LOG_NAME, end, momentary(node, attr));
         }
         Ok(())
     }

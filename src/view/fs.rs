@@ -20,7 +20,7 @@ use super::diffs::Diffs;
 use super::handles::Handles;
 use super::meta::META_NAME;
 use super::nodes::{Node, NodeId, NodeTable};
-use super::special::{LogText, meta_target};
+use super::special::{LogText, history_target, meta_target};
 use super::visited::Visited;
 use super::way::Way;
 
@@ -377,7 +377,7 @@ impl FileSystem {
                 crate::model::Body::Symlink(target) => Ok(target.to_vec()),
                 _ => Err(Error::Invalid("not a symbolic link".into())),
             },
-            Node::HistoryLink(_, version) => Ok(format!("../@{version}").into_bytes()),
+            Node::HistoryLink(_, version) => Ok(history_target(version).into_bytes()),
             Node::AtLink(_, version) => Ok(format!("@{version}").into_bytes()),
             Node::MetaLink(_, version) => Ok(meta_target(version).into_bytes()),
             Node::Lost(_, version, ..) => Err(lost(version)),

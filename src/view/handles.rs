@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 
 use crate::dataset::meta::Told;
 use crate::dataset::{Dataset, OpenFile, Tag};
-use crate::model::{Content, DatasetId, Ino, Name, TagName, VersionNo};
+use crate::model::{Content, DatasetId, Ino, Name, TagName, Timestamp, VersionNo};
 use crate::store::dvc::DirList;
 
 use super::diffs::Differences;
@@ -57,6 +57,8 @@ pub enum Handle {
     Dir,
     /// A listing of versions, taken when it was opened.
     Versions(Vec<VersionNo>),
+    /// The same for `@history`, with when each was made, where that is known.
+    History(Vec<(VersionNo, Option<Timestamp>)>),
     /// What two versions differ in, with the size of the summary for who opened it.
     DiffRoot(u64),
     /// A directory of differences.

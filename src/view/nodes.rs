@@ -25,6 +25,8 @@ const DIRECT_DIR: u64 = 1 << 61;
 const DIRECT_DATASET_BITS: u32 = 9;
 const DIRECT_VERSION_BITS: u32 = 26;
 const DIRECT_INO_BITS: u32 = 26;
+/// In the place of an inode that stands for the version itself, in `@history`: no inode has it.
+const DIRECT_HISTORY: Ino = Ino(0);
 
 impl NodeId {
     /// What is mounted.
@@ -40,6 +42,7 @@ impl NodeId {
         let (is_dir, dataset, version, ino) = match *node {
             Node::FrozenDir(dataset, version, ino) => (DIRECT_DIR, dataset, version, ino),
             Node::Frozen(dataset, version, ino) => (0, dataset, version, ino),
+            Node::HistoryLink(dataset, version) => (0, dataset, version, DIRECT_HISTORY),
             _ => return None,
         };
         let fits = u64::from(dataset.0) >> DIRECT_DATASET_BITS == 0
@@ -60,6 +63,7 @@ impl NodeId {
         let version = VersionNo(part(DIRECT_INO_BITS, DIRECT_VERSION_BITS));
         let (dataset, ino) = (DatasetId(dataset), Ino(part(0, DIRECT_INO_BITS)));
         self.is_direct().then_some(match self.0 & DIRECT_DIR {
+            0 if ino == DIRECT_HISTORY => Node::HistoryLink(dataset, version),
             0 => Node::Frozen(dataset, version, ino),
             _ => Node::FrozenDir(dataset, version, ino),
         })
@@ -255,7 +259,11 @@ mod tests {
         assert_eq!(table.node(live), Some(Node::Live(DatasetId(3), Ino(7))));
         let largest = (DatasetId((1 << 9) - 1), VersionNo((1 << 26) - 1), Ino((1 << 26) - 1));
         for (dataset, version, ino) in [(DatasetId(3), VersionNo(2), Ino(7)), largest] {
-            for node in [Node::Frozen(dataset, version, ino), Node::FrozenDir(dataset, version, ino)] {
+            for node in [
+                Node::Frozen(dataset, version, ino),
+                Node::FrozenDir(dataset, version, ino),
+                Node::HistoryLink(dataset, version),
+            ] {
                 let number = table.number(node.clone());
                 table.forget(number, 1);
                 assert_eq!(table.node(number), Some(node));

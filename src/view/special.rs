@@ -182,6 +182,22 @@ impl FileSystem {
         dataset.kept_path_versions(&self.live_path(dataset, dir)?)
     }
 
+    /// The same, with when each was made, where that is known.
+    pub(super) fn history_times(
+        &self,
+        dataset: &Dataset,
+        dir: Ino,
+    ) -> Result<Vec<(VersionNo, Option<Timestamp>)>> {
+        if dir != Ino::ROOT {
+            let versions = self.history_versions(dataset, dir)?;
+            return Ok(versions.into_iter().map(|v| (v, dataset.version_time(v).ok())).collect());
+        }
+        let pruned = dataset.pruned();
+        let mut times = dataset.version_times()?;
+        times.retain(|(version, _)| !pruned.contains(*version));
+        Ok(times)
+    }
+
     /// The text of `@history/log.jsonl`: a line for each version listed beside it, oldest first.
     pub(super) fn log_text(&self, id: DatasetId, dir: Ino) -> Result<Arc<Vec<u8>>> {
         let dataset = self.dataset(id)?;
@@ -218,8 +234,9 @@ impl FileSystem {
         let (kind, size, id, time) = match node {
             Node::HistoryLog(id, dir) => (Kind::File, self.log_text(*id, *dir)?.len() as u64, *id, None),
             Node::HistoryLink(id, version) => {
-                let size = format!("../@{version}").len() as u64;
-                (Kind::Symlink, size, *id, Some(self.dataset(*id)?.version_time(*version)?))
+                let dataset = self.dataset(*id)?;
+                let attr = self.generated_attr(&dataset, Kind::Symlink, 0, None)?;
+                return Ok(history_link_attr(&attr, *version, dataset.version_time(*version)?));
             }
             Node::Meta(..) | Node::MetaText(..) => return self.meta_attr(node),
             Node::MetaLink(id, version) => {
@@ -289,6 +306,17 @@ impl FileSystem {
             ctime: time,
         })
     }
+}
+
+/// Where an entry of `@history` leads.
+pub(super) fn history_target(version: VersionNo) -> String {
+    format!("../@{version}")
+}
+
+/// Attributes of an entry of `@history`, from those that all have in common.
+pub(super) fn history_link_attr(common: &Attr, version: VersionNo, time: Timestamp) -> Attr {
+    let size = history_target(version).len() as u64;
+    Attr { size, data: size, atime: time, mtime: time, ctime: time, ..common.clone() }
 }
 
 /// Where `@meta` of a live directory leads.
