@@ -16,7 +16,7 @@ use super::out::{Out, Paint, ask, human, short_time};
 #[command(after_help = "Example:\n  strata datasets")]
 pub struct Args {
     /// Print a JSON array: name, policy, versions, newest (the time of the newest version), quota_bytes,
-    /// retention
+    /// retention, and logical_bytes and used_bytes, which only `strata status` counts
     #[arg(long)]
     json: bool,
 }

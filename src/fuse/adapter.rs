@@ -7,21 +7,24 @@ use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
-    Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, Notifier, OpenFlags, RenameFlags,
-    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
-    ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
+    InitFlags, IoctlFlags, KernelConfig, LockOwner, Notifier, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
+    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use parking_lot::RwLock;
 
-use crate::dataset::{Attr, Caller, Error, RenameMode, Result, SetAttr, XattrSet};
-use crate::model::{Kind, Timestamp};
-use crate::view::{Entry, FileSystem, Lifetime, NodeId, SeekTo};
+use crate::dataset::{RenameMode, SetAttr, XattrSet};
+use crate::model::Kind;
+use crate::view::{FileSystem, SeekTo};
 
-use super::errno::errno;
+use super::answer::{
+    caller, code, file_attr, file_type, look_up, node, reply_attr, reply_empty, reply_entry, reply_xattr,
+    time, ttl,
+};
 use super::passthrough::Passthrough;
 use super::pool::{Pool, THREADS};
 
@@ -31,8 +34,6 @@ const MAX_IO: u32 = 1 << 20;
 const MAX_BACKGROUND: u16 = 64;
 /// Texts about versions that are made at a time: a few that read very much leave room for others.
 const TEXT_THREADS: usize = 8;
-/// What counts as "for ever".
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What is asked of the kernel, where it has it.
 const WANTED: [InitFlags; 9] = [
@@ -142,117 +143,6 @@ fn serve(fs: &FileSystem, gate: &RwLock<()>, what: &str, handler: impl FnOnce(&F
 thread_local! {
     /// Where a read is put together before it is handed to the kernel.
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-fn caller(request: &Request) -> Caller {
-    Caller { uid: request.uid(), gid: request.gid(), pid: request.pid() }
-}
-
-/// The errno to reply; what points at damage or a failing disk is logged.
-fn code(what: &str, error: &Error) -> Errno {
-    let code = errno(error);
-    match code {
-        libc::EIO => log::error!("{what}: {error}"),
-        libc::ENOSPC | libc::EDQUOT => log::warn!("{what}: {error}"),
-        _ => log::debug!("{what}: {error}"),
-    }
-    Errno::from_i32(code)
-}
-
-fn ttl(lifetime: Lifetime) -> Duration {
-    match lifetime {
-        Lifetime::UntilTold | Lifetime::Immutable => YEAR,
-        Lifetime::Momentary => Duration::ZERO,
-    }
-}
-
-fn file_type(kind: Kind) -> FileType {
-    match kind {
-        Kind::File => FileType::RegularFile,
-        Kind::Dir => FileType::Directory,
-        Kind::Symlink => FileType::Symlink,
-        Kind::Fifo => FileType::NamedPipe,
-        Kind::Socket => FileType::Socket,
-        Kind::CharDevice => FileType::CharDevice,
-        Kind::BlockDevice => FileType::BlockDevice,
-    }
-}
-
-fn file_attr(node: NodeId, attr: &Attr) -> FileAttr {
-    FileAttr {
-        ino: INodeNo(node.0),
-        size: attr.size,
-        // Fewer than the size has where there are holes, and no fewer elsewhere: copy programs go by that.
-        blocks: attr.data.div_ceil(512),
-        atime: attr.atime.into(),
-        mtime: attr.mtime.into(),
-        ctime: attr.ctime.into(),
-        crtime: SystemTime::UNIX_EPOCH,
-        kind: file_type(attr.kind),
-        perm: attr.mode as u16,
-        nlink: attr.nlink,
-        uid: attr.uid,
-        gid: attr.gid,
-        rdev: attr.rdev,
-        blksize: 4096,
-        flags: 0,
-    }
-}
-
-fn look_up(fs: &FileSystem, by: Caller, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-    match fs.lookup(by, node(parent), name.as_bytes()) {
-        // In an immutable directory what is not there never will be.
-        Err(Error::NotFound(_)) if fs.is_pinned() => {
-            let nothing = file_attr(NodeId(0), &NOTHING);
-            reply.entry(&YEAR, &nothing, Generation(0));
-        }
-        result => reply_entry("lookup", reply, result),
-    }
-}
-
-fn reply_entry(what: &str, reply: ReplyEntry, result: Result<Entry>) {
-    match result {
-        Ok(entry) => {
-            let (attr, name) = (ttl(entry.lifetime), ttl(entry.name_lifetime));
-            reply.entry_with_ttls(&attr, &name, &file_attr(entry.node, &entry.attr), Generation(0));
-        }
-        Err(error) => reply.error(code(what, &error)),
-    }
-}
-
-fn reply_empty(what: &str, reply: ReplyEmpty, result: Result<()>) {
-    match result {
-        Ok(()) => reply.ok(),
-        Err(error) => reply.error(code(what, &error)),
-    }
-}
-
-fn reply_attr(what: &str, reply: ReplyAttr, node: NodeId, result: Result<(Attr, Lifetime)>) {
-    match result {
-        Ok((attr, lifetime)) => reply.attr(&ttl(lifetime), &file_attr(node, &attr)),
-        Err(error) => reply.error(code(what, &error)),
-    }
-}
-
-fn time(time: TimeOrNow) -> Timestamp {
-    match time {
-        TimeOrNow::SpecificTime(time) => match time.duration_since(SystemTime::UNIX_EPOCH) {
-            Ok(_) => time.into(),
-            Err(before) => before_epoch(before.duration()),
-        },
-        TimeOrNow::Now => Timestamp::now(),
-    }
-}
-
-/// A time before 1970, as fuser 0.18.0 gives it: with the seconds as they are to be counted back, but the
-/// nanoseconds as they are to be counted on from there.
-fn before_epoch(given: Duration) -> Timestamp {
-    let nanos = i128::from(given.subsec_nanos()) - i128::from(given.as_secs()) * 1_000_000_000;
-    Timestamp(i64::try_from(nanos).unwrap_or(i64::MIN))
-}
-
-fn node(ino: INodeNo) -> NodeId {
-    NodeId(ino.0)
 }
 
 impl Filesystem for Adapter {
@@ -727,29 +617,5 @@ impl Filesystem for Adapter {
             Ok(copied) => reply.written(copied as u32),
             Err(error) => reply.error(code("copy_file_range", &error)),
         });
-    }
-}
-
-/// Attributes of a name that is not there.
-const NOTHING: Attr = Attr {
-    kind: Kind::File,
-    size: 0,
-    data: 0,
-    mode: 0,
-    uid: 0,
-    gid: 0,
-    nlink: 0,
-    rdev: 0,
-    atime: Timestamp(0),
-    mtime: Timestamp(0),
-    ctime: Timestamp(0),
-};
-
-fn reply_xattr(what: &str, reply: ReplyXattr, size: u32, value: Result<Vec<u8>>) {
-    match value {
-        Ok(value) if size == 0 => reply.size(value.len() as u32),
-        Ok(value) if value.len() > size as usize => reply.error(Errno::ERANGE),
-        Ok(value) => reply.data(&value),
-        Err(error) => reply.error(code(what, &error)),
     }
 }

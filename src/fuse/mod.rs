@@ -4,6 +4,7 @@
 //! caught, logged and answered with EIO, and the mount lives on.
 
 mod adapter;
+mod answer;
 mod errno;
 mod mount;
 mod passthrough;

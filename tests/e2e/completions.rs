@@ -94,6 +94,12 @@ fn names_come_from_the_daemon_or_the_store() {
     assert_eq!((killed.text().as_str(), killed.stderr.as_str()), ("values\n", ""));
     m.up(&[]);
     assert_eq!(candidates(&m, &["log", "p"]), ["values", "pets"]);
+    m.strata(&["prune", "pets", "--keep-last", "1"]).ok();
+    assert_eq!(
+        candidates(&m, &["show", "pets@"]),
+        ["values", "pets@paper", "pets@latest", "pets@prev", "pets@v4", "pets@v2"],
+        "what was pruned is not offered"
+    );
 }
 
 /// A daemon that does not answer holds up nobody who presses TAB, and odd words are no failure.

@@ -192,6 +192,8 @@ fn the_description_has_tables_and_annotations() {
         assert_eq!(after[key], value, "{key}");
     }
     assert_eq!(after["distribution"], before["distribution"]);
+    m.strata(&["annotate", "pets@v1", "keywords=cats, dogs,, "]).ok();
+    assert_eq!(read()["keywords"], serde_json::json!(["cats", "dogs"]));
 }
 
 /// Many tables are described by directories, as far as those in one have the same columns; others each, as far as

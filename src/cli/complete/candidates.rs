@@ -177,7 +177,8 @@ impl Names {
             limit: Some(MOST as u64),
         };
         let of = |item| match item {
-            Item::Version(entry) => {
+            // A pruned one can be named, but little more.
+            Item::Version(entry) if entry.pruned.is_none() => {
                 let what = entry.message.unwrap_or(entry.command);
                 Some((entry.version, format!("{} {}", short_time(&entry.time), one_line(&what))))
             }

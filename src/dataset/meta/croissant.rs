@@ -285,7 +285,8 @@ impl<'a> Croissant<'a> {
             head["creator"] = json!({"@type": "sc:Person", "name": creator});
         }
         if let Some(keywords) = said.get("keywords") {
-            head["keywords"] = keywords.split(',').map(|word| word.trim().to_owned()).collect();
+            let words = keywords.split(',').map(str::trim).filter(|word| !word.is_empty());
+            head["keywords"] = words.map(str::to_owned).collect();
         }
         Ok(head)
     }
