@@ -248,6 +248,7 @@ pub enum Request {
         /// Whether checksums are in it.
         sums: bool,
         /// Whether files whose content was purged are left out, rather than nothing done where there are any.
+        #[serde(default)]
         skip_purged: bool,
     },
     /// All versions of a dataset up to one, as data, then an [`Item::Bundled`].

@@ -41,31 +41,42 @@ impl Store {
     /// Numbers of a dataset's versions from `first` on, ascending, at most `limit`. Those whose records
     /// were lost are left out.
     pub fn version_numbers(&self, ds: DatasetId, first: VersionNo, limit: usize) -> Result<Vec<VersionNo>> {
-        let mut range = self.index.scan(&keys::versions(ds));
-        range.seek(keys::version(ds, first));
         let mut found = Vec::new();
-        while found.len() < limit
-            && let Some((key, _)) = range.next_entry()?
-        {
-            let number =
-                keys::tail8(&key).ok_or_else(|| Error::Index("a version has no known form".into()))?;
-            found.push(VersionNo(number));
-        }
+        self.scan_versions(ds, first, limit, &mut |number, _| found.push(number))?;
         Ok(found)
     }
 
     /// Numbers of all of a dataset's versions, ascending, and when each was made; `None` where that cannot be read.
     /// Those whose records were lost are left out.
     pub fn version_times(&self, ds: DatasetId) -> Result<Vec<(VersionNo, Option<Timestamp>)>> {
-        let mut range = self.index.scan(&keys::versions(ds));
         let mut found = Vec::new();
-        while let Some((key, value)) = range.next_entry()? {
+        self.scan_versions(ds, VersionNo(1), usize::MAX, &mut |number, value| {
+            let meta = decode::<VersionMeta>("version", value);
+            found.push((number, meta.ok().map(|meta| meta.time)));
+        })?;
+        Ok(found)
+    }
+
+    /// Calls `each` with what the index has of versions from `first` on, at most `limit`.
+    fn scan_versions(
+        &self,
+        ds: DatasetId,
+        first: VersionNo,
+        limit: usize,
+        each: &mut dyn FnMut(VersionNo, &[u8]),
+    ) -> Result<()> {
+        let mut range = self.index.scan(&keys::versions(ds));
+        range.seek(keys::version(ds, first));
+        let mut count = 0;
+        while count < limit
+            && let Some((key, value)) = range.next_entry()?
+        {
             let number =
                 keys::tail8(&key).ok_or_else(|| Error::Index("a version has no known form".into()))?;
-            let meta = decode::<VersionMeta>("version", &value);
-            found.push((VersionNo(number), meta.ok().map(|meta| meta.time)));
+            each(VersionNo(number), &value);
+            count += 1;
         }
-        Ok(found)
+        Ok(())
     }
 
     /// The spans of a dataset's versions whose records are lost, ascending.

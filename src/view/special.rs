@@ -235,8 +235,9 @@ impl FileSystem {
             Node::HistoryLog(id, dir) => (Kind::File, self.log_text(*id, *dir)?.len() as u64, *id, None),
             Node::HistoryLink(id, version) => {
                 let dataset = self.dataset(*id)?;
-                let attr = self.generated_attr(&dataset, Kind::Symlink, 0, None)?;
-                return Ok(history_link_attr(&attr, *version, dataset.version_time(*version)?));
+                let time = dataset.version_time(*version)?;
+                let attr = self.generated_attr(&dataset, Kind::Symlink, 0, Some(time))?;
+                return Ok(history_link_attr(&attr, *version, time));
             }
             Node::Meta(..) | Node::MetaText(..) => return self.meta_attr(node),
             Node::MetaLink(id, version) => {

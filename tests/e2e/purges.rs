@@ -63,16 +63,21 @@ fn a_purge_is_refused_beside_a_mount_of_a_version() {
     m.strata(&["purge", "d", "f", "--reason", "law"]).ok();
 }
 
+/// Two files in a directory, of which one has another name outside of it.
+fn faces(d: &Dataset<'_>) {
+    d.mkdir("faces");
+    d.write("faces/7", noise(1, 300_000));
+    d.write("faces/8", noise(2, 300_000));
+    fs::hard_link(d.path("faces/7"), d.path("seven")).expect("link");
+}
+
 /// A rollback to a version with purged files names them and changes nothing; with --skip-purged all else comes
 /// back, in a version that has none of them. A checkout of it is refused, and reading is logged.
 #[test]
 fn a_rollback_onto_purged_content_is_refused_or_leaves_it_out() {
     let m = Mount::new();
     let d = m.dataset("d");
-    d.mkdir("faces");
-    d.write("faces/7", noise(1, 300_000));
-    d.write("faces/8", noise(2, 300_000));
-    fs::hard_link(d.path("faces/7"), d.path("seven")).expect("link");
+    faces(&d);
     let target = format!("v{}", d.versions());
     let pointer = m.outside().join("p.strata");
     m.strata(&["pointer", &format!("d@{target}"), "-o", pointer.to_str().expect("a path")]).ok();
@@ -125,10 +130,7 @@ fn a_rollback_onto_purged_content_is_refused_or_leaves_it_out() {
 fn an_export_of_purged_content_is_refused_or_leaves_it_out() {
     let m = Mount::new();
     let d = m.dataset("d");
-    d.mkdir("faces");
-    d.write("faces/7", noise(1, 300_000));
-    d.write("faces/8", noise(2, 300_000));
-    fs::hard_link(d.path("faces/7"), d.path("seven")).expect("link");
+    faces(&d);
     fs::remove_file(d.path("faces/7")).expect("remove");
     let target = format!("d@v{}", d.versions());
     fs::remove_file(d.path("seven")).expect("remove");

@@ -57,6 +57,7 @@ pub struct Exported {
     /// Paths of sockets, which an archive cannot hold.
     pub left_out: Vec<Vec<u8>>,
     /// Paths of files whose content was purged.
+    #[serde(default)]
     pub purged: Vec<Vec<u8>>,
 }
 
