@@ -6,18 +6,15 @@ mod store;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::daemon::Failure;
+use crate::daemon::ask::PATIENCE;
 use crate::daemon::failure::FAILED;
 
 use super::Context;
 use super::out::{Out, Paint};
-
-/// What does not answer within this is taken to hang.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Check that this machine can mount a store, and say what to do where it cannot
 ///

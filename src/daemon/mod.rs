@@ -8,6 +8,7 @@
 //!
 //! One process has a store at a time. Only its owner and root may ask it anything.
 
+pub mod ask;
 pub mod batch;
 pub mod client;
 pub mod control;

@@ -30,6 +30,11 @@ impl MountEntry {
         TYPES.contains(&self.kind.as_bytes()).then(|| OsStr::from_bytes(path).into())
     }
 
+    /// Whether a daemon serves it.
+    pub fn is_fuse(&self) -> bool {
+        self.kind.as_bytes().starts_with(b"fuse")
+    }
+
     /// Whether it only stands for what is to be mounted there, when somebody looks.
     pub fn is_awaited(&self) -> bool {
         self.kind == "autofs"
@@ -58,8 +63,8 @@ pub fn list() -> io::Result<Vec<MountEntry>> {
     Ok(table.split(|b| *b == b'\n').filter_map(parse).collect())
 }
 
-/// An absolute path without symbolic links in it; the last component is not looked at, so that this
-/// works for a mountpoint whose daemon is dead.
+/// An absolute path without symbolic links in it. What is mounted at it is not asked for anything, so that this works
+/// where a daemon is dead or hangs.
 ///
 /// # Errors
 /// Where the directory that holds it is missing or cannot be read.
@@ -68,8 +73,7 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
     match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) => {
             let whole = parent.canonicalize()?.join(name);
-            let link = fs::symlink_metadata(&whole).is_ok_and(|meta| meta.is_symlink());
-            if link { whole.canonicalize() } else { Ok(whole) }
+            if fs::read_link(&whole).is_ok() { whole.canonicalize() } else { Ok(whole) }
         }
         _ => path.canonicalize(),
     }

@@ -5,10 +5,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
-
 use crate::fuse;
 
+use super::ask::{Answer, ask};
 use super::failure::Failure;
 use super::mounts;
 
@@ -16,6 +15,8 @@ const DEVICE: &str = "/dev/fuse";
 const CAP_SYS_ADMIN: u32 = 21;
 const FIRST_USER_NAMESPACE: u64 = 0xeffffffd;
 const CONFIG: &str = "/etc/fuse.conf";
+/// What can be done where a daemon does not answer.
+pub const END_IT: &str = "end its daemon, which `strata status` names, then: strata umount --lazy MOUNTPOINT";
 /// Most dead mounts on top of each other that are cleared.
 const STALE_MAX: usize = 16;
 
@@ -58,8 +59,15 @@ pub fn mountpoint(point: &Path) -> Result<PathBuf, Failure> {
 /// Unmounts what daemons that died have left at `point`.
 fn clear_stale(point: &Path) -> Result<(), Failure> {
     for _ in 0..STALE_MAX {
-        if !is_stale(point) {
-            break;
+        // Where nothing of FUSE is mounted there is no daemon to ask.
+        let mounted = mounts::at(point).ok().flatten().filter(mounts::MountEntry::is_fuse);
+        match mounted.map(|_| ask(point)) {
+            None | Some(Answer::Given) => break,
+            Some(Answer::Dead) => {}
+            Some(Answer::None) => {
+                let message = format!("the mount at {} does not answer", point.display());
+                return Err(Failure::new(message).hint(END_IT));
+            }
         }
         log::warn!("clearing the mount at {}, whose daemon is dead", point.display());
         fuse::unmount(point, true).map_err(|e| {
@@ -67,12 +75,6 @@ fn clear_stale(point: &Path) -> Result<(), Failure> {
         })?;
     }
     Ok(())
-}
-
-/// Whether the daemon of the mount at `point` is dead. Attributes may still be cached, so it is asked
-/// for what never is. A daemon that dies while it is asked aborts the call.
-pub fn is_stale(point: &Path) -> bool {
-    matches!(rustix::fs::statvfs(point), Err(Errno::NOTCONN | Errno::CONNABORTED))
 }
 
 /// Checks that the store in `store` and the mount at `point` are not within each other.

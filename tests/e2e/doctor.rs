@@ -17,8 +17,20 @@ fn found(m: &Mount, check: &str, arguments: &[&str]) -> (Option<i32>, Value) {
         assert!(["ok", "warn", "fail"].contains(&level), "{finding}");
         assert!(level == "ok" || finding["advice"].is_string(), "what is wrong has advice: {finding}");
     }
+    let code = i32::from(all.iter().any(|finding| finding["level"] == "fail"));
+    assert_eq!(ran.code, Some(code), "{all:?}");
     let one = all.iter().rfind(|finding| finding["check"] == check && !finding["message"].is_null());
     (ran.code, one.unwrap_or_else(|| panic!("{check} in {all:?}")).clone())
+}
+
+/// Whether what failed, failed of this mount: others of the machine may be stopped or dead at the time.
+fn fails_itself(m: &Mount, arguments: &[&str]) -> bool {
+    let ran = m.strata(&[&["doctor", "--json"], arguments].concat());
+    let all: Vec<Value> = serde_json::from_str(&ran.text()).expect("JSON");
+    let point = m.point().to_str().expect("path").to_owned();
+    let is_of_another =
+        |f: &Value| f["check"] == "mounts" && !f["message"].as_str().expect("text").contains(&point);
+    all.iter().any(|f| f["level"] == "fail" && !is_of_another(f))
 }
 
 /// A machine that can mount is in order, before the store is made, while it is mounted, and after.
@@ -26,17 +38,15 @@ fn found(m: &Mount, check: &str, arguments: &[&str]) -> (Option<i32>, Value) {
 fn a_machine_in_order_is_told_so() {
     let m = Mount::unmounted();
     let point = m.point().to_str().expect("path").to_owned();
-    let (code, store) = found(&m, "store", &[&point]);
-    assert_eq!(code, Some(0));
+    let store = found(&m, "store", &[&point]).1;
+    assert!(!fails_itself(&m, &[&point]));
     assert!(store["message"].as_str().expect("text").contains("first mount makes it"), "{store}");
     assert!(!m.store().exists(), "it changes nothing");
     m.up(&[]);
     let pid = m.daemon().expect("the daemon runs").as_raw_pid();
-    let (code, daemon) = found(&m, "daemon", &[&point]);
-    assert_eq!(
-        (code, &daemon["message"]),
-        (Some(0), &Value::from(format!("mounted at {point} (process {pid})")))
-    );
+    let daemon = found(&m, "daemon", &[&point]).1;
+    assert!(!fails_itself(&m, &[&point]));
+    assert_eq!(daemon["message"], format!("mounted at {point} (process {pid})"));
     assert_eq!(found(&m, "mountpoint", &[&point]).1["message"], format!("the store is mounted at {point}"));
     let text = m.strata(&["doctor"]).ok();
     for check in
@@ -68,6 +78,44 @@ fn dead_and_stopped_daemons_are_found() {
     m.up(&[]);
     assert_eq!(found(&m, "mountpoint", &[&point]).1["level"], "ok");
 }
+
+/// A daemon that hangs with a request in its hands holds nobody up: not the doctor, and not a mount at its place.
+#[test]
+fn a_daemon_that_hangs_holds_nobody_up() {
+    let m = Mount::unmounted();
+    let script = "python3 -c \"$SILENT\" \"$1\" & daemon=$!
+        until grep -q \"$1 \" /proc/self/mountinfo; do kill -0 $daemon; sleep 0.05; done
+        \"$2\" doctor --json || echo \"code $?\"
+        \"$2\" doctor --json \"$1\" | grep -o 'what is mounted at .* is dead, or does not answer'
+        \"$2\" mount \"$1\" 2>&1 || echo \"code $?\"
+        \"$2\" umount --lazy \"$1\"
+        kill -KILL $daemon";
+    let mut command = as_root("env");
+    command.arg(format!("SILENT={SILENT}")).arg(format!("STRATA_STORE={}", m.store().display()));
+    command.args(["unshare", "--mount", "--propagation", "private", "sh", "-euc", script, "sh"]);
+    let text = run(command.arg(m.point()).arg(binary())).ok();
+    let mut json = serde_json::Deserializer::from_str(&text).into_iter::<Vec<Value>>();
+    let all = json.next().expect("output").expect("JSON");
+    let silent = format!("the mount at {} does not answer", m.point().display());
+    assert!(all.iter().any(|f| f["level"] == "fail" && f["message"] == silent.as_str()), "{text}");
+    let mount = &text[json.byte_offset()..];
+    assert!(mount.contains(&silent) && mount.matches("code 1").count() == 2, "{text}");
+}
+
+/// Mounts what takes requests, and says nothing but how it speaks.
+const SILENT: &str = r#"
+import ctypes, os, struct, sys
+device = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other"
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.mount(b"strata:/nowhere", sys.argv[1].encode(), b"fuse.strata", 0, options.encode()):
+    sys.exit(os.strerror(ctypes.get_errno()))
+while True:
+    length, operation, number = struct.unpack_from("<IIQ", os.read(device, 1 << 20))
+    if operation == 26:  # init
+        answer = struct.pack("<IIIIHHII", 7, 31, 0, 0, 0, 0, 4096, 0).ljust(64, b"\0")
+        os.write(device, struct.pack("<IiQ", 16 + len(answer), 0, number) + answer)
+"#;
 
 /// Places where no store can be, and mountpoints that cannot be, are failures with advice, and exit code 1.
 #[test]

@@ -8,9 +8,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Resource, geteuid, getrlimit};
 
+use crate::daemon::ask::{Answer, ask};
 use crate::daemon::{mounts, preflight};
 
-use super::{Finding, in_time};
+use super::Finding;
 
 /// The helper by which users who are not root mount and unmount.
 const HELPER: &str = "fusermount3";
@@ -120,18 +121,18 @@ fn stale_mounts() -> Vec<Finding> {
     let points: Vec<PathBuf> = ours.map(|mount| mount.point).collect();
     let mut found = Vec::new();
     for point in &points {
-        let (asked, shown) = (point.clone(), point.display());
-        match in_time(move || preflight::is_stale(&asked)) {
-            Some(false) => {}
-            Some(true) => found.push(Finding::warn(
+        let shown = point.display();
+        match ask(point) {
+            Answer::Given => {}
+            Answer::Dead => found.push(Finding::warn(
                 "mounts",
                 format!("the daemon of the mount at {shown} is dead"),
                 format!("strata umount --lazy {shown}; mounting there again clears it too"),
             )),
-            None => found.push(Finding::fail(
+            Answer::None => found.push(Finding::fail(
                 "mounts",
                 format!("the mount at {shown} does not answer"),
-                format!("end its daemon, which `strata status` names, then: strata umount --lazy {shown}"),
+                preflight::END_IT,
             )),
         }
     }
@@ -139,11 +140,6 @@ fn stale_mounts() -> Vec<Finding> {
         found.push(Finding::ok("mounts", format!("of stores: {}, none dead", points.len())));
     }
     found
-}
-
-fn is_dead(point: &Path) -> bool {
-    let asked = point.to_owned();
-    in_time(move || preflight::is_stale(&asked)) != Some(false)
 }
 
 /// Checks whether the store in `store` can be mounted at `point`, or is.
@@ -157,7 +153,7 @@ pub fn mountpoint(point: &Path, store: &Path) -> Finding {
     let mounted = mounts::at(&real).ok().flatten();
     if let Some(mounted) = mounted {
         return match mounted.store() {
-            Some(_) if is_dead(&real) => Finding::warn(
+            Some(_) if ask(&real) != Answer::Given => Finding::warn(
                 CHECK,
                 format!("the daemon of what is mounted at {shown} is dead, or does not answer"),
                 "mounting there again clears a dead one",
