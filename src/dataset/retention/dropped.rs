@@ -39,13 +39,12 @@ pub fn find_suspects(store: &Store, datasets: &[Arc<Dataset>], suspects: &mut Su
     let mut difference = Difference::new(store);
     for dataset in datasets {
         let newly = store.pruned_since(suspects, dataset.id())?;
-        let mut take = |_: Ino, old: &Inode, new: Option<&Inode>| {
-            difference.inode(old, new, &mut |hash, _| {
+        each_dropped(dataset, &dataset.pruned(), &newly, &mut |lost| {
+            difference.inode(lost.inode, lost.next, &mut |hash, _| {
                 suspects.add(hash);
                 Ok(())
             })
-        };
-        each_dropped(dataset, &newly, &mut take)?;
+        })?;
     }
     Ok(())
 }
@@ -94,17 +93,34 @@ fn clear_node(store: &Store, node: NodeHash, suspects: &mut Suspects) -> Result<
     Ok(())
 }
 
-/// Takes a value that may not be needed any more, and the one in its place.
-type Take<'a> = &'a mut dyn FnMut(Ino, &Inode, Option<&Inode>) -> Result<()>;
+/// A value that may not be needed any more.
+#[derive(Clone, Copy, Debug)]
+pub struct Lost<'a> {
+    /// The inode that had it.
+    pub ino: Ino,
+    /// The version that recorded it.
+    pub at: VersionNo,
+    /// The value.
+    pub inode: &'a Inode,
+    /// The one in its place, if there is one.
+    pub next: Option<&'a Inode>,
+}
 
-/// Calls `take` with every value that these versions saw, which were pruned, and that no version that is kept sees;
-/// and perhaps with others.
-pub(super) fn each_dropped(dataset: &Dataset, newly: &VersionSet, take: Take<'_>) -> Result<()> {
+type Take<'a> = &'a mut dyn FnMut(Lost<'_>) -> Result<()>;
+
+/// Calls `take` with every value that the versions in `newly` saw, which are in `pruned` too, and that no version
+/// sees that is not; and perhaps with others.
+pub fn each_dropped(
+    dataset: &Dataset,
+    pruned: &VersionSet,
+    newly: &VersionSet,
+    take: Take<'_>,
+) -> Result<()> {
     if newly.is_empty() {
         return Ok(());
     }
-    let (pruned, rollbacks) = (dataset.pruned(), dataset.rollbacks());
-    for (from, span) in below(&pruned, newly, &rollbacks, dataset.newest()) {
+    let rollbacks = dataset.rollbacks();
+    for (from, span) in below(pruned, newly, &rollbacks, dataset.newest()) {
         let mut parent = from;
         for number in (span.first.0..=span.last.0).map(VersionNo) {
             if let Some(parent) = parent {
@@ -114,7 +130,7 @@ pub(super) fn each_dropped(dataset: &Dataset, newly: &VersionSet, take: Take<'_>
         }
         let last = span.last;
         if pruned.contains(last) && is_leaf(last, &rollbacks, dataset.newest()) {
-            each_recorded(dataset, last, &pruned, &rollbacks, take)?;
+            each_recorded(dataset, last, pruned, &rollbacks, take)?;
         }
     }
     Ok(())
@@ -171,7 +187,7 @@ fn each_end(dataset: &Dataset, parent: VersionNo, number: VersionNo, take: Take<
     let mut done = HashSet::new();
     each_op(dataset, number, &mut |op| match op {
         Op::Inode { ino, inode } => match before.inode(ino) {
-            Ok((_, old)) => take(ino, &old, Some(&inode)),
+            Ok((at, old)) => take(Lost { ino, at, inode: &old, next: Some(&inode) }),
             Err(Error::Stale) => Ok(()),
             Err(error) => Err(error),
         },
@@ -196,7 +212,7 @@ fn unnamed(
 ) -> Result<()> {
     let mut all = vec![entry];
     while let Some(Dirent { ino, kind, .. }) = all.pop() {
-        let (recorded, old) = match before.inode(ino) {
+        let (at, old) = match before.inode(ino) {
             Ok(found) => found,
             Err(Error::Stale) => continue,
             Err(error) => return Err(error),
@@ -207,12 +223,12 @@ fn unnamed(
             Err(error) => return Err(error),
         };
         match now {
-            Some((at, _)) if at == recorded => continue,
+            Some((now_at, _)) if now_at == at => continue,
             Some((_, new)) => {
-                take(ino, &old, Some(&new))?;
+                take(Lost { ino, at, inode: &old, next: Some(&new) })?;
                 continue;
             }
-            None => take(ino, &old, None)?,
+            None => take(Lost { ino, at, inode: &old, next: None })?,
         }
         if kind == Kind::Dir && done.insert(ino) {
             all.extend(before.all_entries(ino)?);
@@ -232,7 +248,7 @@ fn each_recorded(
     let mut at = leaf;
     while pruned.contains(at) {
         each_op(dataset, at, &mut |op| match op {
-            Op::Inode { ino, inode } => take(ino, &inode, None),
+            Op::Inode { ino, inode } => take(Lost { ino, at, inode: &inode, next: None }),
             Op::Link { .. } | Op::Unlink { .. } => Ok(()),
         })?;
         let base = rollbacks.binary_search_by_key(&at, |(at, _)| *at).map(|n| rollbacks[n].1);

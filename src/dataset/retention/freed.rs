@@ -1,14 +1,15 @@
-//! What a prune would free.
+//! What a prune would free: objects of values that it drops, by what was changed in the versions that go, which
+//! nothing else in the store has.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::model::{Content, Name, VersionSet};
 
 use super::super::dataset::Dataset;
 use super::super::error::Result;
-use super::live::{Keeping, Value, find_needed};
+use super::dropped::{Lost, each_dropped};
+use super::live::{Keeping, find_needed};
 use super::walk::Walker;
 
 /// What a prune would free: bytes in all, and by path.
@@ -33,25 +34,26 @@ pub fn freed_by(
     let store = &dataset.store;
     let pruned = dataset.pruned();
     let more = pruned.with(dropped.spans().iter().copied());
-    let (mut before, mut after) = (Keeping::new(dataset, pruned), Keeping::new(dataset, more));
+    let (mut before, mut after) = (Keeping::new(dataset, pruned), Keeping::new(dataset, more.clone()));
     let mut walker = Walker::new(store);
     let mut paths: Vec<Vec<Name>> = Vec::new();
     let mut numbers: HashMap<Vec<Name>, usize> = HashMap::new();
     let mut objects: HashMap<[u8; 32], (u32, usize)> = HashMap::new();
-    dataset.each_value(&mut |Value { ino, at, next, inode }| {
-        if after.needs_until(ino, at, next)? || !before.needs_until(ino, at, next)? {
-            return Ok(ControlFlow::Continue(()));
+    each_dropped(dataset, &more, dropped, &mut |Lost { ino, at, inode, .. }| {
+        // What was not needed before is not freed by this.
+        if after.needs(ino, at)? || !before.needs(ino, at)? {
+            return Ok(());
         }
         let path = dataset.frozen(at).path_of(ino, inode)?.unwrap_or_default();
         let number = *numbers.entry(path).or_insert_with_key(|path| {
             paths.push(path.clone());
             paths.len() - 1
         });
+        // All of it: the value in its place may be one that was not needed before either.
         walker.inode(inode, &mut |hash, len| {
             objects.entry(*hash).or_insert((len, number));
             Ok(())
-        })?;
-        Ok(ControlFlow::Continue(()))
+        })
     })?;
     find_needed(store, datasets, Some((dataset, dropped)), extra, &mut objects)?;
     // What was purged frees nothing any more.

@@ -1,5 +1,5 @@
-//! Random histories with prunes and collections: what the records tell of garbage misses none, and what is needed
-//! stays.
+//! Random histories with prunes and collections: what the records tell of garbage misses none, what is needed stays,
+//! and what a prune frees is what it was said to free.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::collect::{How, Users, collect, suspects};
+use super::freed::freed_by;
 use super::live::find_needed;
 use super::walk::Walker;
 use super::*;
@@ -64,8 +65,8 @@ fn steps() -> impl Strategy<Value = Vec<(bool, Step)>> {
 struct World {
     dir: tempfile::TempDir,
     repo: Option<Repo>,
-    /// All objects that ever were.
-    objects: HashSet<[u8; 32]>,
+    /// All objects that ever were, and their lengths.
+    objects: HashMap<[u8; 32], u32>,
 }
 
 fn name(text: &str) -> Name {
@@ -93,7 +94,7 @@ impl World {
         for dataset in ["a", "b"] {
             repo.create(DatasetName::new(dataset.as_bytes()).unwrap(), 0o755, 0, 0).unwrap();
         }
-        World { dir, repo: Some(repo), objects: HashSet::new() }
+        World { dir, repo: Some(repo), objects: HashMap::new() }
     }
 
     fn repo(&self) -> &Repo {
@@ -130,8 +131,8 @@ impl World {
         };
         let store = self.repo().store().clone();
         let mut walker = Walker::new(&store);
-        let note = &mut |hash: &[u8; 32], _| {
-            self.objects.insert(*hash);
+        let note = &mut |hash: &[u8; 32], len| {
+            self.objects.insert(*hash, len);
             Ok(())
         };
         walker.content(&content, note).unwrap();
@@ -231,8 +232,14 @@ impl World {
                     planned.version.0.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(8) as u8 > part
                 };
                 plan.versions.iter_mut().filter(stays).for_each(|planned| planned.keep.push("kept".into()));
-                if !plan.dropped().is_empty() {
+                let dropped = plan.dropped();
+                if !dropped.is_empty() {
+                    let before = self.garbage();
+                    let freed = freed_by(&dataset, &dropped, &self.repo().datasets(), &[]).unwrap();
                     dataset.prune(BY, &plan, None).unwrap();
+                    let more = self.garbage().into_iter().filter(|hash| !before.contains(hash));
+                    assert_eq!(freed.bytes, more.map(|hash| u64::from(self.objects[&hash])).sum::<u64>());
+                    assert_eq!(freed.bytes, freed.paths.iter().map(|(_, bytes)| bytes).sum::<u64>());
                 }
             }
             Step::Collect => self.collect(false),
@@ -246,7 +253,7 @@ impl World {
     /// The objects that are there and not needed.
     fn garbage(&self) -> HashSet<[u8; 32]> {
         let store = self.repo().store();
-        let there = self.objects.iter().filter(|hash| store.has_object(hash).unwrap());
+        let there = self.objects.keys().filter(|hash| store.has_object(hash).unwrap());
         let mut sought: HashMap<[u8; 32], ()> = there.map(|hash| (*hash, ())).collect();
         find_needed(store, &self.repo().datasets(), None, &[], &mut sought).unwrap();
         sought.into_keys().collect()
@@ -256,7 +263,7 @@ impl World {
         let store = self.repo().store().clone();
         let (garbage, datasets) = (self.garbage(), self.repo().datasets());
         let needed: Vec<[u8; 32]> =
-            self.objects.iter().copied().filter(|hash| !garbage.contains(hash)).collect();
+            self.objects.keys().copied().filter(|hash| !garbage.contains(hash)).collect();
         let there: Vec<bool> = needed.iter().map(|hash| store.has_object(hash).unwrap()).collect();
         // All that there is is in packs that are looked at.
         let underway = store.begin_collection(true).unwrap();
@@ -311,6 +318,21 @@ fn what_went_with_its_directory_may_be_garbage() {
     world.reopen();
     world.step(false, Step::Prune(255));
     assert!(world.garbage().len() > 40, "the chunks and the manifest of the file that went");
+    world.collect(false);
+    assert!(world.garbage().is_empty());
+}
+
+/// What a value has in common with the next is left to that one's end, also where that has it in common with the first
+/// again.
+#[test]
+fn what_a_file_had_again_may_be_garbage() {
+    let mut world = World::new();
+    for content in [2, 3, 2, 0] {
+        world.step(false, Step::Write(0, 0, content));
+    }
+    world.collect(false);
+    world.step(false, Step::Prune(255));
+    assert!(world.garbage().len() > 600);
     world.collect(false);
     assert!(world.garbage().is_empty());
 }

@@ -15,7 +15,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::model::{Content, Ino, Inode, Op, Piece, Span, VersionNo, VersionSet, View};
-use crate::store::{Need, Sought, Store};
+use crate::store::error::chain;
+use crate::store::{Error as StoreError, Need, Sought, Store};
 
 use super::super::dataset::Dataset;
 use super::super::error::Result;
@@ -32,8 +33,6 @@ pub struct Value<'a> {
     pub ino: Ino,
     /// The version that recorded it.
     pub at: VersionNo,
-    /// The version that recorded the inode's next value, if there is one: whatever its view.
-    pub next: Option<VersionNo>,
     /// The value.
     pub inode: &'a Inode,
 }
@@ -64,25 +63,11 @@ impl<'a> Keeping<'a> {
 
     /// Whether a version that is kept sees the value that `ino` got at version `at`.
     pub fn needs(&mut self, ino: Ino, at: VersionNo) -> Result<bool> {
-        self.needs_until(ino, at, None)
+        Ok(self.needed_by(ino, at)?.is_some())
     }
 
     /// A version that is kept and sees the value that `ino` got at version `at`.
     pub fn needed_by(&mut self, ino: Ino, at: VersionNo) -> Result<Option<VersionNo>> {
-        self.needed_until(ino, at, None)
-    }
-
-    /// The same; faster where the version is given that recorded the inode's next value.
-    pub fn needs_until(&mut self, ino: Ino, at: VersionNo, next: Option<VersionNo>) -> Result<bool> {
-        Ok(self.needed_until(ino, at, next)?.is_some())
-    }
-
-    fn needed_until(
-        &mut self,
-        ino: Ino,
-        at: VersionNo,
-        next: Option<VersionNo>,
-    ) -> Result<Option<VersionNo>> {
         if at > self.newest || !self.pruned.contains(at) {
             return Ok(Some(at));
         }
@@ -91,10 +76,9 @@ impl<'a> Keeping<'a> {
             if span.last < at || (at < span.first && !view.contains(at)) {
                 continue;
             }
-            let kept = self.pruned.first_outside(at.max(span.first));
             // Every version of a stretch sees what the ones before it there recorded.
-            let is_superseded = next.is_some_and(|next| span.first <= next && next <= kept);
-            if kept <= span.last && !is_superseded && self.sees(kept, ino, at)? {
+            let kept = self.pruned.first_outside(at.max(span.first));
+            if kept <= span.last && self.sees(kept, ino, at)? {
                 return Ok(Some(kept));
             }
         }
@@ -201,8 +185,8 @@ fn find_in_values(
         if sought.is_settled() {
             return Ok(ControlFlow::Break(()));
         }
-        let Value { ino, at, next, inode } = value;
-        if walker.may_hold(inode, sought) && keeping.needs_until(ino, at, next)? {
+        let Value { ino, at, inode } = value;
+        if walker.may_hold(inode, sought) && keeping.needs(ino, at)? {
             walker.inode(inode, &mut |hash, _| {
                 sought.mark(hash, Need::Version);
                 Ok(())
@@ -227,21 +211,54 @@ fn walk_passing(trees: Vec<Content>, walker: &mut Walker<'_>, sought: &mut dyn S
     trees.iter().try_for_each(|content| walker.content(content, &mut mark))
 }
 
+/// Whether an inode has anything in the store.
+fn holds(inode: &Inode) -> bool {
+    inode.content().is_some_and(|content| *content != Content::Empty) || long_xattrs(inode).is_some()
+}
+
 impl Dataset {
     /// Calls `f` with every value that an inode ever had and that holds anything in the store, until that is
     /// enough.
+    ///
+    /// The records of versions have them one after the other, so that all of an import are read at once: a million
+    /// values take a tenth of the time that they take from the index.
     pub(super) fn each_value(&self, f: &mut dyn FnMut(Value<'_>) -> Result<ControlFlow<()>>) -> Result<()> {
+        let mut unreadable = VersionSet::default();
+        for at in self.store.version_numbers(self.id(), VersionNo(1), usize::MAX)? {
+            let reader = match self.version_reader(at) {
+                Ok((_, reader)) => reader,
+                Err(error) => {
+                    log::warn!("values are read from the index: {}", chain(&error));
+                    unreadable = unreadable.with([Span { first: at, last: at }]);
+                    continue;
+                }
+            };
+            for op in reader {
+                let what = || format!("record of {at} of {}", self.name());
+                let op = op.map_err(|source| StoreError::Decode { what: what(), source })?;
+                if let Op::Inode { ino, inode } = op
+                    && holds(&inode)
+                    && f(Value { ino, at, inode: &inode })?.is_break()
+                {
+                    return Ok(());
+                }
+            }
+        }
+        if unreadable.is_empty() { Ok(()) } else { self.each_indexed(&unreadable, f) }
+    }
+
+    /// The same, of what these versions recorded, by what the index has of it.
+    fn each_indexed(
+        &self,
+        versions: &VersionSet,
+        f: &mut dyn FnMut(Value<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
         let mut failed = Ok(());
-        let mut before = None;
         self.store.each_inode(self.id(), &mut |ino, at, inode| {
-            // They come newest first.
-            let next = before.replace((ino, at)).filter(|(of, _)| *of == ino).map(|(_, next)| next);
-            let holds = inode.content().is_some_and(|content| *content != Content::Empty)
-                || long_xattrs(&inode).is_some();
-            if !holds {
+            if !versions.contains(at) || !holds(&inode) {
                 return ControlFlow::Continue(());
             }
-            f(Value { ino, at, next, inode: &inode }).unwrap_or_else(|error| {
+            f(Value { ino, at, inode: &inode }).unwrap_or_else(|error| {
                 failed = Err(error);
                 ControlFlow::Break(())
             })

@@ -168,13 +168,16 @@ impl<'a> Search<'a> {
 /// nothing that is kept has it.
 pub struct Difference<'a> {
     store: &'a Store,
-    seen: HashSet<NodeHash>,
+    /// Manifest nodes of which all that is below was told.
+    told: HashSet<NodeHash>,
+    /// Trees that were compared, old and new.
+    compared: HashSet<(NodeHash, NodeHash)>,
 }
 
 impl<'a> Difference<'a> {
     /// One that has seen nothing.
     pub fn new(store: &'a Store) -> Difference<'a> {
-        Difference { store, seen: HashSet::new() }
+        Difference { store, told: HashSet::new(), compared: HashSet::new() }
     }
 
     /// Calls `each` with what the old inode holds and the new one does not, and perhaps with some of what both do.
@@ -189,32 +192,41 @@ impl<'a> Difference<'a> {
             return Ok(());
         }
         let mut stays = HashSet::new();
-        let mut note = |hash: &[u8; 32], _| {
-            stays.insert(*hash);
-            Ok(())
-        };
         match new {
-            Some(Content::One(chunk)) => note(&chunk.hash.0, chunk.len)?,
-            Some(Content::Few(list)) => pieces(list, &mut note)?,
+            Some(Content::One(chunk)) => drop(stays.insert(chunk.hash.0)),
+            Some(Content::Few(list)) => note(list, &mut stays)?,
             _ => {}
         }
-        let mut each = |hash: &[u8; 32], len| if stays.contains(hash) { Ok(()) } else { each(hash, len) };
         match (old, new) {
             (Content::Empty, _) => Ok(()),
+            (Content::One(chunk), _) if stays.contains(&chunk.hash.0) => Ok(()),
             (Content::One(chunk), _) => each(&chunk.hash.0, chunk.len),
-            (Content::Few(list), _) => pieces(list, &mut each),
-            (Content::Tree(old), Some(Content::Tree(new))) => self.trees(old, Some(new), &mut each),
-            (Content::Tree(old), _) => self.trees(old, None, &mut each),
+            (Content::Few(list), _) => but(list, &stays, each),
+            (Content::Tree(old), Some(Content::Tree(new))) => self.trees(old, new, each),
+            (Content::Tree(old), _) => self.tree(old, each),
         }
     }
 
-    /// Goes down both trees level by level, where their nodes are not the same.
-    fn trees(&mut self, old: &TreeRef, new: Option<&TreeRef>, each: Each<'_>) -> Result<()> {
-        let mut olds = Level { nodes: HashSet::from([old.root]), height: old.depth, pieces: Vec::new() };
-        let mut news = Level { nodes: HashSet::new(), height: 0, pieces: Vec::new() };
-        if let Some(new) = new {
-            news = Level { nodes: HashSet::from([new.root]), height: new.depth, ..news };
+    /// All of a tree.
+    fn tree(&mut self, tree: &TreeRef, each: Each<'_>) -> Result<()> {
+        let mut level = Level::top(tree);
+        loop {
+            level.nodes.retain(|node| self.told.insert(*node));
+            level.nodes.iter().try_for_each(|node| each(&node.0, 0))?;
+            if level.height == 0 {
+                return pieces(&level.pieces, each);
+            }
+            level = level.below(self.store)?;
         }
+    }
+
+    /// Goes down both trees level by level, where their nodes are not the same. What is told of a node depends on both,
+    /// so that it may have more to be told another time.
+    fn trees(&mut self, old: &TreeRef, new: &TreeRef, each: Each<'_>) -> Result<()> {
+        if !self.compared.insert((old.root, new.root)) {
+            return Ok(());
+        }
+        let (mut olds, mut news) = (Level::top(old), Level::top(new));
         while olds.height > 0 {
             if news.height > olds.height {
                 news = news.below(self.store)?;
@@ -228,17 +240,27 @@ impl<'a> Difference<'a> {
                 }
                 news = news.below(self.store)?;
             }
-            olds.nodes.retain(|node| self.seen.insert(*node));
+            olds.nodes.retain(|node| !self.told.contains(node));
             olds.nodes.iter().try_for_each(|node| each(&node.0, 0))?;
             olds = olds.below(self.store)?;
         }
         let mut stays = HashSet::new();
-        pieces(&news.pieces, &mut |hash, _| {
-            stays.insert(*hash);
-            Ok(())
-        })?;
-        pieces(&olds.pieces, &mut |hash, len| if stays.contains(hash) { Ok(()) } else { each(hash, len) })
+        note(&news.pieces, &mut stays)?;
+        but(&olds.pieces, &stays, each)
     }
+}
+
+/// Notes the chunks of pieces.
+fn note(list: &[Piece], chunks: &mut HashSet<[u8; 32]>) -> Result<()> {
+    pieces(list, &mut |hash, _| {
+        chunks.insert(*hash);
+        Ok(())
+    })
+}
+
+/// Calls `each` with the chunks of pieces but for those that stay.
+fn but(list: &[Piece], stays: &HashSet<[u8; 32]>, each: Each<'_>) -> Result<()> {
+    pieces(list, &mut |hash, len| if stays.contains(hash) { Ok(()) } else { each(hash, len) })
 }
 
 /// Nodes of a tree that are as high above its pieces.
@@ -250,6 +272,11 @@ struct Level {
 }
 
 impl Level {
+    /// That of the root.
+    fn top(tree: &TreeRef) -> Level {
+        Level { nodes: HashSet::from([tree.root]), height: tree.depth, pieces: Vec::new() }
+    }
+
     fn below(self, store: &Store) -> Result<Level> {
         let (mut nodes, mut all) = (HashSet::new(), Vec::new());
         for node in &self.nodes {
