@@ -408,6 +408,8 @@ impl Ticker {
         let thread = thread::Builder::new().name("ticker".into()).spawn(tick)?;
         let stopped = stop.clone();
         let retain = move || {
+            // The hook has logged a panic.
+            drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| service.finish_purges())));
             while !stopped.load(Ordering::Acquire) {
                 let apply = std::panic::AssertUnwindSafe(|| service.apply_retention(&stopped));
                 // The hook has logged a panic; the next time may fare better.

@@ -9,6 +9,7 @@
 //! compacted    which pack is to be compressed next (see `compact`)
 //! compacted-best  the same of compressing as far as possible
 //! collected    what the last collection found (see `collect`)
+//! purging      the purges that are not finished (see `purging`)
 //! packs/       the log (see `pack`)
 //! index/       rebuilt from the packs where it is missing or in doubt (see `index`)
 //! scratch/     content of files being written; emptied on open
@@ -82,6 +83,11 @@ impl Layout {
     /// The note of what the last collection found.
     pub fn collected(&self) -> PathBuf {
         self.root.join("collected")
+    }
+
+    /// The note of the purges that are not finished.
+    pub fn purging(&self) -> PathBuf {
+        self.root.join("purging")
     }
 
     /// What says which store this is.

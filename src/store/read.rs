@@ -220,6 +220,11 @@ impl Store {
         purged && self.object_pos(hash).is_ok_and(|pos| pos.is_none())
     }
 
+    /// Whether an object was ever purged.
+    pub fn was_purged(&self, hash: &[u8; 32]) -> bool {
+        self.purged.read().contains(hash)
+    }
+
     /// How many objects were ever purged, as far as is known; none is taken away from them.
     pub fn purged_count(&self) -> u64 {
         self.purged.read().len() as u64

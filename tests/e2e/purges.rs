@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
 use crate::harness::*;
@@ -202,6 +205,83 @@ fn a_damaged_record_of_a_prune_is_told_of() {
     refused(fs::read(d.path("@v1/f")), Errno::IO);
     // What else was in the damaged frame is lost too; the rest goes on.
     d.write("f", "goes on");
+}
+
+/// A purge whose daemon is killed is either not begun, or finished by the next mount.
+#[test]
+fn a_purge_that_is_killed_is_finished() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("kept", noise(1, 3 << 20));
+    let mut begun = 0;
+    for round in 0..16u64 {
+        let secret = noise(100 + round, 200_000);
+        let name = format!("secret{round}");
+        d.write(&name, &secret);
+        let version = d.versions();
+        fs::remove_file(d.path(&name)).expect("remove");
+        let daemon = m.daemon().expect("runs");
+        let mut child = m.command(&["purge", "d", &name, "--reason", "a test"]).spawn().expect("start");
+        sleep(Duration::from_millis(round * 4));
+        kill_process(daemon, Signal::KILL).expect("kill");
+        m.gone();
+        drop(child.wait());
+        m.up(&[]);
+        match m.strata(&["purge", "d", "--list"]).ok().contains(&name) {
+            true => {
+                begun += 1;
+                poll("its bytes are removed", || !in_packs(&m, &secret[..64]));
+                refused(fs::read(d.path(&format!("@v{version}/{name}"))), Errno::IO);
+            }
+            false => assert_eq!(d.bytes(&format!("@v{version}/{name}")), secret, "round {round}"),
+        }
+        poll("nothing is left to be finished", || m.strata(&["status"]).code == Some(0));
+        m.strata(&["verify"]).ok();
+    }
+    assert_eq!(d.bytes("kept"), noise(1, 3 << 20));
+    assert!(begun > 0, "no purge was begun in time");
+}
+
+/// Whether packs have these bytes.
+fn in_packs(m: &Mount, bytes: &[u8]) -> bool {
+    let packs = fs::read_dir(m.store().join("packs")).expect("list").flatten();
+    // One may be rewritten meanwhile.
+    packs
+        .filter_map(|pack| fs::read(pack.path()).ok())
+        .any(|held| held.windows(bytes.len()).any(|part| part == bytes))
+}
+
+/// Where the record of a pin is damaged, nothing is pruned, neither by hand nor by the daemon, until somebody says that
+/// all pins are known.
+#[test]
+fn a_lost_pin_keeps_everything() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("f", "pinned");
+    m.strata(&["set", "d", "retention=keep-last=1,every=1s"]).ok();
+    m.strata(&["pin", "d@v1", "-m", "the paper has this"]).ok();
+    m.down();
+    damage(&m, b"the paper has this");
+    m.up(&[]);
+    d.write("f", "another");
+    let log = || fs::read_to_string(m.store().join("daemon.log")).expect("the log");
+    let is_refused = || log().contains("with it perhaps pins: nothing was pruned");
+    poll("the daemon prunes nothing", is_refused);
+    let status = m.strata(&["status"]);
+    assert!(status.text().contains("is lost, and with it perhaps pins"), "{}", status.text());
+    assert_eq!(status.code, Some(1));
+    let refused = m.strata(&["prune", "d", "--keep-last", "1"]).fails(1);
+    assert!(
+        refused.contains("nothing was pruned") && refused.contains("strata set d retention="),
+        "{refused}"
+    );
+    assert_eq!(d.text("@v1/f"), "pinned");
+    m.strata(&["pin", "d@v1"]).ok();
+    m.strata(&["set", "d", "retention=none"]).ok();
+    d.write("f", "a third");
+    m.strata(&["prune", "d", "--keep-last", "1"]).ok();
+    assert!(d.has("@v1") && !d.has("@v2"));
+    m.strata(&["status"]).ok();
 }
 
 /// Writes over the only place in the packs that has these bytes.

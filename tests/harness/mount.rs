@@ -160,10 +160,11 @@ impl Mount {
         Pid::from_raw(self.pid.load(Ordering::SeqCst))
     }
 
-    /// `strata status --json`.
+    /// `strata status --json`; it may tell of problems.
     #[track_caller]
     pub fn status(&self) -> Value {
-        serde_json::from_str(&self.strata(&["status", "--json"]).ok()).expect("status prints JSON")
+        let ran = self.strata(&["status", "--json"]);
+        serde_json::from_str(&ran.text()).unwrap_or_else(|e| panic!("status prints JSON: {e}: {ran:?}"))
     }
 
     /// Bytes of distinct chunks in the store.

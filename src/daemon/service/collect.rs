@@ -14,6 +14,9 @@ use super::{Service, Sink};
 impl Service {
     /// Gives the space of what nothing needs back.
     pub(super) fn gc(&self, how: How, sink: &mut dyn Sink) -> Result<(), Failure> {
+        if !how.dry_run {
+            self.finish_purges();
+        }
         let _alone = self.retaining.lock();
         let collection = reporting(sink, |step| self.collect(how, &mut |packs| step(packs, 0)))?;
         let Collection { packs, rewritten, objects, dead, left, freed, unsure, .. } = collection;

@@ -5,12 +5,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::dataset::retention::collect::How;
-use crate::dataset::retention::{Losing, Staying};
+use crate::dataset::retention::{Losing, Purging, Staying};
 use crate::dataset::{Caller, Dataset, Error};
 use crate::model::at::HASH_DIGITS_MIN;
 use crate::model::quote::quote;
 use crate::model::{Content, Name, show_path};
-use crate::store::{Aside, Collection, content_id};
+use crate::store::error::chain;
+use crate::store::{self, Aside, Collection, Underway, UnfinishedPurge, content_id};
 
 use super::super::failure::Failure;
 use super::super::object::path_bytes;
@@ -22,6 +23,35 @@ pub(super) struct Wanted<'a> {
     pub path: &'a [Name],
     pub reason: String,
     pub everywhere: bool,
+}
+
+/// Takes no answer.
+struct Nobody;
+
+impl Sink for Nobody {
+    fn item(&mut self, _: Item) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn data(&mut self, _: &[u8]) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// What is to go, and the collection that takes it.
+struct Planned<'a> {
+    underway: Underway<'a>,
+    named: Vec<Name>,
+    purging: Purging,
+}
+
+/// Says that a purge is recorded, and what it takes away is still there.
+fn not_finished(path: &str, error: &store::Error) -> Failure {
+    Failure::new(format!(
+        "content of {path} can be seen no more, but its bytes are still on the disk: {}",
+        chain(error)
+    ))
+    .hint("the next `strata gc` or mount goes on with it, `strata status` tells")
 }
 
 /// Refuses to say that something was removed that may be there still.
@@ -78,19 +108,100 @@ impl Service {
         wanted: Wanted<'_>,
         sink: &mut dyn Sink,
     ) -> Result<(), Failure> {
-        let Wanted { path, reason, everywhere } = wanted;
-        if reason.trim().is_empty() {
+        if wanted.reason.trim().is_empty() {
             return Err(Failure::usage("a purge needs a reason: --reason TEXT"));
         }
         let _alone = self.retaining.lock();
         dataset.seal()?;
+        let underway = self.repo.store().begin_collection(true)?;
+        let (named, purging) = self.plan_purge(dataset, &wanted)?;
+        self.carry_purge_out(by, dataset, &wanted, Planned { underway, named, purging }, sink)
+    }
+
+    /// Finishes the purges that were begun and not finished: of some the process died, and some found no room.
+    pub fn finish_purges(&self) {
         let store = self.repo.store();
-        let mut underway = store.begin_collection(true)?;
+        if store.is_read_only() || self.host.as_ref().is_some_and(|host| host.is_read_only()) {
+            return;
+        }
+        let unfinished = store.unfinished_purges().unwrap_or_else(|error| {
+            log::error!("purges that are not finished: {}", chain(&error));
+            Vec::new()
+        });
+        for purge in unfinished {
+            match self.finish_purge(&purge) {
+                Ok(()) => log::info!("finished the purge of {}", purge.shown()),
+                Err(failure) => log::error!("the purge of {}: {}", purge.shown(), failure.message),
+            }
+        }
+    }
+
+    fn finish_purge(&self, purge: &UnfinishedPurge) -> Result<(), Failure> {
+        let store = self.repo.store();
+        let _alone = self.retaining.lock();
+        let path: Result<Vec<Name>, _> = purge.path.iter().map(|name| Name::new(name)).collect();
+        let path = path.map_err(Error::from)?;
         let datasets = self.every_dataset()?;
-        let (named, contents) = self.contents_of(dataset, path)?;
-        let purging = dataset.plan_purge(contents, &datasets, everywhere)?;
+        let Some(dataset) = datasets.iter().find(|dataset| dataset.id() == purge.dataset) else {
+            return Ok(store.end_purge(purge)?);
+        };
+        let wanted = Wanted { path: &path, reason: purge.reason.clone(), everywhere: purge.everywhere };
+        let underway = store.begin_collection(true)?;
+        let (named, mut purging) = match self.plan_purge(dataset, &wanted) {
+            Ok(planned) => planned,
+            // It is in use again, or was never in a version that outlived the end of the process.
+            Err(failure) => {
+                store.end_purge(purge)?;
+                return Err(failure);
+            }
+        };
+        if !purging.objects.keys().any(|hash| store.was_purged(hash)) {
+            // Nobody was told of it.
+            return Ok(store.end_purge(purge)?);
+        }
+        purging.fresh.retain(|hash| !store.was_purged(hash));
+        self.carry_purge_out(
+            Caller::default(),
+            dataset,
+            &wanted,
+            Planned { underway, named, purging },
+            &mut Nobody,
+        )
+    }
+
+    /// What is to go, under which name.
+    fn plan_purge(
+        &self,
+        dataset: &Arc<Dataset>,
+        wanted: &Wanted<'_>,
+    ) -> Result<(Vec<Name>, Purging), Failure> {
+        let datasets = self.every_dataset()?;
+        let (named, contents) = self.contents_of(dataset, wanted.path)?;
+        Ok((named, dataset.plan_purge(contents, &datasets, wanted.everywhere)?))
+    }
+
+    fn carry_purge_out(
+        &self,
+        by: Caller,
+        dataset: &Arc<Dataset>,
+        wanted: &Wanted<'_>,
+        planned: Planned<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Failure> {
+        let Planned { mut underway, named, purging } = planned;
+        let store = self.repo.store();
+        let unfinished = UnfinishedPurge {
+            dataset: dataset.id(),
+            path: wanted.path.iter().map(|name| name.as_bytes().to_vec()).collect(),
+            everywhere: wanted.everywhere,
+            reason: wanted.reason.clone(),
+        };
         let objects: HashSet<[u8; 32]> = purging.objects.keys().copied().collect();
         let mut collection = Collection::default();
+        let reason = &wanted.reason;
+        if !objects.is_empty() {
+            store.begin_purge(&unfinished)?;
+        }
         // What has a tombstone needs no second one, but may be there still: one that failed half-way left it.
         if !purging.fresh.is_empty() {
             // First the tombstones: what is missing from here on is no damage.
@@ -98,10 +209,12 @@ impl Service {
                 let what = path.as_ref().unwrap_or(&named);
                 other.note_purge(by, as_text(what), reason.clone(), lost)?;
             }
-            dataset.note_purge(by, as_text(&named), reason, &purging.fresh)?;
+            dataset.note_purge(by, as_text(&named), reason.clone(), &purging.fresh)?;
         }
+        let shown = show_path(&named);
         if !objects.is_empty() {
-            store.remove_objects(&mut underway, &objects, &mut collection)?;
+            let removed = store.remove_objects(&mut underway, &objects, &mut collection);
+            removed.map_err(|error| not_finished(&shown, &error))?;
         }
         drop(underway);
         let (removed, bytes) = match purging.fresh.is_empty() {
@@ -116,10 +229,12 @@ impl Service {
             collection.damaged += rest.damaged;
         }
         let aside = store.purge_aside(&objects)?;
+        if collection.damaged == 0 {
+            store.end_purge(&unfinished)?;
+        }
         if let Some(host) = &self.host {
             purging.recorded.iter().for_each(|(id, recorded)| host.forget_contents(*id, recorded));
         }
-        let shown = show_path(&named);
         check_removed(dataset, &shown, &collection)?;
         let stays = &purging.stays;
         if stays.objects == 0 || removed > 0 {

@@ -23,6 +23,33 @@ const PATHS_MAX: usize = 20;
 /// How long after close(2) the kernel may tell of it.
 const CLOSE_LAG: Duration = Duration::from_millis(100);
 
+/// How often a prune is planned anew where versions are opened meanwhile that it would drop.
+const TRIES: usize = 8;
+
+/// Refuses where a pin may not be known.
+pub(super) fn check_pins_known(dataset: &Dataset, force: bool) -> Result<(), Failure> {
+    if force || !dataset.is_unsure_of_pins() {
+        return Ok(());
+    }
+    let name = dataset.name();
+    Err(Failure::new(format!(
+        "a record of what is kept of {name} is lost, and with it perhaps pins: nothing was pruned"
+    ))
+    .hint(format!(
+        "pin again what is to stay, then `strata set {name} retention=RULES` or `retention=none` says that all pins \
+         are known; --force prunes without"
+    )))
+}
+
+fn opened_meanwhile(dataset: &Dataset, opened: &[VersionNo]) -> Failure {
+    let opened: Vec<String> = opened.iter().take(3).map(ToString::to_string).collect();
+    let (opened, name) = (opened.join(", "), dataset.name());
+    Failure::new(format!(
+        "versions of {name} were opened meanwhile, again and again ({opened}): nothing was pruned"
+    ))
+    .hint("try again, or keep them: strata pin")
+}
+
 /// How a prune is to be done.
 pub(super) struct Wanted {
     pub rules: Rules,
@@ -72,7 +99,7 @@ impl Service {
                 .hint("say what to keep, such as --keep-last 10 --keep-daily 30"));
         }
         dataset.seal()?;
-        let plan = self.plan(dataset, &rules)?;
+        let mut plan = self.plan(dataset, &rules)?;
         if plan.drops_everything() && !force {
             return Err(Failure::new(format!(
                 "these rules would drop every version of {} but the newest",
@@ -80,6 +107,25 @@ impl Service {
             ))
             .hint("--keep-last 1 says that this is meant, or --force"));
         }
+        check_pins_known(dataset, force)?;
+        let all = self.every_dataset()?;
+        let mut tries = 0;
+        let freed = loop {
+            let dropped = plan.dropped();
+            let freed = freed_by(dataset, &dropped, &all, &self.open_contents())?;
+            if dry_run || dropped.is_empty() {
+                break freed;
+            }
+            let opened = self.carry_out(by, dataset, &plan, message.clone())?;
+            if opened.is_empty() {
+                break freed;
+            }
+            tries += 1;
+            if tries == TRIES {
+                return Err(opened_meanwhile(dataset, &opened));
+            }
+            plan.keep(&opened, "open");
+        };
         for planned in &plan.versions {
             sink.item(Item::Planned(PlannedInfo {
                 version: planned.version.to_string(),
@@ -87,14 +133,8 @@ impl Service {
                 keep: planned.keep.clone(),
             }))?;
         }
-        let all = self.every_dataset()?;
-        let dropped = plan.dropped();
-        let freed = freed_by(dataset, &dropped, &all, &self.open_contents())?;
         let paths = freed.paths.iter().take(PATHS_MAX);
         let paths = paths.map(|(path, bytes)| (path_bytes(path), *bytes)).collect();
-        if !dry_run && !dropped.is_empty() {
-            self.carry_out(by, dataset, &plan, message)?;
-        }
         let number = |n: usize| n as u64;
         sink.item(Item::Pruned(PrunedInfo {
             dataset: dataset.name().to_string(),
@@ -134,27 +174,27 @@ impl Service {
         Ok(open)
     }
 
+    /// Prunes what a plan drops, unless some of that was opened since the plan was made: then nothing is done, and
+    /// that is given.
     fn carry_out(
         &self,
         by: Caller,
         dataset: &Dataset,
         plan: &Plan,
         message: Option<String>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<VersionNo>, Failure> {
         {
             let still = self.readings.still();
-            if let Some(version) = self.open_among(&still, dataset, &plan.dropped())?.first() {
-                return Err(Failure::new(format!(
-                    "{version} of {} was opened meanwhile: nothing was pruned, try again",
-                    dataset.name()
-                )));
+            let opened = self.open_among(&still, dataset, &plan.dropped())?;
+            if !opened.is_empty() {
+                return Ok(opened);
             }
             dataset.prune(by, plan, message)?;
         }
         if let Some(host) = &self.host {
             host.forget_versions(dataset.id(), &plan.dropped());
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// The contents that are open without a version that has them, or read for a request.
@@ -205,6 +245,7 @@ impl Service {
         // Whatever comes of it, it is tried again only when it is due again.
         dataset.note_retention_applied(now);
         let Some(rules) = dataset.retention_rules() else { return Ok(0) };
+        check_pins_known(dataset, false)?;
         let plan = self.plan(dataset, &rules)?;
         if plan.drops_everything() {
             let name = dataset.name();
@@ -212,7 +253,10 @@ impl Service {
         }
         let count = plan.versions.len() - plan.kept();
         if count > 0 {
-            self.carry_out(Caller::default(), dataset, &plan, Some("retention".into()))?;
+            let opened = self.carry_out(Caller::default(), dataset, &plan, Some("retention".into()))?;
+            if !opened.is_empty() {
+                return Err(opened_meanwhile(dataset, &opened));
+            }
             log::info!("{}: pruned {count} versions by {rules}", dataset.name());
         }
         Ok(count)

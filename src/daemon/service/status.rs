@@ -12,6 +12,7 @@ use crate::store::FORMAT;
 use super::super::failure::Failure;
 use super::super::policy;
 use super::super::protocol::{DatasetInfo, Status};
+use super::retention::check_pins_known;
 use super::{Host, Service};
 
 /// As long may counting logical bytes take where they are not wanted at any price.
@@ -27,6 +28,7 @@ impl Service {
         for dataset in self.repo.datasets() {
             let what = format!("dataset {}", dataset.name());
             problems.keep(&what, dataset.seal_to_look().map_err(Failure::from));
+            problems.keep(&what, check_pins_known(&dataset, false));
             let newest = dataset.newest();
             let time = problems.keep(&what, newest_time(&dataset, newest).map_err(Failure::from)).flatten();
             let bytes = dataset.size_of(newest, deadline).map_err(Failure::from);
@@ -37,6 +39,11 @@ impl Service {
                 info.used_bytes = problems.keep(&what, dataset.used().map_err(Failure::from));
             }
             datasets.push(info);
+        }
+        let unfinished = problems.keep("purges", store.unfinished_purges().map_err(Failure::from));
+        for purge in unfinished.unwrap_or_default() {
+            let why = "its bytes may still be on the disk, and the next `strata gc` goes on with it";
+            problems.0.push(format!("the purge of {} is not finished: {why}", purge.shown()));
         }
         let host = self.host.as_deref();
         Status {

@@ -103,6 +103,8 @@ pub(super) struct Retention {
     quota: Option<u64>,
     /// Whether a record is lost: versions that it pruned are taken for kept.
     is_patchy: bool,
+    /// Whether one is lost since the rules were set: it may have pinned what they would drop.
+    is_unsure: bool,
     /// When a prune, or the setting of rules, was last recorded.
     acted: Option<Timestamp>,
 }
@@ -114,19 +116,26 @@ impl Retention {
         for record in store.retentions(dataset)? {
             match record {
                 Ok(record) => {
-                    retention.is_patchy |= record.sequence > retention.last + 1;
+                    if record.sequence > retention.last + 1 {
+                        retention.lose();
+                    }
                     retention.take(store, record);
                 }
                 // What it pruned shows again, as damaged: that is told of, nothing is made up.
                 Err(error) => {
                     log::error!("a record of what is kept cannot be read: {}", chain(&error));
-                    retention.is_patchy = true;
+                    retention.lose();
                     // The next one does not take its number: that it is missing stays to be seen.
                     retention.last += 1;
                 }
             }
         }
         Ok(retention)
+    }
+
+    /// Notes that a record is lost.
+    fn lose(&mut self) {
+        (self.is_patchy, self.is_unsure) = (true, true);
     }
 
     /// Sequence of the last record.
@@ -161,6 +170,7 @@ impl Retention {
             RetentionAction::Rules(rules) => {
                 self.rules = rules;
                 self.acted = None;
+                self.is_unsure = false;
             }
             RetentionAction::Quota(quota) => self.quota = quota,
             RetentionAction::Purge { what, objects } => {
@@ -223,6 +233,11 @@ impl Dataset {
     /// settings of it are not known.
     pub fn has_lost_retention(&self) -> bool {
         self.retention.read().is_patchy
+    }
+
+    /// Whether it is not known what is pinned: a record is lost, and the rules were not set since.
+    pub fn is_unsure_of_pins(&self) -> bool {
+        self.retention.read().is_unsure
     }
 
     /// Whether a version is pinned.

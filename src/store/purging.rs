@@ -1,0 +1,64 @@
+//! Purges that are under way.
+//!
+//! A purge is recorded before its bytes are removed, so that what is missing then is no damage. Where the process dies
+//! in between, or the disk has no room to rewrite a pack, nothing but a note tells that the bytes are still there: what
+//! versions name counts as needed. It is written before the record and goes when all is done.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{DatasetId, Name, show_path};
+
+use super::Store;
+use super::error::Result;
+use super::note;
+
+/// A purge that is not finished.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnfinishedPurge {
+    /// The dataset it was asked of.
+    pub dataset: DatasetId,
+    /// What is purged: a path, name by name, or the id of a content.
+    pub path: Vec<Vec<u8>>,
+    /// Whether the versions of all files and datasets lose it.
+    pub everywhere: bool,
+    /// Why.
+    pub reason: String,
+}
+
+impl UnfinishedPurge {
+    /// What is purged, to be shown.
+    pub fn shown(&self) -> String {
+        show_path(&self.path.iter().filter_map(|name| Name::new(name).ok()).collect::<Vec<_>>())
+    }
+}
+
+impl Store {
+    /// The purges that are not finished, oldest first.
+    pub fn unfinished_purges(&self) -> Result<Vec<UnfinishedPurge>> {
+        Ok(note::read(&self.layout.purging(), self.id)?.unwrap_or_default())
+    }
+
+    /// Notes, durably, that a purge is under way. Only one may be begun or ended at a time.
+    pub fn begin_purge(&self, purge: &UnfinishedPurge) -> Result<()> {
+        let mut all = self.unfinished_purges()?;
+        if all.contains(purge) {
+            return Ok(());
+        }
+        all.push(purge.clone());
+        note::write(&self.layout.purging(), self.id, &all)
+    }
+
+    /// Notes that it is finished, or nothing of it was begun; and with it others of the same content.
+    pub fn end_purge(&self, purge: &UnfinishedPurge) -> Result<()> {
+        let is_this = |other: &UnfinishedPurge| {
+            (other.dataset, &other.path) == (purge.dataset, &purge.path)
+                && (purge.everywhere || !other.everywhere)
+        };
+        let mut all = self.unfinished_purges()?;
+        all.retain(|other| !is_this(other));
+        match all.is_empty() {
+            true => note::remove(&self.layout.purging()),
+            false => note::write(&self.layout.purging(), self.id, &all),
+        }
+    }
+}
