@@ -93,24 +93,27 @@ fn the_next_import_takes_over_what_changed() {
     let source = m.outside().join("source");
     sample_tree(&source, 5, 50);
     d.write("of its own", "stays");
+    fs::write(source.join("large"), noise(5, 8 << 20)).expect("write");
     m.strata(&["import", text(&source), "d"]).ok();
     assert_eq!((d.versions(), d.text("of its own")), (2, "stays".into()));
 
     let file = source.join("part-1/1/00001.bin");
     let time = file.metadata().expect("stat").modified().expect("mtime");
     let before = fs::read(&file).expect("read");
-    let secretly = noise(99, before.len());
+    assert!(read_by_daemon(&m) > (8 << 20), "it was read");
+    let (taken_in, secretly) = (read_by_daemon(&m), noise(99, before.len()));
     fs::write(&file, &secretly).expect("write");
     File::options().append(true).open(&file).and_then(|f| f.set_modified(time)).expect("set the time");
     fs::write(source.join("script"), "#!/bin/true\n").expect("write");
     fs::remove_file(source.join("part-2/2/00002.bin")).expect("unlink");
     m.strata(&["import", text(&source), "d"]).ok();
-    assert!(d.bytes("part-1/1/00001.bin") == before, "size and time say that it is the same");
+    assert!(read_by_daemon(&m) - taken_in < (4 << 20), "the large file is not read again");
+    assert!(d.bytes("part-1/1/00001.bin") == secretly, "though its size and time of change are the same");
     assert_eq!(d.text("part-0/script too"), "#!/bin/true\n", "other names too");
     assert!(d.has("part-2/2/00002.bin"));
     let changes = m.strata(&["show", "d@v3"]).ok();
     let changed: Vec<_> = changes.lines().filter(|l| l.starts_with(['M', 'A', 'D'])).collect();
-    assert_eq!(changed.len(), 2, "the two names of one file: {changes}");
+    assert_eq!(changed.len(), 3, "one, and the two names of another: {changes}");
 
     m.strata(&["import", "--checksum", "--delete", text(&source), "d"]).ok();
     assert!(d.bytes("part-1/1/00001.bin") == secretly);
@@ -118,6 +121,28 @@ fn the_next_import_takes_over_what_changed() {
     assert_same_tree(&source, d.root());
     assert_eq!(d.text("@v3/of its own"), "stays");
     assert_eq!(d.versions(), 4);
+}
+
+/// Bytes that the daemon ever read, from whatever it was.
+fn read_by_daemon(m: &Mount) -> u64 {
+    let pid = m.daemon().expect("runs").as_raw_pid();
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).expect("read");
+    io.split_whitespace().nth(1).expect("rchar").parse().expect("a number")
+}
+
+/// Files of one size and one time of change, as all of an export are, that trade places are taken over as they are now.
+#[test]
+fn files_that_trade_places_are_taken_over() {
+    let m = Mount::new();
+    let d = m.dataset("labels");
+    (d.write("1", "cat"), d.write("2", "dog"));
+    let source = m.outside().join("source");
+    m.strata(&["export", "--no-sums", "labels", text(&source)]).ok();
+    m.strata(&["import", "--delete", text(&source), "d"]).ok();
+    shell("cd \"$1\" && mv 1 t && mv 2 1 && mv t 2", &[&source]);
+    m.strata(&["import", "--delete", text(&source), "d"]).ok();
+    let d = m.existing("d");
+    assert_eq!((d.text("1"), d.text("2"), d.text("@v1/1")), ("dog".into(), "cat".into(), "cat".into()));
 }
 
 /// Where a directory would take the place of a file or the reverse, nothing changes, unless that may go away.

@@ -5,8 +5,10 @@
 //! the live tree at once and a version cut ([`Dataset::take_in`](super::Dataset::take_in)). Whatever fails on
 //! the way leaves the dataset as it was.
 //!
-//! A file whose size and time of change are those of the file of that path in the newest version is taken to
-//! be that file, as rsync(1) does, and not read, unless that is asked for.
+//! A file whose size and time of change are those of the file of that path in the newest version, and of which nothing
+//! changed since that was taken in, is taken to be that file and not read, unless that is asked for. Size and time alone
+//! are not enough, as they are for rsync(1): two files of one size and time may trade places, and all files of an export
+//! have one time.
 
 mod batch;
 mod place;

@@ -21,14 +21,15 @@ use crate::store::{Error as StoreError, Objects};
 
 /// Entries read from the index at a time.
 const PAGE: usize = 1024;
-/// A file that changed so shortly before it was taken in may have changed once more within the same tick of the
-/// clock that times of change are taken from.
+/// A file of which anything changed so shortly before it was taken in may have changed once more within the same tick
+/// of the clock that times of change are taken from.
 const TICK: i64 = 20_000_000;
 /// Bytes for extended attributes that mostly are enough.
 const XATTRS: usize = 4096;
 
 /// Lists all that is below `root` and reads everything but the content of files. Files that `newest`, if
-/// given, has with the same size and time of change are taken to be those.
+/// given, has with the same size and time of change are taken to be those, unless their status changed since then: what
+/// is moved to the place of another, or gets its times from elsewhere, has that changed, and nobody can set it.
 ///
 /// # Errors
 /// Where something cannot be read, or has a name that means something else in a dataset.
@@ -138,7 +139,7 @@ impl Scan<'_> {
                 Ok((_, Inode { body: Body::File(content), mtime, ctime, .. }))
                     if content.size() == meta.len()
                         && mtime == mtime_of(meta)
-                        && mtime.0.saturating_add(TICK) < ctime.0 =>
+                        && ctime_of(meta).0.saturating_add(TICK) < ctime.0 =>
                 {
                     return Ok((content, Source::Known));
                 }
@@ -170,6 +171,10 @@ impl Scan<'_> {
 
 pub(super) fn mtime_of(meta: &Metadata) -> Timestamp {
     Timestamp::from_parts(meta.mtime(), meta.mtime_nsec() as u32)
+}
+
+fn ctime_of(meta: &Metadata) -> Timestamp {
+    Timestamp::from_parts(meta.ctime(), meta.ctime_nsec() as u32)
 }
 
 /// The extended attributes that a dataset can keep, and whether there are no others to be missed.
