@@ -21,8 +21,9 @@ const NOT_STARTED: u8 = 127;
 ///
 /// Runs CMD and holds back versions meanwhile; then everything that changed becomes one version of each
 /// dataset, whoever changed it. If CMD fails, what it did becomes a version all the same, or with
-/// --rollback-on-error is taken back, so that each dataset is as it was. Takes in all datasets, those
-/// made meanwhile too, unless some are named. The store must be mounted. If this command is killed, the
+/// --rollback-on-error is taken back, so that each dataset is as it was; one whose directory CMD removed and
+/// made again is rolled back, by a further version. Takes in all datasets, those made meanwhile too, unless
+/// some are named. The store must be mounted. If this command is killed, the
 /// batch ends as if CMD had failed. The exit code is that of CMD.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -64,6 +65,10 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let print = |_: &mut Out, item| {
         if let Item::Made(made) = item {
             match (&made.version, success || !args.rollback_on_error) {
+                (Some(version), _) if made.restores.is_some() => {
+                    let restores = made.restores.as_deref().unwrap_or_default();
+                    eprintln!("{}: {version} restores {restores}", made.dataset);
+                }
                 (Some(version), _) => eprintln!("{}: {version}", made.dataset),
                 (None, true) => {}
                 (None, false) => eprintln!("{}: as it was at {}", made.dataset, made.newest),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::dataset::{Caller, Dataset};
-use crate::model::{DatasetId, DatasetName};
+use crate::model::{DatasetId, DatasetName, VersionNo};
 
 use super::failure::Failure;
 use super::protocol::{Item, Made};
@@ -17,6 +17,8 @@ pub struct Batch<'a> {
     named: Vec<Arc<Dataset>>,
     /// Whether all datasets take part, also those made meanwhile.
     all: bool,
+    /// The newest version of each dataset as it began.
+    begun: Vec<(DatasetId, DatasetName, VersionNo)>,
     rollback_on_error: bool,
     message: Option<String>,
     ended: bool,
@@ -45,8 +47,16 @@ impl<'a> Batch<'a> {
             }
             named
         };
-        let mut batch =
-            Batch { service, by, named: Vec::new(), all, rollback_on_error: false, message, ended: false };
+        let mut batch = Batch {
+            service,
+            by,
+            named: Vec::new(),
+            all,
+            begun: Vec::new(),
+            rollback_on_error: false,
+            message,
+            ended: false,
+        };
         if all {
             batch.named = named;
         } else {
@@ -56,6 +66,8 @@ impl<'a> Batch<'a> {
                 batch.named.push(dataset);
             }
         }
+        let begun = batch.named.iter().map(|dataset| (dataset.id(), dataset.name(), dataset.newest()));
+        batch.begun = begun.collect();
         batch.rollback_on_error = rollback_on_error;
         Ok(batch)
     }
@@ -81,21 +93,62 @@ impl<'a> Batch<'a> {
         // One that was archived meanwhile has left the batch.
         for dataset in std::mem::take(&mut self.named).into_iter().filter(|dataset| dataset.in_batch()) {
             match self.finish_one(&dataset, success) {
-                Ok(version) => all.push(made(&dataset, version)),
+                Ok(made) => all.extend(made),
                 Err(failure) => failed = failed.or(Some(failure)),
+            }
+        }
+        if !success && self.rollback_on_error {
+            for (id, name, before) in std::mem::take(&mut self.begun) {
+                match self.bring_back(id, &name, before) {
+                    Ok(Some(made)) => {
+                        all.retain(|other| other.dataset != made.dataset);
+                        all.push(made);
+                    }
+                    Ok(None) => {}
+                    Err(failure) => failed = failed.or(Some(failure)),
+                }
             }
         }
         failed.map_or(Ok(all), Err)
     }
 
-    fn finish_one(&self, dataset: &Dataset, success: bool) -> Result<Option<String>, Failure> {
+    /// Ends the batch on a dataset; tells of it, unless nothing was to be taken back.
+    fn finish_one(&self, dataset: &Dataset, success: bool) -> Result<Option<Made>, Failure> {
         if success || !self.rollback_on_error {
             let version = dataset.end_batch(self.by, self.message.clone())?;
-            return Ok(version.map(|v| v.to_string()));
+            return Ok(Some(made(dataset, version.map(|v| v.to_string()))));
         }
         let invalid = dataset.abort_batch()?;
+        let is_untouched = invalid.names.is_empty() && invalid.inodes.is_empty();
         self.service.invalidate(dataset.id(), &invalid);
-        Ok(None)
+        Ok((!is_untouched).then(|| made(dataset, None)))
+    }
+
+    /// Brings back what a dataset had that the command removed, which cut a version: by a rollback, if it made a dataset
+    /// of that name again.
+    fn bring_back(
+        &self,
+        id: DatasetId,
+        name: &DatasetName,
+        before: VersionNo,
+    ) -> Result<Option<Made>, Failure> {
+        let (active, archived) = self.service.repo().datasets_and_archived();
+        if archived.iter().any(|record| record.id == id) {
+            return Err(Failure::new(format!("the command removed {name}, which stays so")).hint(format!(
+                "`mkdir {name}` in the mount brings it back, and `strata rollback {name} {before}` what it had"
+            )));
+        }
+        let Some(dataset) = active.into_iter().find(|dataset| dataset.id() == id) else { return Ok(None) };
+        if dataset.newest() == before {
+            return Ok(None);
+        }
+        let done = dataset.rollback(self.by, before, self.message.clone(), false, |invalid| {
+            self.service.invalidate(id, invalid);
+        })?;
+        Ok(done.map(|done| Made {
+            restores: Some(before.to_string()),
+            ..made(&dataset, Some(done.version.to_string()))
+        }))
     }
 }
 

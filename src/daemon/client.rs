@@ -7,6 +7,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::net::sockopt::socket_peercred;
+use rustix::net::{RecvFlags, recv};
+
 use crate::dataset::{self, Caller, Repo};
 use crate::store::{self, Store};
 
@@ -20,6 +24,8 @@ use super::service::{Service, Session, Sink};
 /// waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
+/// After so long without an answer it is said that one is waited for.
+const ANSWER_AFTER: Duration = Duration::from_secs(10);
 /// Bytes of what follows a request that are handed on at a time.
 const INPUT: usize = 256 << 10;
 
@@ -92,6 +98,7 @@ impl Client {
                 if is_followed {
                     hand_on(stream, input)?;
                 }
+                await_answer(stream);
                 receive(stream, sink)
             }
         }
@@ -106,6 +113,7 @@ impl Client {
             Way::Own(service) => service.execute(own_caller(), request, &mut Nowhere).map(drop),
             Way::Daemon(stream) => {
                 send(stream, &request)?;
+                await_answer(stream);
                 match next(stream)? {
                     Answer::Item(item) if *item == Item::BatchBegun => Ok(()),
                     Answer::Failure(failure) => Err(failure),
@@ -199,6 +207,31 @@ fn hand_on(stream: &mut UnixStream, input: &mut dyn Read) -> Result<(), Failure>
             Err(error) => return Err(lost(error)),
         }
     }
+}
+
+/// Says so where there is no answer for long, since a daemon that hangs or was stopped gives none.
+fn await_answer(stream: &UnixStream) {
+    let waited = stream.set_read_timeout(Some(ANSWER_AFTER)).is_ok();
+    let first = recv(&*stream, &mut [0u8; 1], RecvFlags::PEEK);
+    drop(stream.set_read_timeout(None));
+    if !waited || first != Err(Errno::AGAIN) {
+        return;
+    }
+    let pid = socket_peercred(stream).ok().map(|peer| peer.pid.as_raw_pid());
+    let pid = pid.map_or("?".to_owned(), |pid| pid.to_string());
+    let stopped = is_stopped(&pid);
+    let why =
+        if stopped { format!("; it is stopped, and goes on by: kill -CONT {pid}") } else { String::new() };
+    eprintln!(
+        "waiting for the daemon (process {pid}), which has not answered for {} s{why}",
+        ANSWER_AFTER.as_secs()
+    );
+}
+
+/// Whether a process was stopped by a signal.
+fn is_stopped(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, after)| after.starts_with('T'))
 }
 
 enum Answer {

@@ -1,7 +1,9 @@
 //! `strata doctor`: what it finds, and that it says what to do.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
@@ -66,6 +68,15 @@ fn dead_and_stopped_daemons_are_found() {
     let daemon = m.daemon().expect("the daemon runs");
     kill_process(daemon, Signal::STOP).expect("stop the daemon");
     let (code, stopped) = found(&m, "daemon", &[]);
+    // Commands wait for it, and say so.
+    let waiting = m.command(&["datasets"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn();
+    let mut said = BufReader::new(waiting.expect("start").stderr.expect("piped"));
+    let mut line = String::new();
+    said.read_line(&mut line).expect("read");
+    assert!(
+        line.contains(&format!("is stopped, and goes on by: kill -CONT {}", daemon.as_raw_pid())),
+        "{line}"
+    );
     kill_process(daemon, Signal::CONT).expect("continue the daemon");
     assert_eq!((code, &stopped["level"]), (Some(1), &Value::from("fail")), "{stopped}");
     assert!(stopped["message"].as_str().expect("text").contains("does not answer"), "{stopped}");

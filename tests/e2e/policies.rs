@@ -185,6 +185,35 @@ fn a_failed_batch_leaves_nothing_where_told() {
     assert_eq!(m.existing("d").versions(), versions);
 }
 
+/// A dataset whose directory a failed command removed and made again is rolled back; one that it only removed is told of.
+#[test]
+fn a_failed_batch_brings_back_what_it_removed() {
+    let m = Mount::new();
+    let (d, other) = (m.dataset("d"), m.dataset("other"));
+    d.write("f", "before");
+    other.write("f", "untouched");
+    fs::write(m.outside().join("new"), "new").expect("write");
+    for named in [&[][..], &["--dataset", "d"]] {
+        let before = d.versions();
+        let script = "rm -rf \"$1\"; mkdir \"$1\"; cp \"$2\" \"$1\"; false";
+        let mut batch = m.command(&[&["batch", "--rollback-on-error"], named].concat());
+        batch.args(["--", "sh", "-c", script, "sh"]).args([d.root(), &m.outside().join("new")]);
+        let ran = run(&mut batch);
+        assert_eq!(ran.code, Some(1));
+        assert!(ran.stderr.contains(&format!("restores v{before}")), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("other"), "{}", ran.stderr);
+        assert_eq!((d.text("f"), d.list("")), ("before".into(), vec!["f".to_owned()]));
+    }
+    let before = d.versions();
+    let mut batch =
+        m.command(&["batch", "--rollback-on-error", "--", "sh", "-c", "rm -rf \"$1\"; false", "sh"]);
+    let ran = run(batch.arg(d.root()));
+    assert!(ran.stderr.contains(&format!("`strata rollback d v{before}`")), "{}", ran.stderr);
+    fs::create_dir(d.root()).expect("mkdir");
+    m.strata(&["rollback", "d", &format!("v{before}")]).ok();
+    assert_eq!(d.text("f"), "before");
+}
+
 /// Directories that were made and removed since the last version are what they were after a remount, and
 /// so is the version that is then made of them.
 #[test]
