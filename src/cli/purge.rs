@@ -18,7 +18,8 @@ use super::{Context, values};
 /// whom, when and why. Refused while the live tree still has the content: remove the file first (and under
 /// policy=manual commit that). What live files, open ones or versions of other files and datasets have as well
 /// stays: these are named, the exit code is 1, and the same purge, once they are gone, removes the rest. With
-/// --everywhere only live files and open ones keep anything. There is no way back.
+/// --everywhere only live files and open ones keep anything, and every file of a version that has any part of
+/// it, be it a common beginning, can be read no more: --dry-run tells which. There is no way back.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   rm /data/faces/subject-7.jpg && strata purge faces subject-7.jpg --reason 'consent withdrawn'
@@ -27,7 +28,7 @@ use super::{Context, values};
   strata purge faces --list")]
 pub struct Args {
     /// Why, for the log
-    #[arg(long, value_name = "TEXT", required_unless_present = "list")]
+    #[arg(long, value_name = "TEXT", required_unless_present_any = ["list", "dry_run"])]
     reason: Option<String>,
     /// Tell what was purged so far, when, by whom and why
     #[arg(long, conflicts_with_all = ["reason", "path"])]
@@ -36,10 +37,13 @@ pub struct Args {
     /// gets a tombstone
     #[arg(long, conflicts_with = "list")]
     everywhere: bool,
-    /// Print a JSON object: dataset, path, objects, bytes, shared (objects that stay), holders (some of what
-    /// has those), others (datasets that lost content besides), aside (removed files of STORE/damaged); with
-    /// --list one a line: time, uid, command, path, path_bytes (in hexadecimal, where it is not UTF-8), reason,
-    /// objects
+    /// Only tell what would be removed
+    #[arg(long, conflicts_with = "list")]
+    dry_run: bool,
+    /// Print a JSON object: dataset, path, dry_run, objects, bytes, shared (objects that stay), holders (up to 100
+    /// of what has those), others (datasets that lost content besides), also (up to 100 other files of versions
+    /// that did), more (whether there are more), aside (removed files of STORE/damaged); with --list one a line:
+    /// time, uid, command, path, path_bytes (in hexadecimal, where it is not UTF-8), reason, objects
     #[arg(long)]
     json: bool,
     /// The dataset
@@ -61,16 +65,23 @@ struct PurgedJson<'a> {
     bytes: u64,
     shared: u64,
     holders: &'a [String],
+    dry_run: bool,
     others: &'a [String],
+    also: &'a [String],
+    more: bool,
     aside: &'a [String],
 }
 
 pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let dataset = args.dataset;
     let request = match (args.path, args.reason) {
-        (Some(path), Some(reason)) => {
-            Request::Purge { dataset, path: path.0, reason, everywhere: args.everywhere }
-        }
+        (Some(path), reason) if reason.is_some() || args.dry_run => Request::Purge {
+            dataset,
+            path: path.0,
+            reason: reason.unwrap_or_default(),
+            everywhere: args.everywhere,
+            dry_run: args.dry_run,
+        },
         _ => Request::Tombstones { dataset },
     };
     ask(context.client()?, request, |out, item| match item {
@@ -84,7 +95,10 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
                 bytes: purged.bytes,
                 shared: purged.shared,
                 holders: &purged.holders,
+                dry_run: purged.dry_run,
                 others: &purged.others,
+                also: &purged.also,
+                more: purged.more,
                 aside: &purged.aside,
             })
         }
@@ -95,11 +109,27 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
                 0 => out.text(format_args!(": nothing of it is left to remove\n"))?,
                 objects => {
                     let (bytes, objects) = (human(purged.bytes), count(objects, "object"));
-                    out.text(format_args!(" purged: {bytes} in {objects}\n"))?;
+                    let would = if purged.dry_run { "would be purged" } else { "purged" };
+                    out.text(format_args!(" {would}: {bytes} in {objects}\n"))?;
                 }
             }
             if !purged.others.is_empty() {
                 out.text(format_args!("also from versions of {}\n", purged.others.join(", ")))?;
+            }
+            for file in &purged.also {
+                out.text(format_args!("has some of it, and can be read no more: "))?;
+                out.name(file.as_bytes())?;
+                out.text(format_args!("\n"))?;
+            }
+            if purged.more {
+                out.text(format_args!("and so have others\n"))?;
+            }
+            if purged.dry_run {
+                for file in &purged.holders {
+                    out.text(format_args!("keeps what it has of it: "))?;
+                    out.name(file.as_bytes())?;
+                    out.text(format_args!("\n"))?;
+                }
             }
             purged
                 .aside

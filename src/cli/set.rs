@@ -45,5 +45,21 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         Setting::Quota(quota) => Request::SetQuota { dataset, quota },
         Setting::Retention(rules) => Request::SetRetention { dataset, rules },
     };
-    ask(context.client()?, request, |_, _| Ok(()))
+    let rules = match &request {
+        Request::SetRetention { dataset, rules: Some(rules) } => Some((dataset.clone(), rules.clone())),
+        _ => None,
+    };
+    let code = ask(context.client()?, request, |_, _| Ok(()))?;
+    if let Some((dataset, rules)) = rules {
+        let (dry_run, force, message) = (true, false, None);
+        let request = Request::Prune { dataset, rules, dry_run, force, message };
+        if let Err(failure) = ask(context.client()?, request, |_, _| Ok(())) {
+            eprintln!("note: the daemon prunes nothing as long as it is as now: {}", failure.message);
+            failure
+                .hint
+                .iter()
+                .for_each(|hint| eprintln!("hint: {}", hint.replace("--keep-last 1", "keep-last=1")));
+        }
+    }
+    Ok(code)
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{RecvFlags, recv};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::dataset::{self, Caller, Repo};
 use crate::store::{self, Store};
@@ -45,6 +46,7 @@ impl Client {
     pub fn open(store: &Path) -> Result<Client, Failure> {
         exists(store)?;
         let deadline = Instant::now() + PATIENCE;
+        raise_file_limit();
         loop {
             if let Some(stream) = daemon(store)? {
                 return Ok(Client(Way::Daemon(stream)));
@@ -174,6 +176,15 @@ fn in_use(error: dataset::Error) -> Failure {
         ..failure
     }
     .hint("it may be busy with another command, starting or ending: try again, or end that process")
+}
+
+/// Packs are kept open, and many clients of a daemon may have many files open.
+pub fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(e) = setrlimit(Resource::Nofile, limit) {
+        log::debug!("raising the limit of open files: {e}");
+    }
 }
 
 /// This process, as the one who asks for changes.

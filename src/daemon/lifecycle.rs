@@ -8,7 +8,6 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::process::Resource;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -160,7 +159,7 @@ impl Daemon {
         let mountpoint = preflight::mountpoint(&options.mountpoint)?;
         preflight::store_place(&options.store)?;
         preflight::apart(&options.store, &mountpoint)?;
-        raise_file_limit();
+        super::client::raise_file_limit();
         // Signals are caught before there is anything to be left in disorder.
         let (sender, events) = mpsc::channel();
         watch_signals(sender.clone())?;
@@ -338,15 +337,6 @@ fn scope(repo: &Repo, options: &Options) -> Result<Scope, Failure> {
     let spec = version.spec().ok_or_else(unknown)?;
     let number = dataset.resolve(&spec)?;
     Ok(Scope::Pinned(dataset, number))
-}
-
-/// Many clients may have many files open.
-fn raise_file_limit() {
-    let mut limit = rustix::process::getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(e) = rustix::process::setrlimit(Resource::Nofile, limit) {
-        log::debug!("raising the limit of open files: {e}");
-    }
 }
 
 /// Lets the kernel read ahead as far as pays; without the right to, it goes without.

@@ -183,6 +183,9 @@ pub enum Request {
         reason: String,
         /// Whether it is removed from the versions of all files and datasets.
         everywhere: bool,
+        /// Whether it is only told what would be removed.
+        #[serde(default)]
+        dry_run: bool,
     },
     /// An [`Item::Made`].
     Commit {

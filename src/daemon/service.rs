@@ -190,8 +190,8 @@ impl Service {
                 let tombstones = self.repo.dataset(dataset.as_str())?.tombstones();
                 tombstones.into_iter().try_for_each(|tombstone| sink.item(Item::Tombstone(tombstone)))?;
             }
-            Request::Purge { dataset, path, reason, everywhere } => {
-                let wanted = purge::Wanted { path: &path, reason, everywhere };
+            Request::Purge { dataset, path, reason, everywhere, dry_run } => {
+                let wanted = purge::Wanted { path: &path, reason, everywhere, dry_run };
                 self.purge(by, &self.writable(&dataset)?, wanted, sink)?;
             }
             Request::Commit { dataset, message } => {

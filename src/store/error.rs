@@ -101,6 +101,12 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 impl Error {
+    /// Whether it failed for want of something that there will be again: open files, or memory.
+    pub fn is_shortage(&self) -> bool {
+        const SHORT: [i32; 3] = [libc::EMFILE, libc::ENFILE, libc::ENOMEM];
+        matches!(self, Error::Io { source, .. } if source.raw_os_error().is_some_and(|code| SHORT.contains(&code)))
+    }
+
     /// An [`Error::Io`], or [`Error::NoSpace`] where the disk is full.
     pub fn io(what: &'static str, path: &Path, source: io::Error) -> Error {
         match source.raw_os_error() {

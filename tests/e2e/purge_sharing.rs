@@ -116,10 +116,16 @@ fn a_purge_everywhere_takes_it_from_all_histories() {
     }
     // A reader of the other dataset has it in its cache.
     assert_eq!(other.bytes("@v1/copy"), secret);
+    let would = json(&m.strata(&["purge", "d", "secret", "--everywhere", "--dry-run", "--json"]).ok());
+    assert_eq!(would["also"], serde_json::json!(["d@v2/longer", "other@v1/copy", "old@v1/copy (archived)"]));
+    let told = m.strata(&["purge", "d", "secret", "--dry-run"]).ok();
+    assert!(told.contains("keeps what it has of it: other@v1/copy"), "{told}");
+    assert_eq!((d.bytes("@v1/secret"), other.bytes("@v1/copy")), (secret.clone(), secret.clone()));
     let told = json(&purge(&m, &["d", "secret", "--everywhere", "--json"]).ok());
     let others: Vec<&str> =
         told["others"].as_array().expect("names").iter().filter_map(Value::as_str).collect();
     assert!(others.len() == 2 && others.contains(&"other") && others.contains(&"old"), "{told}");
+    assert_eq!((&told["also"], &told["objects"]), (&would["also"], &would["objects"]));
     let check = |when: &str| {
         assert!((0..6).all(|n| !has(&m, "packs", &secret[n * 64_000..][..64])), "{when}");
         for path in [d.path("@v1/secret"), d.path("@v2/longer"), other.path("@v1/copy")] {

@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{Access, access, statvfs};
 
-use crate::daemon::protocol::{Item, Status};
+use crate::daemon::protocol::{DatasetInfo, Item, Status};
 use crate::daemon::{Client, Failure, Request, Sink, control, mounts, preflight};
+use crate::model::Timestamp;
 use crate::store::{Error, Store};
 
 use super::super::out::human;
@@ -133,14 +134,16 @@ fn clock(store: &Path) -> Option<Finding> {
     ))
 }
 
-/// Who has the store.
-fn daemon(store: &Path) -> Option<Finding> {
+/// Who has the store; and what that says of it.
+fn daemon(store: &Path) -> Vec<Finding> {
     const CHECK: &str = "daemon";
     const LOG: &str = "daemon.log in the store may say why";
-    Store::look_for(store).ok()?;
+    if Store::look_for(store).is_err() {
+        return Vec::new();
+    }
     let pid = holder(store);
     if control::connect(store).is_err() {
-        return Some(match pid {
+        return vec![match pid {
             Some(pid) => Finding::warn(
                 CHECK,
                 format!("process {pid} has the store, and does not answer"),
@@ -150,11 +153,14 @@ fn daemon(store: &Path) -> Option<Finding> {
             None => {
                 Finding::ok(CHECK, "none; the last one was killed: the next mount brings the store in order")
             }
-        });
+        }];
     }
     let asked: PathBuf = store.to_owned();
-    Some(match in_time(move || status(&asked)) {
-        Some(Ok(Some(status))) => of_status(status),
+    vec![match in_time(move || status(&asked)) {
+        Some(Ok(Some(status))) => {
+            let soon = Timestamp(Timestamp::now().0.saturating_add(AHEAD.as_nanos() as i64)).to_string();
+            return future(&status.datasets, &soon).into_iter().chain([of_status(status)]).collect();
+        }
         Some(Ok(None)) => Finding::fail(CHECK, "it gave no answer", LOG),
         Some(Err(failure)) => Finding::of(CHECK, Err(failure), "", LOG),
         None => Finding::fail(
@@ -162,7 +168,18 @@ fn daemon(store: &Path) -> Option<Finding> {
             format!("process {} does not answer", pid.map_or("?".into(), |pid| pid.to_string())),
             "daemon.log in the store may say why; what was written survives its end (kill -9)",
         ),
-    })
+    }]
+}
+
+/// Says so where versions were made by a clock that was ahead; `soon`: when the future begins.
+fn future(datasets: &[DatasetInfo], soon: &str) -> Option<Finding> {
+    let is_ahead = |dataset: &&DatasetInfo| dataset.newest.as_deref().is_some_and(|time| time > soon);
+    let DatasetInfo { name, newest: Some(time), .. } = datasets.iter().find(is_ahead)? else { return None };
+    Some(Finding::warn(
+        "clock",
+        format!("the newest version of {name} is of {time}, which is still to come"),
+        "times never go back: all versions until then will have that time, and rules of retention take them for one",
+    ))
 }
 
 fn of_status(status: Status) -> Finding {
@@ -200,6 +217,25 @@ fn status(store: &Path) -> Result<Option<Status>, Failure> {
 mod tests {
     use super::super::Level;
     use super::*;
+    use crate::daemon::protocol::DatasetInfo;
+
+    #[test]
+    fn versions_of_the_future_are_warned_of() {
+        let dataset = |time: &str| DatasetInfo {
+            name: "d".into(),
+            policy: String::new(),
+            versions: 1,
+            newest: Some(time.into()),
+            logical_bytes: None,
+            quota_bytes: None,
+            used_bytes: None,
+            retention: None,
+        };
+        let (past, ahead) = (dataset("2026-01-01T00:00:00.5Z"), dataset("2026-01-03T00:00:00.5Z"));
+        let soon = "2026-01-02T00:00:00.000000000Z";
+        assert_eq!(future(std::slice::from_ref(&past), soon), None);
+        assert!(future(&[past, ahead], soon).expect("a warning").message.contains("of d is of 2026-01-03"));
+    }
 
     #[test]
     fn file_systems_that_do_not_keep_their_word_are_warned_of() {

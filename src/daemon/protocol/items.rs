@@ -188,6 +188,15 @@ pub struct Purged {
     pub holders: Vec<String>,
     /// Other datasets that lost content.
     pub others: Vec<String>,
+    /// Some of the other files of versions that lost content, in any dataset.
+    #[serde(default)]
+    pub also: Vec<String>,
+    /// Whether there are more.
+    #[serde(default)]
+    pub more: bool,
+    /// Whether it was only told what would be purged.
+    #[serde(default)]
+    pub dry_run: bool,
     /// Files put aside by a repair that had its bytes, and were removed.
     pub aside: Vec<String>,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::dataset::retention::collect::How;
@@ -18,11 +19,15 @@ use super::super::object::path_bytes;
 use super::super::protocol::{Item, Purged};
 use super::{Service, Sink};
 
+/// Most places that an error names.
+const NAMED: usize = 5;
+
 /// How a purge is to be done.
 pub(super) struct Wanted<'a> {
     pub path: &'a [Name],
     pub reason: String,
     pub everywhere: bool,
+    pub dry_run: bool,
 }
 
 /// Takes no answer.
@@ -86,8 +91,9 @@ fn check_nothing_stays(path: &str, stays: &Staying, is_some_removed: bool) -> Re
         true => format!("not all of {path} was removed: {bytes} bytes in {objects} {stay}, in use"),
         false => format!("nothing of {path} was removed: {bytes} bytes in {objects} {are} in use"),
     };
-    let places: Vec<&str> = stays.live.iter().chain(&stays.past).map(String::as_str).collect();
-    let more = if stays.more { " and others" } else { "" };
+    let all = || stays.live.iter().chain(&stays.past).map(String::as_str);
+    let places: Vec<&str> = all().take(NAMED).collect();
+    let more = if stays.more || all().count() > NAMED { " and others" } else { "" };
     let failure = Failure::new(format!("{what} by {}{more}", places.join(", ")));
     Err(match (stays.live.is_empty(), stays.past.is_empty()) {
         (true, _) => failure.hint("--everywhere removes it from the versions of all files and datasets"),
@@ -108,7 +114,7 @@ impl Service {
         wanted: Wanted<'_>,
         sink: &mut dyn Sink,
     ) -> Result<(), Failure> {
-        if wanted.reason.trim().is_empty() {
+        if wanted.reason.trim().is_empty() && !wanted.dry_run {
             return Err(Failure::usage("a purge needs a reason: --reason TEXT"));
         }
         let _alone = self.retaining.lock();
@@ -145,7 +151,12 @@ impl Service {
         let Some(dataset) = datasets.iter().find(|dataset| dataset.id() == purge.dataset) else {
             return Ok(store.end_purge(purge)?);
         };
-        let wanted = Wanted { path: &path, reason: purge.reason.clone(), everywhere: purge.everywhere };
+        let wanted = Wanted {
+            path: &path,
+            reason: purge.reason.clone(),
+            everywhere: purge.everywhere,
+            dry_run: false,
+        };
         let underway = store.begin_collection(true)?;
         let (named, mut purging) = match self.plan_purge(dataset, &wanted) {
             Ok(planned) => planned,
@@ -198,6 +209,24 @@ impl Service {
         };
         let objects: HashSet<[u8; 32]> = purging.objects.keys().copied().collect();
         let mut collection = Collection::default();
+        let lens = purging.fresh.iter().filter_map(|hash| purging.objects.get(hash));
+        let (fresh, fresh_bytes) = (purging.fresh.len() as u64, lens.map(|len| u64::from(*len)).sum::<u64>());
+        let purged = |(objects, bytes), aside: &[PathBuf]| Purged {
+            dataset: dataset.name().to_string(),
+            path: path_bytes(&named),
+            objects,
+            bytes,
+            shared: purging.stays.objects,
+            others: purging.others.iter().map(|other| other.dataset.name().to_string()).collect(),
+            also: purging.also.clone(),
+            more: purging.more_also,
+            holders: purging.stays.live.iter().chain(&purging.stays.past).cloned().collect(),
+            aside: aside.iter().map(|path| path.display().to_string()).collect(),
+            dry_run: wanted.dry_run,
+        };
+        if wanted.dry_run {
+            return sink.item(Item::Purged(purged((fresh, fresh_bytes), &[])));
+        }
         let reason = &wanted.reason;
         if !objects.is_empty() {
             store.begin_purge(&unfinished)?;
@@ -219,10 +248,7 @@ impl Service {
         drop(underway);
         let (removed, bytes) = match purging.fresh.is_empty() {
             true => (collection.objects, collection.dead),
-            false => {
-                let lens = purging.fresh.iter().filter_map(|hash| purging.objects.get(hash));
-                (purging.fresh.len() as u64, lens.map(|len| u64::from(*len)).sum())
-            }
+            false => (fresh, fresh_bytes),
         };
         if purging.is_garbage {
             let rest = self.collect(How { all: true, dry_run: false }, &mut |_| ControlFlow::Continue(()))?;
@@ -238,16 +264,7 @@ impl Service {
         check_removed(dataset, &shown, &collection)?;
         let stays = &purging.stays;
         if stays.objects == 0 || removed > 0 {
-            sink.item(Item::Purged(Purged {
-                dataset: dataset.name().to_string(),
-                path: path_bytes(&named),
-                objects: removed,
-                bytes,
-                shared: stays.objects,
-                others: purging.others.iter().map(|other| other.dataset.name().to_string()).collect(),
-                holders: stays.live.iter().chain(&stays.past).cloned().collect(),
-                aside: aside.removed.iter().map(|path| path.display().to_string()).collect(),
-            }))?;
+            sink.item(Item::Purged(purged((removed, bytes), &aside.removed)))?;
         }
         check_aside(&shown, &aside)?;
         check_nothing_stays(&shown, stays, removed > 0)

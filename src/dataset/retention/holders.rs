@@ -16,7 +16,7 @@ use super::live::{Keeping, Value};
 use super::walk::{Search, Walker};
 
 /// As many places are named.
-const NAMED: usize = 5;
+const NAMED: usize = 100;
 /// Versions that are gone through for the last name of a file that was removed.
 const LAST_NAMES: usize = 8;
 

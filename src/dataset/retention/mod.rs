@@ -121,6 +121,7 @@ impl Retention {
                     }
                     retention.take(store, record);
                 }
+                Err(error) if error.is_shortage() => return Err(error.into()),
                 // What it pruned shows again, as damaged: that is told of, nothing is made up.
                 Err(error) => {
                     log::error!("a record of what is kept cannot be read: {}", chain(&error));

@@ -38,6 +38,10 @@ pub struct Purging {
     /// Whether some of it lost its manifest already, as garbage or by a purge before: what is left of that goes
     /// with the garbage.
     pub is_garbage: bool,
+    /// Some of the other files in histories that lose content: all that have any of it.
+    pub also: Vec<String>,
+    /// Whether there are more.
+    pub more_also: bool,
 }
 
 /// Another dataset that loses content.
@@ -220,6 +224,8 @@ impl Dataset {
                 continue;
             }
             purging.recorded.push((dataset.id(), recorded));
+            purging.also.extend(needed.places);
+            purging.more_also |= needed.more;
             let objects: HashSet<[u8; 32]> = needed.objects.intersection(&purging.fresh).copied().collect();
             if dataset.id() != self.id() && !objects.is_empty() {
                 purging.others.push(Losing { dataset, path, objects });
