@@ -48,6 +48,9 @@ fn print(out: &mut Out, status: &Status) -> Result<(), Failure> {
             let shows = status.shows.as_ref().map_or(String::new(), |shows| format!("{shows} "));
             out.text(format_args!("mounted  {shows}at {point} (process {pid}{note})\n"))?;
         }
+        (None, Some(pid)) => out.text(format_args!(
+            "mounted  no more, but programs still use what was (process {pid}{note})\n"
+        ))?,
         _ => out.text(format_args!("mounted  no{note}\n"))?,
     }
     if let Some(why) = &status.read_only_because {

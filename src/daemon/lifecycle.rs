@@ -107,6 +107,12 @@ impl Host for Mounted {
         self.mount.mountpoint()
     }
 
+    fn is_detached(&self) -> bool {
+        let mounted = mounts::list().unwrap_or_default();
+        let is_this = |mount: &mounts::MountEntry| mount.point == self.mountpoint() && mount.is_fuse();
+        !mounted.is_empty() && !mounted.iter().any(is_this)
+    }
+
     fn shows(&self) -> Option<String> {
         match &self.scope {
             Scope::Store => None,
@@ -280,7 +286,10 @@ fn open(options: &Options) -> Result<Repo, Failure> {
                     Some(point) => failure.hint(format!(
                         "it is mounted at {point}: use that, or unmount it first: strata umount {point}"
                     )),
-                    None => failure,
+                    None => failure.hint(
+                        "where it was unmounted with --lazy, it is free once the last program that uses it ends, or by \
+                         the end of that process",
+                    ),
                 });
             }
             opened => return Ok(opened?),

@@ -63,6 +63,11 @@ pub trait Host: Send + Sync {
     /// Where it is mounted.
     fn mountpoint(&self) -> &Path;
 
+    /// Whether it was unmounted while programs use it: it ends with the last of them, and has no place any more.
+    fn is_detached(&self) -> bool {
+        false
+    }
+
     /// What it shows: `DATASET` or `DATASET@VERSION`; `None` for the whole store.
     fn shows(&self) -> Option<String>;
 

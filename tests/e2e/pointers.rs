@@ -407,3 +407,24 @@ fn an_interrupted_checkout_leaves_nothing() {
     assert!(String::from_utf8_lossy(&ended.stderr).contains("interrupted"));
     assert!(!out.join("d").exists() && left_over(&out).is_empty());
 }
+
+/// What was unmounted while a program uses it is not said to be mounted, and no link leads to where it was.
+#[test]
+fn what_is_unmounted_lazily_is_not_mounted() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("f", "content");
+    let file = m.outside().join("d.strata");
+    let file = file.to_str().expect("text");
+    m.strata(&["pointer", "d@v1", "-o", file]).ok();
+    let open = fs::File::open(d.path("f")).expect("open");
+    let point = m.point().to_str().expect("text");
+    m.strata(&["umount", "--lazy", point]).ok();
+    let link = m.outside().join("link");
+    let told = m.strata(&["status"]).ok();
+    assert!(told.contains("mounted  no more, but programs still use what was"), "{told}");
+    m.strata(&["checkout", "--link", file, link.to_str().expect("text")]).fails(1);
+    assert!(link.symlink_metadata().is_err());
+    drop(open);
+    m.gone();
+}

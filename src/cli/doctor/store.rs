@@ -190,9 +190,15 @@ fn of_status(status: Status) -> Finding {
     if let Some(problem) = status.problems.first() {
         return Finding::fail("daemon", problem.clone(), "strata verify says what is damaged");
     }
-    let point = status.mountpoint.unwrap_or_default();
     let pid = status.pid.unwrap_or_default();
-    Finding::ok("daemon", format!("mounted at {point} (process {pid})"))
+    match status.mountpoint {
+        Some(point) => Finding::ok("daemon", format!("mounted at {point} (process {pid})")),
+        None => Finding::warn(
+            "daemon",
+            format!("unmounted while programs use it (process {pid})"),
+            format!("it ends with the last of them, or by: kill {pid}"),
+        ),
+    }
 }
 
 fn status(store: &Path) -> Result<Option<Status>, Failure> {

@@ -238,7 +238,7 @@ pub struct Status {
     pub format: u32,
     /// Process that has it mounted.
     pub pid: Option<u32>,
-    /// Where it is mounted.
+    /// Where it is mounted; `None` also where it was unmounted while programs used it, and these are not done.
     pub mountpoint: Option<String>,
     /// What is mounted: `DATASET` or `DATASET@VERSION`; `None` for the whole store.
     pub shows: Option<String>,

@@ -111,7 +111,7 @@ impl Service {
 
     /// Where a mount shows a version.
     fn mounted_at(&self, dataset: &Dataset, version: VersionNo) -> Option<PathBuf> {
-        let host = self.host.as_ref()?;
+        let host = self.host.as_ref().filter(|host| !host.is_detached())?;
         let (point, name) = (host.mountpoint(), dataset.name());
         match host.shows() {
             None => Some(point.join(name.as_str()).join(format!("@{version}"))),

@@ -51,7 +51,9 @@ impl Service {
             id: store.id().to_string(),
             format: FORMAT,
             pid: host.map(|_| std::process::id()),
-            mountpoint: host.map(|host| host.mountpoint().display().to_string()),
+            mountpoint: host
+                .filter(|host| !host.is_detached())
+                .map(|host| host.mountpoint().display().to_string()),
             shows: host.and_then(Host::shows),
             read_only: store.is_read_only() || host.is_some_and(|host| host.is_read_only()),
             read_only_because: store.read_only().map(str::to_owned),
