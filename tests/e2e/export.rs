@@ -282,11 +282,28 @@ fn a_zip_archive_is_taken_in() {
     bytes[middle] ^= 0x55;
     fs::write(&zip, &bytes).expect("write");
     let said = m.strata(&["import", text(&zip), "d"]).fails(1);
-    assert!(said.contains("a.zip") && d.versions() == 1, "{said}");
+    assert!(said.contains("a.zip: member ") && d.versions() == 1, "{said}");
     bytes.truncate(middle);
     fs::write(&zip, &bytes).expect("write");
     let said = m.strata(&["import", text(&zip), "other"]).fails(1);
     assert!(said.contains("a.zip") && !m.point().join("other").exists(), "{said}");
+}
+
+/// The label of a volume is no member; and what a zip archive is packed with that is not known is told of by its name.
+#[test]
+fn odd_members_are_passed_over_or_named() {
+    let m = Mount::new();
+    let (source, label) = (m.outside().join("source"), m.outside().join("label.tar"));
+    fs::create_dir(&source).expect("mkdir");
+    fs::write(source.join("f"), "content").expect("write");
+    shell("tar -V 'a label' -cf \"$2\" -C \"$1\" f", &[&source, &label]);
+    m.strata(&["import", text(&label), "d"]).ok();
+    assert_eq!(m.existing("d").list(""), ["f"]);
+    let zip = m.outside().join("a.zip");
+    let program = "import sys, zipfile\nz = zipfile.ZipFile(sys.argv[1], 'w', zipfile.ZIP_LZMA)\nz.writestr('in/f', 'x' * 999)";
+    python(program, &[&zip]);
+    let said = m.strata(&["import", text(&zip), "other"]).fails(1);
+    assert!(said.contains("member in/f: ") && said.contains("import the directory"), "{said}");
 }
 
 /// What an archive claims is not trusted: what leads out of it, contradicts itself or is cut short is refused by

@@ -66,6 +66,10 @@ impl<R: Read> TarReader<R> {
                 return Ok(None);
             }
             check(&header)?;
+            // The label of a volume; it has no data, nor always a size.
+            if header.entry_type().as_byte() == b'V' {
+                continue;
+            }
             let size = header.entry_size().map_err(|e| malformed(&e))?;
             (self.left, self.padding) = (size, size.wrapping_neg() % BLOCK);
             match header.entry_type() {

@@ -6,8 +6,10 @@ use std::io::{self, Read, Seek};
 use zip::ZipArchive;
 use zip::extra_fields::ExtraField;
 use zip::read::ZipFile;
+use zip::result::ZipError;
 
 use super::grow::Grow;
+use super::read_tar::lossy;
 use super::{Contents, Member, What};
 use crate::dataset::error::{Error, Result};
 use crate::model::{Kind, Timestamp};
@@ -28,15 +30,23 @@ pub fn read(file: File, grow: &mut Grow<'_>, watch: &mut dyn FnMut(u64, u64) -> 
     let mut archive = ZipArchive::new(io::BufReader::with_capacity(BUFFER, file)).map_err(|e| failed(&e))?;
     let mut packed = 0;
     for at in 0..archive.len() {
-        let mut file = archive.by_index(at).map_err(|e| failed(&e))?;
+        let name = match archive.name_for_index(at) {
+            Some(Ok(name)) => name.into_owned(),
+            _ => format!("number {}", at + 1),
+        };
+        let of_member = |error: Error| match error {
+            Error::Invalid(why) => Error::Invalid(format!("member {}: {why}", lossy(name.as_bytes()))),
+            error => error,
+        };
+        let mut file = archive.by_index(at).map_err(|e| of_member(failed(&e)))?;
         packed += file.compressed_size();
         if packed > len {
             // Their number knows no bounds, and neither does what they unpack to.
             return Err(Error::Invalid("members of the archive lie over each other".into()));
         }
-        let member = member(&mut file)?;
+        let member = member(&mut file).map_err(of_member)?;
         let before = file.compressed_size();
-        grow.add(&member, &mut |to| contents(&mut file, to))?;
+        grow.add(&member, &mut |to| contents(&mut file, to).map_err(of_member))?;
         watch(before, grow.len())?;
     }
     Ok(())
@@ -57,8 +67,7 @@ fn member<R: Read + Seek>(file: &mut ZipFile<'_, R>) -> Result<Member> {
         0o010_000 => What::Special(Kind::Fifo, 0),
         0 | 0o100_000 => What::File { size: file.size(), data: vec![(0, file.size())] },
         _ => {
-            let path = super::read_tar::lossy(&path);
-            return Err(Error::Invalid(format!("member {path}: devices and sockets of a zip archive")));
+            return Err(Error::Invalid("devices and sockets of a zip archive cannot be taken in".into()));
         }
     };
     let mode = unix.map(|mode| mode & 0o7777).filter(|mode| *mode != 0);
@@ -105,6 +114,12 @@ fn contents<R: Read>(file: &mut ZipFile<'_, R>, to: &mut dyn Contents) -> Result
     }
 }
 
-fn failed(error: &zip::result::ZipError) -> Error {
-    Error::Invalid(format!("it cannot be read: {error}"))
+fn failed(error: &ZipError) -> Error {
+    let is_known = match error {
+        ZipError::UnsupportedArchive(_) => false,
+        ZipError::Io(e) => e.kind() != io::ErrorKind::Unsupported,
+        _ => true,
+    };
+    let advice = if is_known { "" } else { " (unpack the archive, and import the directory)" };
+    Error::Invalid(format!("it cannot be read: {error}{advice}"))
 }
