@@ -31,6 +31,7 @@ pub use csv::CsvRows;
 pub use diff::{ColumnDiff, Options, RowCounts, TableDiff, diff};
 pub use error::{Error, Result, Side};
 pub use format::Format;
+pub use parquet::ParquetRows;
 pub use rows::{Column, Rows};
 pub use sample::{ChangedRow, RowSamples, ShownRow};
 pub use summary::{Summary, Top};

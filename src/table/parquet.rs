@@ -5,6 +5,7 @@
 
 mod exact;
 mod kinds;
+mod notes;
 mod panics;
 mod values;
 
@@ -20,6 +21,7 @@ use super::format::PARQUET_MAGIC;
 use super::rows::{Column, Rows};
 use super::value::Value;
 use exact::Exact;
+pub use notes::Notes;
 use panics::caught;
 
 /// Magic, and the length of the footer before the last one.
@@ -31,6 +33,7 @@ pub struct ParquetRows {
     rows: RowIter<'static>,
     /// Columns that the crate reads less exactly than they are, and where they are.
     exact: Vec<(usize, Exact)>,
+    notes: Notes,
     /// How many rows there are to be.
     total: u64,
     /// How many were read.
@@ -49,6 +52,7 @@ impl ParquetRows {
         let columns =
             fields.iter().map(|field| Column { name: field.name().into(), kind: kinds::name(field) });
         let columns: Vec<Column> = columns.collect();
+        let notes = Notes::of(file.metadata().file_metadata());
         let total = file.metadata().file_metadata().num_rows();
         let total = u64::try_from(total).map_err(|_| malformed(format!("it claims to have {total} rows")))?;
         let mut exact = Vec::new();
@@ -56,7 +60,12 @@ impl ParquetRows {
             exact.push((place, Exact::new(caught(open).map_err(malformed)?, leaf)));
         }
         let rows = caught(|| Ok(RowIter::from_file_into(Box::new(file)))).map_err(malformed)?;
-        Ok(ParquetRows { columns, rows, exact, total, read: 0 })
+        Ok(ParquetRows { columns, rows, exact, notes, total, read: 0 })
+    }
+
+    /// What its writer noted of columns.
+    pub fn notes(&self) -> &Notes {
+        &self.notes
     }
 }
 

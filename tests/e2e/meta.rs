@@ -180,6 +180,14 @@ fn the_description_has_tables_and_annotations() {
     let images =
         files.iter().find(|file| file["@type"] == "cr:FileSet" && file["encodingFormat"] == "image/png");
     assert_eq!(images.expect("images")["includes"], serde_json::json!(["train/*.PNG", "train/**/*.PNG"]));
+    let sets = files.iter().filter(|file| file["@type"] == "cr:FileSet");
+    let ids: Vec<_> = sets.map(|set| (set["@id"].as_str(), set["name"].as_str())).collect();
+    let named = |id| (Some(id), Some(id));
+    assert_eq!(
+        ids,
+        [named("files-others"), named("train/files-PNG")],
+        "those at the top have nothing before it"
+    );
     let sums = tool("sha256sum", &[d.path("@v1/@meta/sha256sums")]);
     assert_eq!(files[0]["sha256"], sums.split(' ').next().expect("a sum"));
 

@@ -6,8 +6,9 @@ use crate::harness::*;
 use crate::installed::python;
 
 /// mlcroissant takes `@meta/croissant.json` without an error, checks the hashes of the files that it names, and
-/// reads the records of CSV, TSV, JSONL and Parquet files of a version by it, though they are others in the live tree; with
-/// a license and a citation it has nothing to recommend.
+/// reads the records of CSV, TSV, JSONL and Parquet files of a version by it, though they are others in the live tree,
+/// those of Parquet files also where pandas wrote them with an index or spans of time; with a license and a citation it
+/// has nothing to recommend.
 #[test]
 fn mlcroissant_reads_the_records_of_a_version() {
     let m = Mount::new();
@@ -18,7 +19,7 @@ fn mlcroissant_reads_the_records_of_a_version() {
     fs::write(from.join("odd name #1 ü.tsv"), "a\tb c\n1\tx\n2\ty\n").expect("write");
     fs::write(from.join("events.jsonl"), "{\"id\":1,\"ok\":true,\"x\":[1]}\n{\"id\":2,\"ok\":false}\n")
         .expect("write");
-    run(python("croissant.py").arg("--make").arg(from.join("prices.parquet"))).ok();
+    run(python("croissant.py").arg("--make").arg(&from)).ok();
     for i in 0..9u64 {
         fs::write(from.join(format!("train/image {i}.png")), noise(i, 500)).expect("write");
     }

@@ -209,7 +209,9 @@ impl<'a> Croissant<'a> {
                     distribution.push(object(&id, file, &extension));
                 }
             } else {
-                let id = self.id(&format!("{top}/files-{extension}"));
+                let above = if matches!(top.as_str(), "" | "*") { String::new() } else { format!("{top}/") };
+                let kind = if matches!(extension.as_str(), "" | "*") { "others" } else { &extension };
+                let id = self.id(&format!("{above}files-{kind}"));
                 distribution.push(set(&id, &top, &extension, sort.count));
             }
         }

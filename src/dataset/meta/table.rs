@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::table::{Bytes, CsvRows, Rows, Value as Cell};
+use crate::table::{Bytes, CsvRows, ParquetRows, Rows, Value as Cell};
 
 /// Bytes that are looked at, of a file of whatever length.
 pub const SAMPLE: usize = 1 << 20;
@@ -147,13 +147,14 @@ fn described(mut columns: Vec<Column>) -> Option<Vec<Column>> {
     (are_distinct && !columns.is_empty() && columns.len() <= COLUMNS).then_some(columns)
 }
 
-/// The columns that a Parquet file declares, but for those of lists, structures and bytes; `None` where it is
-/// damaged, or no such file.
+/// The columns that a Parquet file declares, but for those of lists, structures, bytes and spans of time, and those
+/// that pandas, by which they are read, makes the index; `None` where it is damaged, or no such file.
 pub fn declared(bytes: &Arc<dyn Bytes>) -> Option<Vec<Column>> {
-    let all = crate::table::columns(bytes, crate::table::Format::Parquet).ok()?;
-    let known = all
-        .into_iter()
-        .filter_map(|column| Type::of_declared(&column.kind).map(|kind| Column { name: column.name, kind }));
+    let rows = ParquetRows::open(bytes).ok()?;
+    let is_told = |name: &str| !rows.notes().index.contains(name) && !rows.notes().durations.contains(name);
+    let known = rows.columns().iter().filter(|column| is_told(&column.name)).filter_map(|column| {
+        Type::of_declared(&column.kind).map(|kind| Column { name: column.name.clone(), kind })
+    });
     described(known.take(COLUMNS + 1).collect())
 }
 
