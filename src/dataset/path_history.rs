@@ -85,6 +85,29 @@ impl Dataset {
         Ok(shown)
     }
 
+    /// Whether [`Dataset::kept_path_versions`] has a version. That takes as long however many it has.
+    pub fn is_kept_path_version(&self, path: &[Name], version: VersionNo) -> Result<bool> {
+        if version == VersionNo::EMPTY || version > self.newest() || self.is_pruned(version) {
+            return Ok(false);
+        }
+        if path.is_empty() {
+            return Ok(!self.is_lost(version));
+        }
+        let last = VersionNo(version.0 - 1);
+        let before = self.pruned().last_outside(last);
+        let after = state_at(&self.frozen(version), path)?;
+        if differ(state_at(&self.frozen(before), path)?.as_ref(), after.as_ref()) {
+            return Ok(true);
+        }
+        match after {
+            Some(State::Dir(ino, ..)) if before == last => {
+                let changed = self.store.tree_versions(self.id(), ino, version, 1)?;
+                Ok(changed.first().is_some_and(|(changed, _)| *changed == version))
+            }
+            _ => Ok(false),
+        }
+    }
+
     /// Everything that `path` ever named, and the versions in which a component of it began or ceased to
     /// name something.
     fn ever_named(&self, path: &[Name]) -> Result<Option<(Named, BTreeSet<VersionNo>)>> {

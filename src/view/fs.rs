@@ -26,6 +26,8 @@ use super::way::Way;
 
 /// Inodes of versions kept decoded.
 const INODE_CACHE: usize = 16 * 1024;
+/// Paths below `@file` that are remembered.
+const SIGHTED_CACHE: usize = 256;
 
 /// What is mounted.
 #[derive(Clone, Debug)]
@@ -79,6 +81,8 @@ pub struct FileSystem {
     pub(super) inodes: Mutex<LruCache<(DatasetId, VersionNo, Ino), Arc<Inode>>>,
     pub(super) log_text: Mutex<Option<LogText>>,
     pub(super) diffs: Diffs,
+    /// Of paths below `@file`, a version in which somebody saw what is there.
+    pub(super) sighted: Mutex<LruCache<(DatasetId, Vec<Name>), VersionNo>>,
     /// Names of versions that the kernel may have kept.
     pub(super) shown: Mutex<Shown>,
     /// Plain copies of large files, if wanted.
@@ -90,7 +94,7 @@ pub struct FileSystem {
 impl FileSystem {
     /// The file system that shows `scope`. `read_only`: it refuses every change.
     pub fn new(repo: Arc<Repo>, scope: Scope, read_only: bool) -> FileSystem {
-        let capacity = NonZeroUsize::new(INODE_CACHE).unwrap_or(NonZeroUsize::MIN);
+        let capacity = |entries| NonZeroUsize::new(entries).unwrap_or(NonZeroUsize::MIN);
         FileSystem {
             repo,
             scope,
@@ -99,9 +103,10 @@ impl FileSystem {
             nodes: NodeTable::default(),
             handles: Handles::default(),
             visited: Visited::default(),
-            inodes: Mutex::new(LruCache::new(capacity)),
+            inodes: Mutex::new(LruCache::new(capacity(INODE_CACHE))),
             log_text: Mutex::new(None),
             diffs: Diffs::default(),
+            sighted: Mutex::new(LruCache::new(capacity(SIGHTED_CACHE))),
             shown: Mutex::default(),
             copies: None,
             top_changed: RwLock::new(Timestamp::now()),

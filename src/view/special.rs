@@ -98,14 +98,7 @@ impl FileSystem {
             Node::History(id, dir) => {
                 let dataset = self.dataset(*id)?;
                 let version = plain_version(text).ok_or_else(|| not_found(name))?;
-                let listed = match *dir {
-                    Ino::ROOT => {
-                        version <= dataset.newest()
-                            && !dataset.is_lost(version)
-                            && !dataset.is_pruned(version)
-                    }
-                    dir => self.history_versions(&dataset, dir)?.binary_search(&version).is_ok(),
-                };
+                let listed = dataset.is_kept_path_version(&self.live_path(&dataset, *dir)?, version)?;
                 if listed { Ok(Node::HistoryLink(*id, version)) } else { Err(not_found(name)) }
             }
             Node::Hash(id, dir) => {
@@ -149,22 +142,49 @@ impl FileSystem {
         let dataset = self.dataset(id)?;
         let mut longer = path.to_vec();
         longer.push(name.clone());
-        for version in dataset.kept_path_versions(&longer)?.into_iter().rev() {
-            if matches!(look(&dataset.frozen(version), &longer, by)?, Sight::Found(..)) {
-                return Ok(Node::File(id, longer));
+        if self.was_in_sight(by, &dataset, &longer)? {
+            return Ok(Node::File(id, longer));
+        }
+        if let Some(version) = plain_version(text)
+            && dataset.is_kept_path_version(path, version)?
+        {
+            let tree = dataset.frozen(version);
+            if let Sight::Found(ino, kind) = look(&tree, path, by)?
+                && kind != Kind::Dir
+            {
+                return self.frozen_node(id, &tree, &Dirent { name: name.clone(), ino, kind });
             }
         }
-        let versions = self.file_versions(by, &dataset, path)?;
-        if let Some(version) = plain_version(text).filter(|version| versions.contains(version)) {
-            let tree = dataset.frozen(version);
-            let (ino, kind) = tree.walk(path)?.ok_or_else(|| not_found(name))?;
-            return self.frozen_node(id, &tree, &Dirent { name: name.clone(), ino, kind });
-        }
         // Nobody learns from the error whether there is something that they could never see.
-        match versions.is_empty() && !ever_searchable(&dataset, path, by)? {
+        let is_hidden = self.file_versions(by, &dataset, path)?.is_empty();
+        match is_hidden && !ever_searchable(&dataset, path, by)? {
             true => Err(Error::Barred(name.to_string())),
             false => Err(not_found(name)),
         }
+    }
+
+    /// Whether `by` sees something at `path` in one of the versions in which that came or changed.
+    fn was_in_sight(&self, by: Caller, dataset: &Dataset, path: &[Name]) -> Result<bool> {
+        let is_in = |version| {
+            let seen = look(&dataset.frozen(version), path, by);
+            seen.map(|sight| matches!(sight, Sight::Found(..)))
+        };
+        let key = (dataset.id(), path.to_vec());
+        // A listing looks the path up again for each version of it. What is remembered is where to look first.
+        let remembered = self.sighted.lock().get(&key).copied();
+        if let Some(version) = remembered
+            && dataset.is_kept_path_version(path, version)?
+            && is_in(version)?
+        {
+            return Ok(true);
+        }
+        for version in dataset.kept_path_versions(path)?.into_iter().rev() {
+            if is_in(version)? {
+                self.sighted.lock().put(key, version);
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The versions in which the file at `path` came or changed, and `by` could see it.

@@ -111,6 +111,39 @@ fn a_file_has_its_own_history() {
     refused(fs::read_dir(d.path("@file/dir/none")).map(drop), Errno::NOENT);
 }
 
+/// Each version that `@file` and `@history` list of a path is found by its name, and no other is: of what was
+/// written, removed, a directory for a while, and renamed; before and after versions are pruned, rolled back and
+/// made.
+#[test]
+fn versions_of_a_path_are_found_as_they_are_listed() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    let script = "cd \"$1\"; mkdir dir; for n in 1 2 3 4; do echo $n > dir/f; echo $n > other; done; rm dir/f; \
+                  mkdir dir/f; echo in > dir/f/in; rm -r dir/f; echo 5 > dir/f; echo 6 > dir/new; mv dir/new dir/f; \
+                  chmod 600 dir/f; echo 7 > other";
+    shell(script, &[d.root()]);
+    let check = |when: &str| {
+        let newest = d.versions();
+        for dir in ["@file/dir/f", "dir/@file/f", "@file/other", "dir/@history", "@history"] {
+            let mut found: Vec<_> = (1..=newest + 1).map(|n| format!("v{n}")).collect();
+            found.retain(|version| d.path(&format!("{dir}/{version}")).exists());
+            assert_eq!(found, numbered(&d.list(dir)), "{dir} {when}");
+        }
+    };
+    check("at first");
+    m.strata(&["rollback", "d", "v6"]).ok();
+    check("after a rollback");
+    d.write("dir/f", "8");
+    check("written anew");
+    for keep in ["v2", "v4", "v7", "v12", "v15"] {
+        m.strata(&["pin", &format!("d@{keep}")]).ok();
+    }
+    m.strata(&["prune", "d", "--keep-last", "2"]).ok();
+    check("pruned");
+    d.write("dir/f", "9");
+    check("written after that");
+}
+
 /// What was done in a version that was pruned shows at the next one that is kept, of a file and of a directory;
 /// what was undone by then does not, and what only pruned versions had is not there.
 #[test]

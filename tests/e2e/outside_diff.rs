@@ -153,3 +153,29 @@ fn what_cannot_be_compared_is_named() {
         "another kind is a difference like others"
     );
 }
+
+/// A dataset whose first version is still to be made has none to compare: that is said, from either side, and
+/// nothing of how its live tree differs.
+#[test]
+fn without_a_version_there_is_nothing_to_compare() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.policy("manual");
+    d.write("f", "same");
+    let other = m.dataset("other");
+    other.write("f", "same");
+    let copy = m.outside().join("copy");
+    fs::create_dir(&copy).and_then(|()| fs::write(copy.join("f"), "same")).expect("make a copy");
+    let outside = copy.to_str().expect("text");
+    for sides in [["d", outside], [outside, "d"], ["d@latest", outside], ["d/f", outside], ["d", "other"]] {
+        for patch in [&[][..], &["-p"], &["--json"]] {
+            let ran = m.strata(&[&["diff"], patch, &sides].concat());
+            assert_eq!(ran.text(), "");
+            assert!(ran.fails(1).contains("d has no version yet"));
+        }
+    }
+    m.strata(&["commit", "d"]).ok();
+    assert_eq!(brief(&diff(&m, &["d", outside])), []);
+    d.write("f", "pending");
+    assert_eq!(brief(&diff(&m, &[outside, "d"])), [], "without a version it is the newest");
+}

@@ -53,9 +53,13 @@ impl Side {
                 let mut resolved = Resolved::default();
                 let asked = client.run(Request::Resolve(object.clone()), &mut resolved);
                 asked.map_err(|failure| perhaps_outside(failure, &object))?;
-                // A dataset without versions has an empty tree, by whatever name.
-                let version = resolved.version.map(|v| VersionText::parse(&v)).transpose();
-                object.version = version.map_err(Failure::new)?;
+                let version = resolved.version.ok_or_else(|| {
+                    // Without its number it would be the live tree that is read.
+                    let name = &object.dataset;
+                    Failure::new(format!("{name} has no version yet"))
+                        .hint(format!("`strata commit {name}` makes one of what is in it"))
+                })?;
+                object.version = Some(VersionText::parse(&version).map_err(Failure::new)?);
                 Ok((Side::Object(object), resolved.entry))
             }
         }
