@@ -35,8 +35,8 @@ use super::{Context, values};
 
 A line of /etc/fstab, where mount.fuse.strata (a link to strata) or mount.fuse3 is in /usr/sbin:
   strata:/srv/store  /data  fuse.strata  allow_other,nofail  0 0
-Options: ro, noexec, allow_other, passthrough, dataset=NAME, at=VERSION, sync=always; those for mount(8) and
-systemd, such as noauto, user, _netdev and x-systemd.automount, are left to them.")]
+Options: ro, noexec, allow_other, passthrough, dataset=NAME, at=VERSION, sync=always; those for
+mount(8) and systemd, such as noauto, user, _netdev and x-systemd.automount, are left to them.")]
 pub struct Args {
     /// Mount only this dataset
     #[arg(long, value_name = "NAME", value_parser = values::dataset)]

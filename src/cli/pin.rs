@@ -41,7 +41,7 @@ pub fn set(
     ask(context.client()?, request, |out, item| match item {
         Item::Pin(info) if json => out.json(&info),
         Item::Pin(info) => {
-            let state = if info.pinned { "pinned" } else { "not pinned" };
+            let state = if info.pinned { "pinned" } else { "no longer pinned" };
             out.text(format_args!("{name}: {} is {state}\n", info.version))
         }
         _ => Ok(()),

@@ -17,6 +17,17 @@ fn every_command_teaches() {
     }
 }
 
+/// Lines that are broken by hand are not broken again.
+#[test]
+fn examples_fit_in_lines_of_help() {
+    for command in Cli::command().get_subcommands_mut() {
+        let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for line in text.lines() {
+            assert!(line.chars().count() <= 100, "{}: {line}", command.get_name());
+        }
+    }
+}
+
 /// There is a manual page for each command, and an overview; they are written anew with UPDATE_MAN=1.
 #[test]
 fn the_manual_pages_are_up_to_date() {

@@ -19,8 +19,8 @@ use super::progress::Progress;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  strata verify && echo sound")]
 pub struct Args {
-    /// Print a JSON object: records, chunks, versions, and the array damages (pack, offset, what, and
-    /// dataset, version, path where they are known)
+    /// Print a JSON object: records, chunks, versions, purges (what these removed is not missed), and the array
+    /// damages (pack, offset, what, and dataset, version, path where they are known)
     #[arg(long)]
     json: bool,
 }
@@ -30,6 +30,7 @@ struct ReportJson {
     records: u64,
     chunks: u64,
     versions: u64,
+    purges: u64,
     damages: Vec<DamageJson>,
 }
 
@@ -53,10 +54,10 @@ pub struct DamageJson {
 
 pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let findings = find(context.client()?, !args.json)?;
-    let Verified { records, chunks, versions, damages } = findings.totals;
+    let Verified { records, chunks, versions, purges, damages } = findings.totals;
     if args.json {
         let mut out = Out::new();
-        out.json(&ReportJson { records, chunks, versions, damages: findings.damages })?;
+        out.json(&ReportJson { records, chunks, versions, purges, damages: findings.damages })?;
         out.flush()?;
     }
     Ok(if damages == 0 { 0 } else { DAMAGED })
@@ -95,8 +96,12 @@ pub fn find(client: Client, print: bool) -> Result<Findings, Failure> {
             0 => "no damage".into(),
             n => count(n, "damage"),
         };
+        let purged = match totals.purges {
+            0 => String::new(),
+            n => format!("; {} removed content for good", count(n, "purge")),
+        };
         let (records, chunks) = (count(records, "record"), count(chunks, "chunk"));
-        eprintln!("{records} ({chunks}), {}: {found}", count(versions, "version"));
+        eprintln!("{records} ({chunks}), {}: {found}{purged}", count(versions, "version"));
     }
     Ok(Findings { totals, damages })
 }
@@ -155,10 +160,10 @@ mod tests {
         };
         let bare = DamageInfo { dataset: None, version: None, path: None, newest: None, ..named.clone() };
         let damages = [named, bare].map(damage_json).into();
-        let report = ReportJson { records: 1, chunks: 1, versions: 0, damages };
+        let report = ReportJson { records: 1, chunks: 1, versions: 0, purges: 2, damages };
         assert_eq!(
             serde_json::to_value(report).unwrap(),
-            serde_json::json!({"records": 1, "chunks": 1, "versions": 0, "damages": [
+            serde_json::json!({"records": 1, "chunks": 1, "versions": 0, "purges": 2, "damages": [
                 {"pack": 3, "offset": 77, "what": "chunk", "dataset": "d", "version": "v2",
                  "path": "a/\u{fffd}", "path_bytes": "612fff", "newest": true},
                 {"pack": 3, "offset": 77, "what": "chunk"},

@@ -299,7 +299,9 @@ fn archived_and_empty_datasets_are_named_as_that() {
     m.dataset("ar");
     assert_eq!(m.strata(&["cat", "ar@v1/f"]).ok(), "x", "mkdir brings it back");
     m.dataset("none");
-    says(&m.strata(&["show", "none"]).fails(1), &["none has no version yet"]);
+    for command in ["show", "blame"] {
+        says(&m.strata(&[command, "none"]).fails(1), &["none has no version yet"]);
+    }
     let target = m.outside().join("out.tar");
     let target = target.to_str().expect("text");
     says(&m.strata(&["export", "none@latest", target]).fails(1), &["none has no version yet"]);

@@ -428,3 +428,28 @@ fn what_is_unmounted_lazily_is_not_mounted() {
     drop(open);
     m.gone();
 }
+
+/// Where the store takes no changes, a pointer does not pin its version: that is said, but not of a version that is
+/// pinned already or that a tag names.
+#[test]
+fn a_pointer_without_a_pin_says_so_where_the_version_is_not_kept() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    for n in 1..=3 {
+        d.write("f", format!("{n}"));
+    }
+    m.strata(&["pin", "d@v1"]).ok();
+    m.strata(&["tag", "d@v2", "paper"]).ok();
+    m.down();
+    m.up(&["--read-only"]);
+    for (version, is_kept) in [("v1", true), ("v2", true), ("paper", true), ("v3", false)] {
+        let ran = m.strata(&["pointer", &format!("d@{version}"), "-o", "-"]);
+        assert_eq!(
+            ran.stderr.contains("not pinned and may be pruned"),
+            !is_kept,
+            "{version}: {}",
+            ran.stderr
+        );
+        ran.ok();
+    }
+}

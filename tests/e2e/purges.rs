@@ -46,7 +46,10 @@ fn a_purge_takes_the_id_of_a_content() {
     refused(fs::read(d.path("@v1/f")), Errno::IO);
     refused(fs::read(d.path("@v3/moved")), Errno::IO);
     assert_eq!((d.bytes("@v2/f"), d.bytes("f")), (kept.clone(), kept));
-    m.strata(&["verify"]).ok();
+    let ran = m.strata(&["verify"]);
+    assert!(ran.stderr.ends_with(": no damage; 2 purges removed content for good\n"), "{}", ran.stderr);
+    let told: Value = serde_json::from_str(&m.strata(&["verify", "--json"]).ok()).expect("JSON");
+    assert_eq!((&told["purges"], &told["damages"]), (&Value::from(2), &serde_json::json!([])));
 }
 
 /// A mount of a version takes no purge: what the kernel reads by itself there would stay.

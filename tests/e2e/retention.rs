@@ -137,7 +137,7 @@ fn pins_and_tags_are_never_dropped() {
     );
     m.strata(&["prune", "d", "--keep-last", "1"]).ok();
     assert_eq!(there(&d, 8), [2, 4, 8]);
-    m.strata(&["unpin", "d@v2"]).ok();
+    assert_eq!(m.strata(&["unpin", "d@v2"]).ok(), "d: v2 is no longer pinned\n");
     assert!(m.strata(&["unpin", "d@v2"]).fails(1).contains("v2 of d is not pinned"));
     m.strata(&["untag", "d", "paper"]).ok();
     m.strata(&["prune", "d", "--keep-last", "1"]).ok();

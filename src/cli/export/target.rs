@@ -128,7 +128,7 @@ pub fn directory(
     let (reader, mut writer) = io::pipe().map_err(failed)?;
     let exported = thread::scope(|scope| {
         let root = &temporary.path;
-        let unpacking = scope.spawn(move || unpack(reader, root, preserve));
+        let unpacking = scope.spawn(move || unpack(reader, root, target, preserve));
         let asked = ask(&mut |bytes| writer.write_all(bytes).map_err(|e| Failure::output(&e)));
         drop(writer);
         let unpacked = unpacking.join().map_err(|_| Failure::new("internal error: unpacking ended early"))?;

@@ -17,29 +17,43 @@ use crate::dataset::outside::Reach;
 use crate::dataset::{self, Error};
 use crate::model::Kind;
 
-/// Unpacks an archive that `strata export` wrote into the directory `root`. With `preserve`, owners are set
-/// where they can be.
-pub fn unpack(archive: impl Read, root: &Path, preserve: bool) -> Result<(), Failure> {
+/// Unpacks an archive that `strata export` wrote into the directory `root`, which will be `target`: errors name what
+/// is in that. With `preserve`, owners are set where they can be.
+pub fn unpack(archive: impl Read, root: &Path, target: &Path, preserve: bool) -> Result<(), Failure> {
     let mut reader = TarReader::new(archive);
     let mut dirs = Vec::new();
     while let Some(member) = reader.next_member()? {
-        let mut path = root.to_owned();
-        path.push(OsStr::from_bytes(member.path.strip_suffix(b"/").unwrap_or(&member.path)));
-        make(&mut reader, root, &path, &member)
-            .map_err(|e| Failure::because(format!("cannot write {}", path.display()), &e))?;
+        let name = OsStr::from_bytes(member.path.strip_suffix(b"/").unwrap_or(&member.path));
+        let place = Place { path: root.join(name), shown: target.join(name) };
+        make(&mut reader, root, &place, &member).map_err(|e| match e {
+            // It says on what.
+            Error::Store(crate::store::Error::Io { .. }) => e.into(),
+            e => Failure::because(format!("cannot write {}", place.shown.display()), &e),
+        })?;
         // A directory may not be one to write to, and is written to.
         if member.what == What::Dir {
-            dirs.push((path, member));
+            dirs.push((place, member));
         } else if !matches!(member.what, What::Link(_)) {
-            finish(&path, &member, preserve)?;
+            finish(&place, &member, preserve)?;
         }
     }
-    dirs.iter().rev().try_for_each(|(path, member)| finish(path, member, preserve))
+    dirs.iter().rev().try_for_each(|(place, member)| finish(place, member, preserve))
 }
 
-fn make<R: Read>(reader: &mut TarReader<R>, root: &Path, path: &Path, member: &Member) -> Result<(), Error> {
-    let failed = |what| move |e: io::Error| failed(what, path, e);
-    let reached = Reach::new(path).map_err(failed("reach"))?;
+/// Where something is put for now, and where it will be.
+struct Place {
+    path: PathBuf,
+    shown: PathBuf,
+}
+
+fn make<R: Read>(
+    reader: &mut TarReader<R>,
+    root: &Path,
+    place: &Place,
+    member: &Member,
+) -> Result<(), Error> {
+    let failed = |what| move |e: io::Error| failed(what, &place.shown, e);
+    let reached = Reach::new(&place.path).map_err(failed("reach"))?;
     let at = reached.path();
     match &member.what {
         What::Dir => fs::create_dir(at).map_err(failed("make")),
@@ -62,7 +76,7 @@ fn make<R: Read>(reader: &mut TarReader<R>, root: &Path, path: &Path, member: &M
             let made = File::options().write(true).create_new(true).mode(0o600).open(at);
             let file = made.map_err(failed("make"))?;
             file.set_len(*size).map_err(failed("size"))?;
-            reader.contents(member, &mut Plain { file, path: path.to_owned(), at: 0 })
+            reader.contents(member, &mut Plain { file, path: place.shown.clone(), at: 0 })
         }
     }
 }
@@ -72,10 +86,11 @@ fn failed(what: &'static str, path: &Path, source: io::Error) -> Error {
     Error::Store(crate::store::Error::Io { what, path: path.to_owned(), source })
 }
 
-fn finish(path: &Path, member: &Member, preserve: bool) -> Result<(), Failure> {
-    let failed =
-        |e: io::Error| Failure::because(format!("cannot set the attributes of {}", path.display()), &e);
-    let reached = Reach::new(path).map_err(failed)?;
+fn finish(place: &Place, member: &Member, preserve: bool) -> Result<(), Failure> {
+    let failed = |e: io::Error| {
+        Failure::because(format!("cannot set the attributes of {}", place.shown.display()), &e)
+    };
+    let reached = Reach::new(&place.path).map_err(failed)?;
     let at = reached.path();
     if let Some((uid, gid)) = member.owner.filter(|_| preserve && rustix::process::geteuid().is_root()) {
         lchown(at, Some(uid), Some(gid)).map_err(failed)?;

@@ -66,7 +66,7 @@ pub struct Exported {
 pub struct PointerInfo {
     /// The pointer.
     pub pointer: Pointer,
-    /// Whether the version is pinned by it; it cannot be where it is not to be written to.
+    /// Whether the version is kept, by a pin or a tag; it cannot be pinned where it is not to be written to.
     pub pinned: bool,
     /// What DVC says, where that is wanted.
     pub dvc: Option<DvcInfo>,
@@ -502,6 +502,9 @@ pub struct Verified {
     pub versions: u64,
     /// Damages found.
     pub damages: u64,
+    /// Purges, whose contents are not there to be checked.
+    #[serde(default)]
+    pub purges: u64,
 }
 
 /// A kind as text: `file`, `dir`, `symlink`, `fifo`, `socket`, `char` or `block`.

@@ -41,6 +41,9 @@ impl Service {
 
     pub(super) fn blame(&self, object: &ObjectSpec, deep: bool, sink: &mut dyn Sink) -> Result<(), Failure> {
         let (dataset, version, _reading) = self.version_of(object)?;
+        if version == VersionNo::EMPTY {
+            return Err(Failure::new(format!("{} has no version yet", dataset.name())));
+        }
         dataset.blame(version, &object.path, deep, |entries| {
             // In the order of the versions: that is how their records lie in the packs.
             let versions: BTreeSet<VersionNo> = entries.iter().map(|touched| touched.version).collect();

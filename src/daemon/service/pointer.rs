@@ -74,11 +74,11 @@ impl Service {
             files: extent.files,
             store: self.repo.store().id().to_string(),
         };
-        let pinned = self.writable(&object.dataset).is_ok() && !self.repo.store().is_read_only();
-        if pinned {
+        if self.writable(&object.dataset).is_ok() && !self.repo.store().is_read_only() {
             // What is pointed to from elsewhere is not to go with a rule.
             dataset.pin(by, version, true, Some("pointed to".into()))?;
         }
+        let pinned = dataset.is_pinned(version) || !dataset.tags_of(version).is_empty();
         let dvc = described.map(|described| DvcInfo {
             md5: hex(&described.md5) + if described.is_dir { ".dir" } else { "" },
             executable: described.executable,

@@ -119,8 +119,9 @@ impl Buffer<'_> {
 
     /// Where a table has its field of this number, if it has it.
     fn field(&self, table: usize, number: usize) -> Option<usize> {
-        let back = self.number(table)? as u32 as i32;
-        let layout = table.checked_sub_signed(back as isize)?;
+        // How far before the table its layout is; behind it, where this is negative.
+        let back = i64::from(self.number(table)? as u32 as i32);
+        let layout = usize::try_from(i64::try_from(table).ok()? - back).ok()?;
         let slot = 4 + 2 * number;
         if slot + 2 > self.short(layout)? {
             return None;
