@@ -4,16 +4,16 @@
 //! this name, mount.fuse3 calls `strata SOURCE MOUNTPOINT -o OPTIONS`. Both become a `strata mount`.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::daemon::Failure;
+use crate::daemon::{Failure, mounts};
 
 /// Name under which the program is a mount helper.
 const NAME: &str = "mount.fuse.strata";
 /// What the table of mounts has before the store's path. With it in fstab(5) too, `mount -a` sees what is mounted
 /// already.
-const SOURCE: &[u8] = b"strata:";
+const SOURCE: &[u8] = mounts::SOURCE.as_bytes();
 /// Options that are for mount(8), systemd or the kernel, and mean nothing here or hold always.
 const IGNORED: [&str; 21] = [
     "defaults",
@@ -82,12 +82,15 @@ fn mount(arguments: &[OsString]) -> Result<Option<Vec<OsString>>, Failure> {
         Failure::usage(format!("{NAME}: a store and a mountpoint wanted"))
             .hint("a line of /etc/fstab: strata:/srv/store  /mnt/data  fuse.strata  defaults,_netdev  0 0")
     })?;
-    let store = source.as_bytes().strip_prefix(SOURCE).unwrap_or(source.as_bytes());
-    if !store.starts_with(b"/") {
+    let store = match source.as_bytes().strip_prefix(SOURCE) {
+        Some(path) => mounts::store_of(path),
+        None => source.clone().into(),
+    };
+    if !store.is_absolute() {
         return Err(Failure::usage(format!("{NAME}: {} is no absolute path of a store", source.display())));
     }
     let mut all: Vec<OsString> = ["strata", "mount", "--store"].map(OsString::from).into();
-    all.push(OsString::from_vec(store.to_vec()));
+    all.push(store.into());
     for option in &options {
         all.extend(translated(option)?);
     }
@@ -159,6 +162,7 @@ mod tests {
         assert_eq!(translated(&["strata", "/s", "/m", "-o", options]).unwrap(), wanted);
         assert_eq!(translated(&["strata", "strata:/s", "/m", "-o", options]).unwrap(), wanted);
         let bare = ["strata", "mount", "--store", "/s", "--", "/m"];
+        assert_eq!(translated(&["mount.fuse.strata", "strata:%2Fs%2C", "/m"]).unwrap()[3], "/s,");
         assert_eq!(translated(&["mount.fuse.strata", "/s", "/m"]).unwrap(), bare);
     }
 

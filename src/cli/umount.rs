@@ -7,9 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::geteuid;
 
 use crate::daemon::{Failure, mounts};
 use crate::fuse;
+use crate::model::word;
 
 /// Time between two looks whether the daemon has ended.
 const POLL: Duration = Duration::from_millis(10);
@@ -47,9 +49,14 @@ pub fn run(args: Args) -> Result<u8, Failure> {
     };
     let daemon = holder(&store);
     unmount(&point, args.lazy).map_err(|e| match e.raw_os_error() {
-        Some(libc::EBUSY) => {
-            Failure::new(format!("{shown} is busy: a program uses a file or directory in it"))
-                .hint(format!("`fuser -vm {shown}` shows which; --lazy unmounts all the same"))
+        Some(libc::EBUSY) => Failure::new(format!(
+            "{shown} is busy: a program uses a file or directory in it"
+        ))
+        .hint(format!("`fuser -vm {}` shows which; --lazy unmounts all the same", word(&args.mountpoint))),
+        _ if mounted.user.is_some_and(|user| user != geteuid().as_raw()) => {
+            let user = mounted.user.unwrap_or_default();
+            Failure::new(format!("cannot unmount {shown}: it was mounted by uid {user}"))
+                .hint("that user can unmount it, and root")
         }
         _ => Failure::because(format!("cannot unmount {shown}"), &e),
     })?;

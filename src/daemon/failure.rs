@@ -1,8 +1,11 @@
 //! Failures as a user sees them: what went wrong and why, perhaps what to do, and the exit code.
 
 use std::error::Error as StdError;
-use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::{fs, io};
 
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use crate::store::error::chain;
@@ -63,6 +66,31 @@ impl Failure {
     }
 }
 
+/// What can be done where a store is on a file system that is read-only.
+pub const READ_ONLY_DISK: &str = "a store is written to even when it is only read: copy it to a disk that can be \
+                                  written to (cp -a), or have its disk mounted for writing (mount -o remount,rw)";
+
+/// What to do where a store cannot be opened or made.
+fn advice(what: &str, path: &Path, error: &io::Error) -> Option<String> {
+    let elsewhere = "say where it is, or is to be made, by --store DIR or STRATA_STORE";
+    match (error.kind(), what) {
+        (io::ErrorKind::ReadOnlyFilesystem, "lock") => Some(READ_ONLY_DISK.into()),
+        (io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied, "make directory") => {
+            Some(elsewhere.into())
+        }
+        (io::ErrorKind::PermissionDenied, "open" | "lock" | "list") => whose(path),
+        _ => None,
+    }
+}
+
+/// Says whose what cannot be reached is, if it is somebody else's.
+pub fn whose(path: &Path) -> Option<String> {
+    let owner = path.ancestors().find_map(|path| fs::metadata(path).ok())?.uid();
+    (owner != geteuid().as_raw()).then(|| {
+        format!("it belongs to uid {owner}: ask as that user, or use a store of your own by --store DIR or STRATA_STORE")
+    })
+}
+
 impl From<dataset::Error> for Failure {
     fn from(error: dataset::Error) -> Failure {
         match error {
@@ -78,6 +106,9 @@ impl From<store::Error> for Failure {
         match error {
             store::Error::ReadOnly { .. } => {
                 failure.hint("once its disk is in order, unmount the store and mount it again")
+            }
+            store::Error::Io { what, path, source } => {
+                Failure { hint: advice(what, &path, &source), ..failure }
             }
             _ => failure,
         }

@@ -13,7 +13,7 @@ use signal_hook::iterator::Signals;
 
 use crate::dataset::{self, Invalid, Repo};
 use crate::fuse::{self, Mount, MountOptions};
-use crate::model::{Content, DatasetId, DatasetName, Ino, VersionNo, VersionSet};
+use crate::model::{Content, DatasetId, DatasetName, Ino, VersionNo, VersionSet, word};
 use crate::store;
 use crate::view::{Copies, FileSystem, Scope};
 
@@ -284,7 +284,8 @@ fn open(options: &Options) -> Result<Repo, Failure> {
                 let failure = Failure::from(store::Error::InUse { path, pid });
                 return Err(match mountpoint {
                     Some(point) => failure.hint(format!(
-                        "it is mounted at {point}: use that, or unmount it first: strata umount {point}"
+                        "it is mounted at {point}: use that, or unmount it first: strata umount {}",
+                        word(Path::new(&point))
                     )),
                     None => failure.hint(
                         "where it was unmounted with --lazy, it is free once the last program that uses it ends, or by \

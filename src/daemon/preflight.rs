@@ -6,9 +6,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::fuse;
+use crate::model::word;
 
 use super::ask::{Answer, ask};
-use super::failure::Failure;
+use super::failure::{Failure, whose};
 use super::mounts;
 
 const DEVICE: &str = "/dev/fuse";
@@ -29,7 +30,7 @@ pub fn mountpoint(point: &Path) -> Result<PathBuf, Failure> {
     let shown = point.display();
     let unusable = |e: io::Error| match e.kind() {
         io::ErrorKind::NotFound => Failure::new(format!("the mountpoint {shown} does not exist"))
-            .hint(format!("make it first: mkdir -p {shown}")),
+            .hint(format!("make it first: mkdir -p {}", word(point))),
         io::ErrorKind::NotADirectory => Failure::new(format!("the mountpoint {shown} is not a directory")),
         _ => Failure::because(format!("cannot use the mountpoint {shown}"), &e),
     };
@@ -103,7 +104,9 @@ pub fn store_place(store: &Path) -> Result<(), Failure> {
             Err(Failure::new(format!("the store {} is not a directory", store.display())))
         }
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(Failure::because(format!("cannot open the store {}", store.display()), &e))
+            let failure = Failure::because(format!("cannot open the store {}", store.display()), &e);
+            let is_barred = e.kind() == io::ErrorKind::PermissionDenied;
+            Err(Failure { hint: if is_barred { whose(store) } else { None }, ..failure })
         }
         _ => Ok(()),
     }

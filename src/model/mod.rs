@@ -30,6 +30,7 @@ pub use inode::{Body, Dirent, Inode, Kind, Place};
 pub use json_name::JsonName;
 pub use name::{DatasetName, Name, NameKey, show_path};
 pub use ops::Ops;
+pub use quote::word;
 pub use record::{Author, DatasetRecord, Op, PendingRecord, Policy, SalvagedVersion, VersionRecord};
 pub use retention::{ReclaimRecord, RetentionAction, RetentionRecord, Rules, VersionSet, parse_span};
 pub use tag::{TagError, TagName, TagRange, TagRecord};

@@ -1,4 +1,6 @@
-//! Names as text that loses nothing: in quotes, with the escapes of C, as git writes them.
+//! Names as text that loses nothing: in quotes, with the escapes of C, as git writes them, or for a shell.
+
+use std::path::Path;
 
 /// A name in quotes. What is not printable ASCII is escaped.
 pub fn quote(name: &[u8]) -> String {
@@ -14,6 +16,29 @@ pub fn quote(name: &[u8]) -> String {
         }
     }
     quoted + "\""
+}
+
+/// A path as a word of a command line for a shell, in quotes where it needs them.
+pub fn word(path: &Path) -> String {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    match path.to_str() {
+        Some(text) if !text.is_empty() && text.chars().all(is_literal) => text.to_owned(),
+        Some(text) if !text.chars().any(char::is_control) => format!("'{}'", text.replace('\'', "'\\''")),
+        // As the shells that people type into take it.
+        _ => {
+            let escaped = |byte: &u8| match byte {
+                b'\'' | b'\\' => format!("\\{}", char::from(*byte)),
+                b' '..=b'~' => char::from(*byte).to_string(),
+                _ => format!("\\{byte:03o}"),
+            };
+            format!("$'{}'", bytes.iter().map(escaped).collect::<String>())
+        }
+    }
+}
+
+/// Whether a character means itself to a shell wherever it stands in a word, but for a `~` at its beginning.
+fn is_literal(c: char) -> bool {
+    c.is_alphanumeric() || "/._-+=:,@%".contains(c)
 }
 
 /// The name that [`quote`] wrote; `None` where the text is not of its writing.
@@ -45,6 +70,19 @@ pub fn unquote(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_are_what_a_shell_takes_for_the_path() {
+        use std::os::unix::ffi::OsStrExt;
+        let every: Vec<u8> = (1..=255).collect();
+        for bytes in [&b"/srv/store"[..], b"a b", b"it's", b"~", b"$x`y`*\\", b"a\nb", b"", b"\xff", &every] {
+            let path = Path::new(std::ffi::OsStr::from_bytes(bytes));
+            let script = format!("printf %s {}", word(path));
+            let said = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+            assert_eq!(said.stdout, bytes, "{script}");
+        }
+        assert_eq!((word(Path::new("/a/é-1")), word(Path::new("a b"))), ("/a/é-1".into(), "'a b'".into()));
+    }
 
     #[test]
     fn quoted_names_lose_nothing() {

@@ -71,5 +71,6 @@ mod systemd;
 mod table_diffs;
 mod tags;
 mod times;
+mod users;
 mod versions;
 mod xattrs;

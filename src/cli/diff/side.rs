@@ -9,7 +9,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 use crate::daemon::object::{VersionText, path_bytes};
 use crate::daemon::protocol::EntryInfo;
 use crate::daemon::{Client, Failure, Item, ObjectSpec, Request, Sink};
-use crate::model::Name;
+use crate::model::{Name, word};
 
 /// One of the two that are compared, as it is written.
 #[derive(Clone, Debug)]
@@ -95,7 +95,7 @@ fn perhaps_outside(failure: Failure, object: &ObjectSpec) -> Failure {
     let here = Path::new(object.dataset.as_str());
     match object.version {
         None if failure.hint.is_none() && here.exists() => {
-            failure.hint(format!("what is in this directory is written ./{}", here.display()))
+            failure.hint(format!("what is in this directory is written {}", word(&Path::new(".").join(here))))
         }
         _ => failure,
     }

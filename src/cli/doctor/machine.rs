@@ -10,6 +10,7 @@ use rustix::process::{Resource, geteuid, getrlimit};
 
 use crate::daemon::ask::{Answer, ask};
 use crate::daemon::{mounts, preflight};
+use crate::model::word;
 
 use super::Finding;
 
@@ -59,7 +60,7 @@ fn helper() -> Finding {
         (false, false) => Finding::fail(
             CHECK,
             format!("{} does not run as root, so that you cannot mount", file.display()),
-            format!("as root: chown root {0} && chmod 4755 {0}", file.display()),
+            format!("as root: chown root {0} && chmod 4755 {0}", word(&file)),
         ),
     }
 }
@@ -127,7 +128,7 @@ fn stale_mounts() -> Vec<Finding> {
             Answer::Dead => found.push(Finding::warn(
                 "mounts",
                 format!("the daemon of the mount at {shown} is dead"),
-                format!("strata umount --lazy {shown}; mounting there again clears it too"),
+                format!("strata umount --lazy {}; mounting there again clears it too", word(point)),
             )),
             Answer::None => found.push(Finding::fail(
                 "mounts",
@@ -148,7 +149,10 @@ pub fn mountpoint(point: &Path, store: &Path) -> Finding {
     let shown = point.display();
     let real = match mounts::resolve(point) {
         Ok(real) => real,
-        Err(e) => return Finding::fail(CHECK, format!("{shown}: {e}"), format!("make it: mkdir -p {shown}")),
+        Err(e) => {
+            let advice = format!("make it: mkdir -p {}", word(point));
+            return Finding::fail(CHECK, format!("{shown}: {e}"), advice);
+        }
     };
     let mounted = mounts::at(&real).ok().flatten();
     if let Some(mounted) = mounted {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{Access, access, statvfs};
+use rustix::io::Errno;
 
+use crate::daemon::failure::READ_ONLY_DISK;
 use crate::daemon::protocol::{DatasetInfo, Item, Status};
 use crate::daemon::{Client, Failure, Request, Sink, control, mounts, preflight};
 use crate::model::Timestamp;
@@ -40,12 +42,19 @@ fn place_of(store: &Path, place: &Path) -> Finding {
     if let Err(failure) = preflight::store_place(store) {
         return Finding::of(CHECK, Err(failure), "", ADVICE);
     }
-    if access(place, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).is_err() {
-        return Finding::fail(
-            CHECK,
-            format!("{} is not yours to write to", place.display()),
-            "use another directory (--store DIR), or become its owner",
-        );
+    match access(place, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => {}
+        Err(Errno::ROFS) => {
+            let message = format!("{} is on a file system that is mounted read-only", place.display());
+            return Finding::fail(CHECK, message, if place == store { READ_ONLY_DISK } else { ADVICE });
+        }
+        Err(_) => {
+            return Finding::fail(
+                CHECK,
+                format!("{} is not yours to write to", place.display()),
+                "use another directory (--store DIR), or become its owner",
+            );
+        }
     }
     match Store::look_for(store) {
         Ok(()) => Finding::ok(CHECK, format!("there is one in {shown}")),
