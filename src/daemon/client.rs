@@ -223,7 +223,7 @@ fn hand_on(stream: &mut UnixStream, input: &mut dyn Read) -> Result<(), Failure>
 /// Says so where there is no answer for long, since a daemon that hangs or was stopped gives none.
 fn await_answer(stream: &UnixStream) {
     let waited = stream.set_read_timeout(Some(ANSWER_AFTER)).is_ok();
-    let first = recv(&*stream, &mut [0u8; 1], RecvFlags::PEEK);
+    let first = recv(stream, &mut [0u8; 1], RecvFlags::PEEK);
     drop(stream.set_read_timeout(None));
     if !waited || first != Err(Errno::AGAIN) {
         return;

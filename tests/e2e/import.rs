@@ -135,7 +135,8 @@ fn read_by_daemon(m: &Mount) -> u64 {
 fn files_that_trade_places_are_taken_over() {
     let m = Mount::new();
     let d = m.dataset("labels");
-    (d.write("1", "cat"), d.write("2", "dog"));
+    d.write("1", "cat");
+    d.write("2", "dog");
     let source = m.outside().join("source");
     m.strata(&["export", "--no-sums", "labels", text(&source)]).ok();
     m.strata(&["import", "--delete", text(&source), "d"]).ok();

@@ -216,10 +216,13 @@ impl Drop for Mount {
     }
 }
 
-/// Whether the process has ended (a zombie that its parent has yet to reap has).
+/// Whether the process has ended (a zombie that its parent has yet to reap has). As long as one of its threads is in a
+/// system call, its files, the lock among them, are open, though the first may be a zombie by then.
 fn is_gone(pid: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid()));
-    test_kill_process(pid).is_err() || stat.is_ok_and(|s| s.contains(") Z "))
+    let dir = PathBuf::from(format!("/proc/{}", pid.as_raw_pid()));
+    let is_zombie = fs::read_to_string(dir.join("stat")).is_ok_and(|s| s.contains(") Z "));
+    let threads = fs::read_dir(dir.join("task")).map_or(0, Iterator::count);
+    test_kill_process(pid).is_err() || (is_zombie && threads <= 1)
 }
 
 /// Takes the mountpoint out of the tree, whatever state its daemon is in.
