@@ -107,7 +107,7 @@ fn nearest(
 
 /// Bytes that a row takes, about.
 fn bytes_of(row: &[Value]) -> usize {
-    row.iter().map(|value| size_of::<Value>() + value.text().map_or(0, str::len)).sum()
+    row.iter().map(Value::size).sum()
 }
 
 /// A row that was read ahead.

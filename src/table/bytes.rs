@@ -71,6 +71,14 @@ impl Stream {
         Stream { bytes, block: Vec::new(), at: 0, next: offset }
     }
 
+    /// From the start on, but for a mark that says that what follows is UTF-8.
+    pub fn after_mark(bytes: Arc<dyn Bytes>) -> io::Result<Stream> {
+        let mut start = [0; 3];
+        let read = fill(&*bytes, 0, &mut start)?;
+        let skip = if start[..read] == *b"\xef\xbb\xbf" { 3 } else { 0 };
+        Ok(Stream::new(bytes, skip))
+    }
+
     /// What is there to read without waiting; empty at the end alone.
     pub fn fill(&mut self) -> io::Result<&[u8]> {
         if self.at == self.block.len() {

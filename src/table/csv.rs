@@ -6,9 +6,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::bytes::{Bytes, Stream, fill};
+use super::bytes::{Bytes, Stream};
 use super::error::{Error, Result};
-use super::rows::{Column, ROW_MAX, Rows};
+use super::rows::{Column, ROW_MAX, Rows, unlike};
 use super::value::Value;
 
 /// Separators that a header may have, in order of preference.
@@ -24,10 +24,7 @@ pub struct CsvRows {
 impl CsvRows {
     /// Reads the header. Without a separator given, it is the one that the header has.
     pub fn open(bytes: &Arc<dyn Bytes>, separator: Option<u8>) -> Result<CsvRows> {
-        let mut start = [0; 3];
-        let read = fill(&**bytes, 0, &mut start).map_err(Error::Read)?;
-        let skip = if start[..read] == *b"\xef\xbb\xbf" { 3 } else { 0 };
-        let mut stream = Stream::new(bytes.clone(), skip);
+        let mut stream = Stream::after_mark(bytes.clone()).map_err(Error::Read)?;
         let separator = match separator {
             Some(separator) => separator,
             None => separator_of(stream.fill().map_err(Error::Read)?),
@@ -39,7 +36,8 @@ impl CsvRows {
             None => Vec::new(),
         };
         let repeats_names = names.iter().collect::<HashSet<_>>().len() < names.len();
-        Ok(CsvRows { records, columns: named(names), repeats_names })
+        let columns = unlike(names).into_iter().map(|name| Column { name, kind: String::new() }).collect();
+        Ok(CsvRows { records, columns, repeats_names })
     }
 
     /// Whether the header has a name more than once: columns are told apart by numbers then.
@@ -77,19 +75,6 @@ fn count(fields: usize) -> String {
 fn separator_of(start: &[u8]) -> u8 {
     let header = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
     SEPARATORS.into_iter().find(|separator| header.contains(separator)).unwrap_or(b',')
-}
-
-/// Columns of these names; one that was there before is told from it by a number.
-fn named(names: Vec<String>) -> Vec<Column> {
-    let mut seen: HashSet<String> = HashSet::new();
-    let unlike = |name: String| {
-        let numbered = (1_u64..).map(|number| format!("{name}.{number}"));
-        let name = std::iter::once(name.clone()).chain(numbered).find(|name| !seen.contains(name));
-        let name = name.unwrap_or_default();
-        seen.insert(name.clone());
-        Column { name, kind: String::new() }
-    };
-    names.into_iter().map(unlike).collect()
 }
 
 /// Where in a record reading is.

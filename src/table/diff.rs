@@ -101,18 +101,19 @@ pub fn diff(before: Input<'_>, after: Input<'_>, options: &Options) -> Result<Ta
     let plan = plan(&names, &options.key)?;
     let passed = pass(sides, &columns, &plan, options)?;
     let matched = matched(&plan, &passed.spills, options.rows)?;
-    let shared = passed.gathered[In::Both as usize].rows();
+    let both = passed.gathered[In::Both as usize].rows();
     let rows = RowCounts {
-        before: shared + passed.gathered[In::Before as usize].rows(),
-        after: shared + passed.gathered[In::After as usize].rows(),
+        before: both + passed.gathered[In::Before as usize].rows(),
+        after: both + passed.gathered[In::After as usize].rows(),
         added: matched.added,
         removed: matched.removed,
         changed: matched.changed,
-        unchanged: shared + matched.unchanged,
+        unchanged: both + matched.unchanged,
     };
     let samples = sample([before, after], &matched, &plan.common, &plan.key)?;
+    let shared: HashSet<&String> = plan.common.iter().collect();
     let order = |names: &[String]| -> Vec<String> {
-        names.iter().filter(|name| plan.common.contains(name)).cloned().collect()
+        names.iter().filter(|name| shared.contains(name)).cloned().collect()
     };
     // Objects have no order of keys.
     let reordered = before.1 != Format::Jsonl && order(&names[0]) != order(&names[1]);

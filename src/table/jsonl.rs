@@ -10,8 +10,8 @@ use super::error::{Error, Result};
 use super::rows::{Column, ROW_MAX, Rows};
 use super::value::Value;
 
-/// Most columns: objects whose keys are data have no columns.
-const COLUMNS_MAX: usize = 100_000;
+/// Most columns: objects whose keys are data have no columns, and each row takes time for all of them.
+const COLUMNS_MAX: usize = 10_000;
 
 /// Rows of a file of JSON Lines.
 pub struct JsonRows {
@@ -24,9 +24,9 @@ pub struct JsonRows {
 }
 
 impl JsonRows {
-    /// Reads nothing yet.
+    /// Reads nothing yet but a mark that says that it is UTF-8, if that is there.
     pub fn open(bytes: &Arc<dyn Bytes>) -> Result<JsonRows> {
-        let stream = Stream::new(bytes.clone(), 0);
+        let stream = Stream::after_mark(bytes.clone()).map_err(Error::Read)?;
         let places = HashMap::new();
         Ok(JsonRows { stream, line: 0, text: Vec::new(), columns: Vec::new(), places })
     }
@@ -91,6 +91,11 @@ impl Rows for JsonRows {
         };
         // A column is counted from 1 within the line.
         let why = |e: serde_json::Error| {
+            if let Some(number) = no_number(text, e.column()) {
+                return format!(
+                    "has {number}, which JSON has no number for: write null or \"{number}\" there"
+                );
+            }
             let what = e.to_string();
             let what = what.split(" at line ").next().unwrap_or_default();
             format!("is no JSON object: {what} at column {}", e.column())
@@ -111,7 +116,18 @@ impl Rows for JsonRows {
     }
 }
 
-/// A value; objects have their keys in order, so that equal ones have equal text.
+/// What programs write that have numbers JSON has not, where it is what is wrong with a line.
+fn no_number(text: &str, column: usize) -> Option<&'static str> {
+    let starts = |name: &str, before: usize| {
+        let rest = column.checked_sub(before).and_then(|at| text.as_bytes().get(at..));
+        rest.is_some_and(|rest| rest.starts_with(name.as_bytes()))
+    };
+    // After a sign, what is wrong is told of the sign or of what comes next.
+    let is_there = |name: &str| starts(name, 1) || (name.starts_with('-') && starts(name, 2));
+    ["NaN", "-Infinity", "Infinity"].into_iter().find(|name| is_there(name))
+}
+
+/// A value, and those within it.
 fn value_of(json: Json) -> Value {
     match json {
         Json::Null => Value::Null,
@@ -123,21 +139,11 @@ fn value_of(json: Json) -> Value {
             _ => Value::Decimal(number.to_string(), f64::NAN),
         },
         Json::String(text) => Value::Text(text),
-        Json::Array(_) => Value::Array(json.to_string()),
-        Json::Object(_) => Value::Object(sorted(json).to_string()),
-    }
-}
-
-/// The same with the keys of objects in order, whatever order the parser keeps them in.
-fn sorted(json: Json) -> Json {
-    match json {
+        Json::Array(items) => Value::Array(items.into_iter().map(value_of).collect()),
         Json::Object(object) => {
-            let mut entries: Vec<(String, Json)> = object.into_iter().collect();
-            entries.sort_by(|a, b| a.0.cmp(&b.0));
-            Json::Object(entries.into_iter().map(|(key, value)| (key, sorted(value))).collect())
+            let entries = object.into_iter().map(|(key, value)| (key, value_of(value)));
+            Value::object(entries.collect())
         }
-        Json::Array(items) => Json::Array(items.into_iter().map(sorted).collect()),
-        json => json,
     }
 }
 
@@ -161,7 +167,9 @@ mod tests {
             b"{\"a\": 1, \"b\": [1, {\"y\": 1, \"x\": 2}]}\n\n{\"c\": \"x\", \"a\": 1.5}\r\n{\"a\": null}";
         let (columns, rows) = read(text).unwrap();
         assert_eq!(columns, ["a", "b", "c"]);
-        let array = Value::Array("[1,{\"x\":2,\"y\":1}]".into());
+        let object = Value::Object(vec![("x".into(), Value::Int(2)), ("y".into(), Value::Int(1))]);
+        let array = Value::Array(vec![Value::Int(1), object]);
+        assert_eq!(array.to_string(), "[1,{\"x\":2,\"y\":1}]");
         assert_eq!(rows[0], [Value::Int(1), array]);
         assert_eq!(rows[1], [Value::Float(1.5), Value::Null, Value::Text("x".into())]);
         assert_eq!(rows[2], [Value::Null, Value::Null, Value::Null]);
@@ -174,6 +182,13 @@ mod tests {
             (b"{}\n\n[1]\n", "line 3: is JSON, but no object"),
             (b"{}\n{\"a\": 1", "line 2: is no JSON object: EOF"),
             (b"\xff\n", "line 1: is not UTF-8"),
+            (
+                b"{}\n{\"a\": NaN}",
+                "line 2: has NaN, which JSON has no number for: write null or \"NaN\" there",
+            ),
+            (b"{\"b\": {\"a\": [1, Infinity]}}", "line 1: has Infinity, which"),
+            (b"{\"a\": -Infinity, \"b\": 1}", "line 1: has -Infinity, which"),
+            (b"{\"NaN\": nan}", "line 1: is no JSON object: expected ident"),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(wanted), "{}: {error}", String::from_utf8_lossy(text));

@@ -6,6 +6,7 @@
 //! told of a column is of fixed size ([`Summary`]).
 
 mod align;
+mod bound;
 mod bytes;
 mod compare;
 mod csv;

@@ -3,17 +3,22 @@
 //! Pages are read one at a time, column by column; what is held is a page of each column, and the list of row
 //! groups. The crate panics on some files that are damaged: that is caught, and such a file is malformed.
 
+mod encrypted;
 mod exact;
 mod kinds;
+mod names;
 mod notes;
 mod panics;
 mod values;
+mod within;
 
 use std::sync::Arc;
 
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReader};
+use parquet::file::serialized_reader::ReadOptionsBuilder;
 use parquet::record::reader::RowIter;
+use parquet::schema::types::SchemaDescPtr;
 
 use super::bytes::{Bytes, Stream, fill};
 use super::error::{Error, Result};
@@ -29,7 +34,10 @@ const SMALLEST: u64 = 12;
 
 /// Rows of a Parquet file.
 pub struct ParquetRows {
+    bytes: Arc<dyn Bytes>,
+    schema: SchemaDescPtr,
     columns: Vec<Column>,
+    repeats_names: bool,
     rows: RowIter<'static>,
     /// Columns that the crate reads less exactly than they are, and where they are.
     exact: Vec<(usize, Exact)>,
@@ -44,10 +52,18 @@ impl ParquetRows {
     /// Reads the footer.
     pub fn open(bytes: &Arc<dyn Bytes>) -> Result<ParquetRows> {
         check_ends(&**bytes)?;
-        let open = || SerializedFileReader::new(Chunks(bytes.clone()));
         let malformed = |why: String| Error::Malformed(format!("is no sound Parquet file: {why}"));
-        let file = caught(open).map_err(malformed)?;
-        let schema = file.metadata().file_metadata().schema_descr_ptr();
+        let mut file = caught(|| SerializedFileReader::new(Chunks(bytes.clone()))).map_err(malformed)?;
+        let mut schema = file.metadata().file_metadata().schema_descr_ptr();
+        let repeats_names = names::repeats(schema.root_schema());
+        let open = |schema: SchemaDescPtr| {
+            let options = ReadOptionsBuilder::new().with_parquet_schema(schema).build();
+            SerializedFileReader::new_with_options(Chunks(bytes.clone()), options)
+        };
+        if let Some(apart) = caught(|| names::told_apart(&schema)).map_err(malformed)? {
+            schema = Arc::new(apart);
+            file = caught(|| open(schema.clone())).map_err(malformed)?;
+        }
         let fields = schema.root_schema().get_fields();
         let columns =
             fields.iter().map(|field| Column { name: field.name().into(), kind: kinds::name(field) });
@@ -57,15 +73,30 @@ impl ParquetRows {
         let total = u64::try_from(total).map_err(|_| malformed(format!("it claims to have {total} rows")))?;
         let mut exact = Vec::new();
         for (place, leaf) in exact::columns(&schema) {
-            exact.push((place, Exact::new(caught(open).map_err(malformed)?, leaf)));
+            exact.push((place, Exact::new(caught(|| open(schema.clone())).map_err(malformed)?, leaf)));
         }
         let rows = caught(|| Ok(RowIter::from_file_into(Box::new(file)))).map_err(malformed)?;
-        Ok(ParquetRows { columns, rows, exact, notes, total, read: 0 })
+        let bytes = bytes.clone();
+        Ok(ParquetRows { bytes, schema, columns, repeats_names, rows, exact, notes, total, read: 0 })
     }
 
     /// What its writer noted of columns.
     pub fn notes(&self) -> &Notes {
         &self.notes
+    }
+
+    /// Whether it has a name more than once: columns are told apart by numbers then.
+    pub fn repeats_names(&self) -> bool {
+        self.repeats_names
+    }
+
+    /// Why a row cannot be read.
+    fn failed(&self, row: u64, why: String) -> Error {
+        if row == 1 && encrypted::is_encrypted(&*self.bytes) {
+            let why = "is encrypted Parquet: its footer can be read, its columns cannot";
+            return Error::Malformed(why.into());
+        }
+        Error::Row { row, why }
     }
 }
 
@@ -77,7 +108,8 @@ impl Rows for ParquetRows {
     fn next(&mut self, row: &mut Vec<Value>) -> Result<bool> {
         let number = self.read + 1;
         let failed = |why| Error::Row { row: number, why };
-        let Some(read) = caught(|| self.rows.next().transpose()).map_err(failed)? else {
+        let read = caught(|| self.rows.next().transpose()).map_err(|why| self.failed(number, why))?;
+        let Some(read) = read else {
             return match self.total - self.read {
                 0 => Ok(false),
                 missing => Err(failed(format!("is missing, and so are {} more", missing - 1))),
@@ -89,7 +121,9 @@ impl Rows for ParquetRows {
         self.read = number;
         row.clear();
         caught(|| {
-            row.extend(read.into_columns().into_iter().map(|(_, field)| values::value(field)));
+            let fields = read.into_columns().into_iter().enumerate();
+            let root = self.schema.root_schema();
+            row.extend(fields.map(|(at, (_, field))| values::value(field, within::field(root, at))));
             Ok(())
         })
         .map_err(failed)?;

@@ -35,11 +35,14 @@ impl Encoded {
         self.bytes.clear();
         self.ends.clear();
         self.hashes.clear();
+        let null = mixed(&[0]);
         for value in row {
             let start = self.bytes.len();
             value.encode(&mut self.bytes);
             self.ends.push(self.bytes.len());
-            self.hashes.push(mixed(&self.bytes[start..]));
+            // Of many columns, most may be null.
+            let is_null = matches!(value, Value::Null);
+            self.hashes.push(if is_null { null } else { mixed(&self.bytes[start..]) });
         }
     }
 

@@ -1,5 +1,7 @@
 //! Rows of any table.
 
+use std::collections::{HashMap, HashSet};
+
 use super::error::Result;
 use super::value::Value;
 
@@ -13,6 +15,27 @@ pub struct Column {
     pub name: String,
     /// Its type; empty where the format declares none.
     pub kind: String,
+}
+
+/// These names, each unlike the others: one that was there before is told from it by a number.
+pub(super) fn unlike(names: Vec<String>) -> Vec<String> {
+    let mut seen: HashSet<String> = HashSet::new();
+    // From which on numbers of a name are looked at.
+    let mut numbers: HashMap<String, u64> = HashMap::new();
+    let unlike = |name: String| {
+        if seen.insert(name.clone()) {
+            return name;
+        }
+        let number = numbers.entry(name.clone()).or_default();
+        loop {
+            *number += 1;
+            let numbered = format!("{name}.{number}");
+            if seen.insert(numbered.clone()) {
+                return numbered;
+            }
+        }
+    };
+    names.into_iter().map(unlike).collect()
 }
 
 /// Rows of a table, read one after another.

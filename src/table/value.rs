@@ -1,6 +1,7 @@
 //! Values of cells.
 
 use std::fmt;
+use std::io::Write;
 
 /// The value of a cell.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,15 +18,23 @@ pub enum Value {
     Decimal(String, f64),
     /// Text; also dates and times, in ISO 8601.
     Text(String),
+    /// Bytes, in hexadecimal.
+    Bytes(String),
     /// A field of CSV, whose type is what it looks like.
     Field(String),
-    /// An array, as JSON.
-    Array(String),
-    /// An object, as JSON.
-    Object(String),
+    /// An array.
+    Array(Vec<Value>),
+    /// An object, its keys in order.
+    Object(Vec<(String, Value)>),
 }
 
 impl Value {
+    /// An object, whatever order its keys are in.
+    pub(super) fn object(mut entries: Vec<(String, Value)>) -> Value {
+        entries.sort_by(|a, b| a.0.cmp(&b.0));
+        Value::Object(entries)
+    }
+
     /// The number it is, or looks like.
     pub fn number(&self) -> Option<f64> {
         match self {
@@ -36,29 +45,54 @@ impl Value {
         }
     }
 
-    /// The text it is kept as, if it is.
-    pub(super) fn text(&self) -> Option<&str> {
-        match self {
-            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => None,
-            Value::Decimal(text, _)
-            | Value::Text(text)
-            | Value::Field(text)
-            | Value::Array(text)
-            | Value::Object(text) => Some(text),
-        }
+    /// Bytes that it takes, about.
+    pub(super) fn size(&self) -> usize {
+        size_of::<Value>()
+            + match self {
+                Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => 0,
+                Value::Decimal(text, _) | Value::Text(text) | Value::Bytes(text) | Value::Field(text) => {
+                    text.len()
+                }
+                Value::Array(items) => items.iter().map(Value::size).sum(),
+                Value::Object(entries) => {
+                    entries.iter().map(|(key, value)| size_of::<String>() + key.len() + value.size()).sum()
+                }
+            }
     }
 
     /// Appends bytes that are the same for values that are the same, and for no others. A number that is whole is
-    /// the same whether it is kept as a whole number or not.
+    /// the same whether it is kept as a whole number or not, within others too.
     pub(super) fn encode(&self, into: &mut Vec<u8>) {
         let (tag, text) = match self {
             Value::Null => return into.push(0),
-            Value::Bool(value) => (b'b', if *value { "1".into() } else { "0".into() }),
-            Value::Int(_) | Value::Float(_) => (b'n', std::borrow::Cow::Owned(self.to_string())),
-            Value::Decimal(text, _) => (b'n', shortest(text).into()),
-            Value::Text(text) | Value::Field(text) => (b't', text.as_str().into()),
-            Value::Array(text) => (b'a', text.as_str().into()),
-            Value::Object(text) => (b'o', text.as_str().into()),
+            Value::Bool(value) => (b'b', if *value { "1" } else { "0" }),
+            Value::Int(_) | Value::Float(_) => {
+                into.push(b'n');
+                let start = into.len();
+                into.extend_from_slice(&[0; 8]);
+                // Memory can always be written to.
+                let _ = write!(into, "{self}");
+                let length = (into.len() - start - 8) as u64;
+                return into[start..start + 8].copy_from_slice(&length.to_le_bytes());
+            }
+            Value::Decimal(text, _) => (b'n', shortest(text)),
+            Value::Text(text) | Value::Field(text) => (b't', text.as_str()),
+            Value::Bytes(text) => (b'x', text.as_str()),
+            Value::Array(items) => {
+                into.push(b'a');
+                into.extend_from_slice(&(items.len() as u64).to_le_bytes());
+                return items.iter().for_each(|item| item.encode(into));
+            }
+            Value::Object(entries) => {
+                into.push(b'o');
+                into.extend_from_slice(&(entries.len() as u64).to_le_bytes());
+                for (key, value) in entries {
+                    into.extend_from_slice(&(key.len() as u64).to_le_bytes());
+                    into.extend_from_slice(key.as_bytes());
+                    value.encode(into);
+                }
+                return;
+            }
         };
         into.push(tag);
         into.extend_from_slice(&(text.len() as u64).to_le_bytes());
@@ -76,8 +110,9 @@ impl Value {
                 _ => value.to_string().into(),
             },
             Value::Float(value) if value.is_finite() => (*value).into(),
-            Value::Array(text) | Value::Object(text) => {
-                serde_json::from_str(text).unwrap_or_else(|_| text.clone().into())
+            Value::Array(items) => items.iter().map(Value::to_json).collect(),
+            Value::Object(entries) => {
+                entries.iter().map(|(key, value)| (key.clone(), value.to_json())).collect()
             }
             _ => self.to_string().into(),
         }
@@ -89,14 +124,17 @@ impl fmt::Display for Value {
         match self {
             Value::Null => Ok(()),
             Value::Bool(value) => value.fmt(f),
-            Value::Int(value) => value.fmt(f),
+            // A short number is written faster as one.
+            Value::Int(value) => match i64::try_from(*value) {
+                Ok(value) => value.fmt(f),
+                Err(_) => value.fmt(f),
+            },
             // 0.0 and -0.0 are equal.
             Value::Float(value) => (value + 0.0).fmt(f),
-            Value::Decimal(text, _)
-            | Value::Text(text)
-            | Value::Field(text)
-            | Value::Array(text)
-            | Value::Object(text) => f.write_str(text),
+            Value::Decimal(text, _) | Value::Text(text) | Value::Bytes(text) | Value::Field(text) => {
+                f.write_str(text)
+            }
+            Value::Array(_) | Value::Object(_) => self.to_json().fmt(f),
         }
     }
 }
@@ -121,7 +159,7 @@ impl Classes {
             Value::Bool(_) => Classes::BOOLEAN,
             Value::Int(_) => Classes::INTEGER,
             Value::Float(_) | Value::Decimal(..) => Classes::NUMBER,
-            Value::Text(_) => Classes::STRING,
+            Value::Text(_) | Value::Bytes(_) => Classes::STRING,
             Value::Field(_) if self.is_text() => return None,
             Value::Field(text) => {
                 let (class, number) = looks_like(text);
@@ -239,6 +277,14 @@ mod tests {
         assert_eq!(bytes(Value::Float(1e20)), bytes(Value::Int(100_000_000_000_000_000_000)));
         assert_eq!(bytes(Value::Decimal("1.50".into(), 1.5)), bytes(Value::Float(1.5)));
         assert_eq!(bytes(Value::Decimal("20.00".into(), 20.0)), bytes(Value::Decimal("20".into(), 20.0)));
+        let nested = |value: Value| Value::Array(vec![Value::Object(vec![("a".into(), value)])]);
+        for (a, b) in [
+            (Value::Int(1), Value::Float(1.0)),
+            (Value::Float(0.0), Value::Float(-0.0)),
+            (Value::Decimal("1.50".into(), 1.5), Value::Decimal("1.5".into(), 1.5)),
+        ] {
+            assert_eq!(bytes(nested(a)), bytes(nested(b)));
+        }
         let all = [
             Value::Null,
             Value::Bool(true),
@@ -247,8 +293,15 @@ mod tests {
             Value::Float(1.5),
             Value::Text("1".into()),
             Value::Text(String::new()),
-            Value::Array("[]".into()),
-            Value::Object("{}".into()),
+            Value::Bytes("1".into()),
+            Value::Array(Vec::new()),
+            Value::Array(vec![Value::Null]),
+            Value::Array(vec![Value::Text("1".into())]),
+            Value::Array(vec![Value::Bytes("1".into())]),
+            Value::Array(vec![Value::Int(1), Value::Int(2)]),
+            Value::Array(vec![Value::Array(vec![Value::Int(1)]), Value::Int(2)]),
+            Value::Object(Vec::new()),
+            Value::Object(vec![("a".into(), Value::Int(1))]),
         ];
         for (n, a) in all.iter().enumerate() {
             for b in &all[n + 1..] {

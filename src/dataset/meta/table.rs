@@ -151,6 +151,9 @@ fn described(mut columns: Vec<Column>) -> Option<Vec<Column>> {
 /// that pandas, by which they are read, makes the index; `None` where it is damaged, or no such file.
 pub fn declared(bytes: &Arc<dyn Bytes>) -> Option<Vec<Column>> {
     let rows = ParquetRows::open(bytes).ok()?;
+    if rows.repeats_names() {
+        return None;
+    }
     let is_told = |name: &str| !rows.notes().index.contains(name) && !rows.notes().durations.contains(name);
     let known = rows.columns().iter().filter(|column| is_told(&column.name)).filter_map(|column| {
         Type::of_declared(&column.kind).map(|kind| Column { name: column.name.clone(), kind })
