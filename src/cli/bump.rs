@@ -21,12 +21,13 @@ const TOLD_MAX: usize = 10;
 
 /// Give a version the semantic version that its changes call for
 ///
-/// Compares VERSION with the last release (the highest tag that is a semantic version) and takes the step that
-/// the greatest change calls for: major where a path was removed, renamed or replaced by something of another kind,
-/// or a column of a table removed or given another type; minor where a path or a column was added; patch where
-/// rows, bytes or attributes changed. Then tags it as `strata release` does; with --suggest, only says so and
-/// why. Where there is no release yet, the first is 0.1.0. Tables are .csv, .tsv, .jsonl, .ndjson and .parquet
-/// files; one that cannot be read is an error, unless --bytes is given. Without @VERSION, the newest.
+/// Compares VERSION with the last release (the highest tag that is a semantic version) and takes the step
+/// that the greatest change calls for: major where a path was removed, renamed or replaced by something of
+/// another kind, or a column of a table removed or given another type; minor where a path or a column was
+/// added; patch where rows, bytes or attributes changed. Then tags it as `strata release` does; with
+/// --suggest, only says so and why. Where there is no release yet, the first is 0.1.0. Tables are .csv, .tsv,
+/// .jsonl, .ndjson and .parquet files, and such that begin as Parquet does; one that cannot be read is an
+/// error, unless --bytes is given. Without @VERSION, the newest.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata bump --suggest imagenet

@@ -2,6 +2,7 @@
 
 pub mod contents;
 pub mod found;
+mod key;
 mod outside;
 pub mod side;
 mod table_text;
@@ -19,6 +20,7 @@ use super::values::{self, DatasetPath};
 use super::{Context, change};
 use contents::Contents;
 use found::{Each, Found};
+use key::Columns;
 use side::Side;
 use within::How;
 
@@ -34,20 +36,22 @@ use within::How;
 /// Its files are compared by size and content, its permissions too, times and owners not. What cannot be read
 /// there is told, and the exit code is 1.
 ///
-/// Tables (.csv, .tsv, .jsonl, .ndjson, .parquet) are compared by rows and columns, where PATH is a single one
-/// (and -p is not given) or with --tables. Told are rows added, removed and, by --key, changed, with regard to
-/// the columns that both have; columns added, removed and of another type; and what moved within a column:
-/// nulls, different values (from 4096 on an estimate, marked ~), least, greatest, mean, and how often each
-/// value is there where these are at most 64. The order of rows does not matter, nor does how a value is
-/// written. CSV has a header; an empty field is a null; its types are those that all values look like. A
-/// malformed table is an error that names the line; --bytes tells only that it differs. Memory is bounded
-/// whatever the size; scratch files without a name go to $TMPDIR or /var/tmp.
+/// Tables (.csv, .tsv, .tab, .jsonl, .ndjson, .parquet, .pq, and what begins as Parquet does) are compared by
+/// rows and columns, where PATH is a single one (and -p is not given) or with --tables. Told are rows added,
+/// removed and, by --key, changed, with regard to the columns that both have; columns added, removed and of
+/// another type; and what moved within a column: nulls, different values (from 4096 on an estimate, marked
+/// ~), least, greatest, mean, and how often each value is there where these are at most 64. The order of rows
+/// does not matter, nor does how a value is written. CSV has a header; an empty field is a null; its types
+/// are those that all values look like. A malformed table is an error that names the line; --bytes tells only
+/// that it differs. Memory is bounded whatever the size; scratch files without a name go to $TMPDIR or
+/// /var/tmp.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata diff imagenet@v3 imagenet@latest
   strata diff --stat imagenet@2026-11-01 imagenet train
   strata diff raw@v2/labels clean@v7/labels --json | jq '.changes[].path'
   strata diff imagenet@v3 imagenet labels.csv --key image_id --rows 10
+  strata diff cities@v1 cities all.csv --key '\"name, country\"' --key year
   strata diff -p configs@v1 configs@v2
   strata diff imagenet@1.4.0 ./imagenet-copy")]
 pub struct Args {
@@ -57,9 +61,10 @@ pub struct Args {
     /// Tell how tables that were modified differ, by rows and columns
     #[arg(long)]
     tables: bool,
-    /// The columns by which rows of a table are known: rows with the same values there are one row, changed or not
-    #[arg(long, value_name = "COLUMN[,COLUMN]", value_delimiter = ',')]
-    key: Vec<String>,
+    /// The columns by which rows of a table are known: rows with the same values there are one row, changed or not. A
+    /// name with a comma or a quote goes in double quotes, as in CSV; the option can be given more than once
+    #[arg(long, value_name = "COLUMN[,COLUMN]", value_parser = key::columns)]
+    key: Vec<Columns>,
     /// Print up to so many rows of each kind, the first ones
     #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100_000))]
     rows: Option<usize>,
@@ -182,10 +187,10 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let each: Option<Each<'_>> = if tables || args.patch { None } else { Some(&mut each) };
     let found = Found::new(&contents, [args.before, args.after], &path, each)?;
     let how = How {
-        tables: tables || (!args.bytes && !args.patch && !args.stat && found.is_one_table()),
+        tables: tables || (!args.bytes && !args.patch && !args.stat && found.is_one_table(&contents)),
         patch: args.patch,
         options: table::Options {
-            key: args.key,
+            key: args.key.into_iter().flat_map(|columns| columns.0).collect(),
             rows: args.rows.unwrap_or(0),
             scratch: within::scratch_dir(),
         },

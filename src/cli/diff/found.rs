@@ -10,6 +10,7 @@ use crate::table::Format;
 use super::contents::Contents;
 use super::outside;
 use super::side::Side;
+use super::within::format;
 
 /// Takes changes as they come, each also as it is printed.
 pub type Each<'a> = &'a mut dyn FnMut(&ChangeInfo, &ChangeInfo) -> Result<(), Failure>;
@@ -96,17 +97,25 @@ impl Found {
         shown(change, &self.bases[1])
     }
 
-    /// Whether what was asked for is one file, a table by its name.
-    pub fn is_one_table(&self) -> bool {
+    /// Whether what was asked for is one file, a table by its name or what it begins with.
+    pub fn is_one_table(&self, contents: &Contents) -> bool {
         let [change] = self.changes.as_slice() else { return false };
         // Below what was asked for, there would be more to its path.
         let is_asked = change.path == self.asked || change.from.as_ref() == Some(&self.asked);
-        let is_table = |at: usize| {
-            let file = self.file(change, at);
-            file.is_some_and(|(side, path)| Format::of_name(side.name(path).as_bytes()).is_some())
-        };
+        let is_table =
+            |at: usize| self.file(change, at).is_some_and(|(side, path)| is_table(contents, side, path));
         is_asked && is_table(0) && is_table(1)
     }
+}
+
+/// Whether a file is a table; one that cannot be read is told to differ, and no more.
+fn is_table(contents: &Contents, side: &Side, path: &[u8]) -> bool {
+    let name = side.name(path);
+    if Format::of_name(name.as_bytes()).is_some() {
+        return true;
+    }
+    let Ok(Some(file)) = contents.open(side, path) else { return false };
+    format(&name, &file.bytes).is_ok_and(|format| format.is_some())
 }
 
 /// As seen from the other side.
