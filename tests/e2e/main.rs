@@ -69,6 +69,7 @@ mod snapshots;
 mod sparse;
 mod systemd;
 mod table_diffs;
+mod table_values;
 mod tags;
 mod times;
 mod users;

@@ -10,19 +10,19 @@ use serde_json::{Value, json};
 use crate::harness::*;
 
 /// Runs `strata diff --json` with these arguments; gives what it tells of the first path.
-fn told(m: &Mount, arguments: &[&str]) -> Value {
+pub fn told(m: &Mount, arguments: &[&str]) -> Value {
     let text = m.strata(&[&["diff", "--json"], arguments].concat()).ok();
     let value: Value = serde_json::from_str(&text).expect("JSON");
     value["changes"][0].clone()
 }
 
-fn column<'a>(table: &'a Value, name: &str) -> &'a Value {
+pub fn column<'a>(table: &'a Value, name: &str) -> &'a Value {
     let columns = table["columns"].as_array().expect("columns");
     columns.iter().find(|column| column["name"] == name).unwrap_or_else(|| panic!("{name} in {table}"))
 }
 
 /// Writes a file twice: its versions are v1 and v2.
-fn two<'a>(m: &'a Mount, name: &str, before: &str, after: &str) -> Dataset<'a> {
+pub fn two<'a>(m: &'a Mount, name: &str, before: &str, after: &str) -> Dataset<'a> {
     let d = m.dataset("d");
     d.write(name, before);
     d.write(name, after);

@@ -36,7 +36,7 @@ fn read(bytes: &Arc<dyn Bytes>, format: Format) -> Result<(u64, Vec<String>), St
     let mut sorted = names.clone();
     sorted.sort();
     sorted.dedup();
-    assert!(format == Format::Parquet || sorted.len() == names.len(), "columns of one name: {names:?}");
+    assert_eq!(sorted.len(), names.len(), "columns of one name: {names:?}");
     Ok((count, names))
 }
 

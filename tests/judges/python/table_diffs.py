@@ -145,6 +145,9 @@ def every_type():
         "us": (pyarrow.timestamp("us", "UTC"), when.replace(tzinfo=utc), when.replace(tzinfo=utc, microsecond=1)),
         "ns": (pyarrow.timestamp("ns"), 1_800_000_000_000_000_001, 1_800_000_000_000_000_002),
         "time": (pyarrow.time64("us"), datetime.time(1, 2, 3, 4), datetime.time(1, 2, 3, 5)),
+        "time_ns": (pyarrow.time64("ns"), 3_723_000_004_005, 3_723_000_004_006),
+        # Those of 96 bits are read to the millisecond within lists.
+        "times": (pyarrow.list_(pyarrow.timestamp("ns")), [1_800_000_000_000_000_001], [1_800_000_000_001_000_001]),
         "decimal": (pyarrow.decimal128(4, 4), decimal.Decimal("-0.0001"), decimal.Decimal("0.0001")),
         "wide": (pyarrow.decimal128(38, 2), decimal.Decimal("1" * 36 + ".01"), decimal.Decimal("1" * 36 + ".02")),
         "huge": (pyarrow.decimal256(60, 2), decimal.Decimal("1" * 58 + ".01"), decimal.Decimal("1" * 58 + ".02")),
@@ -175,7 +178,27 @@ def every_type():
         assert sample["uint64"] == 2**64 - 1 and sample["int64"] == 2**53 + 1 and sample["decimal"] == "-0.0001"
         assert sample["wide"] == "1" * 36 + ".01" and sample["us"] == "2026-11-01T10:30:00.123456000Z", sample
         assert sample["list"] == [1, None] and sample["struct"] == {"x": 1, "y": "a"} and sample["map"] == [["k", 1]]
+        assert sample["ns"] == "2027-01-15T08:00:00.000000001Z" and sample["times"] == [sample["ns"]], sample
+        assert sample["time_ns"] == "01:02:03.000004005" and sample["huge"] == "1" * 58 + ".01", sample
+        for name, wanted in (("int64", 2**53 + 1), ("uint64", 2**64 - 1), ("huge", "1" * 58 + ".01")):
+            column = next(column for column in told["columns"] if column["name"] == name)
+            assert column["before"]["max"] == wanted, column
         assert sample["date"] == "2026-11-01" and sample["time"] == "01:02:03.000004" and sample["binary"] == "ff"
+
+
+def units():
+    """The same instants in other units are the same rows; columns of one name have their own values."""
+    nanos = [1_577_840_523_456_789_000, None, 0]
+    def write(unit, one):
+        times = pyarrow.array([n and n // one for n in nanos], pyarrow.timestamp(unit))
+        columns = [times, pyarrow.array([[n and n // one] for n in nanos], pyarrow.list_(pyarrow.timestamp(unit)))]
+        table = pyarrow.Table.from_arrays([*columns, pyarrow.array([1, 2, 3]), pyarrow.array([4, 5, 6])], list("tlaa"))
+        pyarrow.parquet.write_table(table, ROOT / "units.parquet")
+        return pin()
+    told = diff(write("us", 1000), write("ns", 1), "units.parquet")
+    assert told["rows"]["unchanged"] == 3 and told["rows"]["added"] == 0, told["rows"]
+    assert [column["name"] for column in told["columns"]] == ["t", "l", "a", "a.1"]
+    assert [column["after"]["max"] for column in told["columns"][2:]] == [3, 6]
 
 
 def damaged():
@@ -210,4 +233,5 @@ os.rename(ROOT / "plain.pq", ROOT / "no_ending")
 round_trip("no_ending", parquet("snappy", version="1.0"), None, "--tables")
 multisets()
 every_type()
+units()
 damaged()
