@@ -33,6 +33,8 @@ fn a_purge_takes_the_id_of_a_content() {
     let purge = |what: &str| m.strata(&["purge", "d", what, "--reason", "law", "--json"]);
     assert!(purge(&id).fails(1).contains("moved"), "it is live");
     fs::remove_file(d.path("moved")).expect("remove");
+    d.mkdir("dir");
+    assert!(purge("dir").fails(1).contains("each by its path"), "a directory");
     assert!(purge("0000000000").fails(1).contains("nor one whose content has this id"));
     assert!(purge(&id[..7]).fails(1).contains("does not exist"), "too short to be an id");
     assert!(purge(&format!("{id}0")).fails(1).contains("does not exist"), "too long to be an id");

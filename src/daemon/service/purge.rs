@@ -277,6 +277,11 @@ impl Service {
             Err(error @ Error::NotFound(_)) => Failure::from(error),
             found => return Ok((path.to_vec(), found?)),
         };
+        if dataset.path_versions(path)?.is_some() {
+            return Err(never.hint(
+                "what had that path was never a file with bytes: purge the files below, each by its path",
+            ));
+        }
         let [name] = path else { return Err(never) };
         let prefix = name.to_string().to_ascii_lowercase();
         let is_id =
