@@ -78,12 +78,14 @@ impl Rig {
         ran
     }
 
-    /// `strata status --json`, if it is to be had.
+    /// `strata status --json`, if it is to be had. That a purge which failed is not finished is its one problem.
     pub fn status(&self) -> Result<Value, String> {
         let ran = run(&mut self.command(&["status", "--json"]));
-        match ran.code {
-            Some(0) => Ok(serde_json::from_slice(&ran.stdout).expect("status prints JSON")),
-            _ => Err(ran.stderr),
+        let Ok(status) = serde_json::from_slice::<Value>(&ran.stdout) else { return Err(ran.stderr) };
+        let problems = status["problems"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        match problems.into_iter().find(|problem| !problem.contains("is not finished")) {
+            Some(problem) => Err(problem.to_owned()),
+            None => Ok(status),
         }
     }
 
