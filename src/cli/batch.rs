@@ -48,17 +48,17 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let (program, arguments) =
         args.command.split_first().ok_or_else(|| Failure::usage("no command was given"))?;
     let mut client = Client::daemon(&context.store()?)?;
+    client.begin_batch(Request::Batch {
+        datasets: args.datasets,
+        rollback_on_error: args.rollback_on_error,
+        message: args.message,
+    })?;
     // A key that interrupts is for the command; what it leaves behind is dealt with here.
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGQUIT] {
         signal_hook::flag::register(signal, interrupted.clone())
             .map_err(|e| Failure::because("cannot catch signals", &e))?;
     }
-    client.begin_batch(Request::Batch {
-        datasets: args.datasets,
-        rollback_on_error: args.rollback_on_error,
-        message: args.message,
-    })?;
     let ended = Command::new(program).args(arguments).status();
     let success = ended.as_ref().is_ok_and(ExitStatus::success);
     let mut out = Out::new();
@@ -76,7 +76,13 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         }
         Ok(())
     };
-    client.end_batch(success, &mut Print { out: &mut out, each: print })?;
+    let told = client.end_batch(success, &mut Print { out: &mut out, each: print });
+    if let (Err(failure), Ok(status)) = (&told, &ended)
+        && !status.success()
+    {
+        return Err(Failure { code: exit_code(*status), ..failure.clone() });
+    }
+    told?;
     match ended {
         Ok(status) => Ok(exit_code(status)),
         Err(e) => Err(Failure {

@@ -55,10 +55,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         let request = Request::Prune { dataset, rules, dry_run, force, message };
         if let Err(failure) = ask(context.client()?, request, |_, _| Ok(())) {
             eprintln!("note: the daemon prunes nothing as long as it is as now: {}", failure.message);
-            failure
-                .hint
-                .iter()
-                .for_each(|hint| eprintln!("hint: {}", hint.replace("--keep-last 1", "keep-last=1")));
+            eprintln!("hint: keep-last=1 among the rules says that this is meant");
         }
     }
     Ok(code)

@@ -133,6 +133,15 @@ impl<'a> Batch<'a> {
         before: VersionNo,
     ) -> Result<Option<Made>, Failure> {
         let (active, archived) = self.service.repo().datasets_and_archived();
+        if archived.iter().any(|record| record.id == id) && active.iter().any(|other| other.name() == *name) {
+            return Err(Failure::new(format!(
+                "the command removed {name}, which stays so, and another dataset has the name now"
+            ))
+            .hint(format!(
+                "rename that one in the mount; then `mkdir {name}` there brings the removed one back, and \
+                 `strata rollback {name} {before}` what it had"
+            )));
+        }
         if archived.iter().any(|record| record.id == id) {
             return Err(Failure::new(format!("the command removed {name}, which stays so")).hint(format!(
                 "`mkdir {name}` in the mount brings it back, and `strata rollback {name} {before}` what it had"

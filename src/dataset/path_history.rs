@@ -108,6 +108,12 @@ impl Dataset {
         }
     }
 
+    /// Whether any version had a directory at `path`.
+    pub fn was_ever_dir(&self, path: &[Name]) -> Result<bool> {
+        let named = self.ever_named(path)?;
+        Ok(named.is_some_and(|(named, _)| named.iter().any(|(_, kind)| *kind == Kind::Dir)))
+    }
+
     /// Everything that `path` ever named, and the versions in which a component of it began or ceased to
     /// name something.
     fn ever_named(&self, path: &[Name]) -> Result<Option<(Named, BTreeSet<VersionNo>)>> {

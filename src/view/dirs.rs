@@ -9,7 +9,7 @@ use crate::dataset::{Attr, Caller, Error, Result, Tag};
 use crate::model::{DatasetId, Dirent, Ino, Kind, Name, NameKey, TagName, Timestamp, VersionNo};
 
 use super::diffs::{self, Differences, Pair, Part};
-use super::fs::{Entry, FileSystem, Lifetime, unknown};
+use super::fs::{Entry, FileSystem, Lifetime, is_history_fixed, unknown};
 use super::handles::Handle;
 use super::nodes::{DvcDir, Node, NodeId};
 use super::special::{LOG_NAME, history_link_attr};
@@ -333,6 +333,7 @@ impl Lister<'_> {
     ) -> Result<()> {
         let dataset = self.fs.dataset(id)?;
         let common = self.fs.generated_attr(&dataset, Kind::Symlink, 0, None)?;
+        let lifetime = if is_history_fixed(dir) { Lifetime::Immutable } else { Lifetime::Momentary };
         let first = position.saturating_sub(FIRST - 1) as usize;
         for (i, (version, time)) in versions.iter().enumerate().skip(first) {
             let at = FIRST + i as u64;
@@ -340,12 +341,7 @@ impl Lister<'_> {
             let taken = match *time {
                 Some(time) => {
                     let attr = history_link_attr(&common, *version, time);
-                    let entry = Entry {
-                        node: self.fs.number(link),
-                        attr,
-                        lifetime: Lifetime::Immutable,
-                        name_lifetime: Lifetime::Immutable,
-                    };
+                    let entry = Entry { node: self.fs.number(link), attr, lifetime, name_lifetime: lifetime };
                     self.take(name.as_bytes(), at, entry)
                 }
                 None => self.give(&name, Kind::Symlink, at, link, true)?,

@@ -51,6 +51,12 @@ pub enum Lifetime {
     Momentary,
 }
 
+/// Whether an entry of the `@history` of a directory stays, but for prunes, which the kernel is told of. Below the top, a
+/// rename takes a directory to another history, and a prune shows its changes at other versions.
+pub(super) fn is_history_fixed(dir: Ino) -> bool {
+    dir == Ino::ROOT
+}
+
 /// A node that was looked up.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -83,6 +89,8 @@ pub struct FileSystem {
     pub(super) diffs: Diffs,
     /// Of paths below `@file`, a version in which somebody saw what is there.
     pub(super) sighted: Mutex<LruCache<(DatasetId, Vec<Name>), VersionNo>>,
+    /// Paths below `@file` that were no directory in any version up to this one.
+    pub(super) never_dirs: Mutex<LruCache<(DatasetId, Vec<Name>), VersionNo>>,
     /// Names of versions that the kernel may have kept.
     pub(super) shown: Mutex<Shown>,
     /// Plain copies of large files, if wanted.
@@ -107,6 +115,7 @@ impl FileSystem {
             log_text: Mutex::new(None),
             diffs: Diffs::default(),
             sighted: Mutex::new(LruCache::new(capacity(SIGHTED_CACHE))),
+            never_dirs: Mutex::new(LruCache::new(capacity(SIGHTED_CACHE))),
             shown: Mutex::default(),
             copies: None,
             top_changed: RwLock::new(Timestamp::now()),
@@ -244,7 +253,10 @@ impl FileSystem {
             }
             special => {
                 let node = self.lookup_special(by, special, &name)?;
-                let fixed = matches!(node, Node::HistoryLink(..)) || matches!(parent, Node::DiffDir(..));
+                let fixed = match parent {
+                    Node::History(_, dir) => is_history_fixed(dir) && matches!(node, Node::HistoryLink(..)),
+                    parent => matches!(parent, Node::DiffDir(..)),
+                };
                 let entry = self.entry(node)?;
                 let name_lifetime = if fixed { entry.lifetime } else { Lifetime::Momentary };
                 return Ok(Entry { name_lifetime, ..entry });

@@ -142,7 +142,7 @@ impl FileSystem {
         let dataset = self.dataset(id)?;
         let mut longer = path.to_vec();
         longer.push(name.clone());
-        if self.was_in_sight(by, &dataset, &longer)? {
+        if self.was_ever_dir(&dataset, path)? && self.was_in_sight(by, &dataset, &longer)? {
             return Ok(Node::File(id, longer));
         }
         if let Some(version) = plain_version(text)
@@ -161,6 +161,20 @@ impl FileSystem {
             true => Err(Error::Barred(name.to_string())),
             false => Err(not_found(name)),
         }
+    }
+
+    /// Whether a path was a directory in any version. Of a file that was replaced again and again, that takes a look at
+    /// each of them: so it is remembered that it was none.
+    fn was_ever_dir(&self, dataset: &Dataset, path: &[Name]) -> Result<bool> {
+        let (key, newest) = ((dataset.id(), path.to_vec()), dataset.newest());
+        if self.never_dirs.lock().get(&key) == Some(&newest) {
+            return Ok(false);
+        }
+        let is_dir = dataset.was_ever_dir(path)?;
+        if !is_dir {
+            self.never_dirs.lock().put(key, newest);
+        }
+        Ok(is_dir)
     }
 
     /// Whether `by` sees something at `path` in one of the versions in which that came or changed.

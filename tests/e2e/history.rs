@@ -144,6 +144,25 @@ fn versions_of_a_path_are_found_as_they_are_listed() {
     check("written after that");
 }
 
+/// What the kernel was told of the history of a directory holds only as long as it is so.
+#[test]
+fn a_history_changes_with_a_rename_and_a_prune() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.mkdir("x");
+    (1..=6).for_each(|n| d.write("x/f", format!("{n}")));
+    shell("ls -l \"$1\"; cat \"$1\"/v3/f", &[&d.path("x/@history")]);
+    m.strata(&["prune", "d", "--keep-last", "2"]).ok();
+    let there = |dir: &str| {
+        let found = (1..=9).filter(|n| d.path(&format!("{dir}/@history/v{n}")).symlink_metadata().is_ok());
+        found.map(|n| format!("v{n}")).collect::<Vec<_>>()
+    };
+    assert_eq!(there("x"), numbered(&d.list("x/@history")));
+    fs::rename(d.path("x"), d.path("y")).expect("rename");
+    assert_eq!(there("y"), numbered(&d.list("y/@history")));
+    assert_eq!(there("y"), ["v8"]);
+}
+
 /// What was done in a version that was pruned shows at the next one that is kept, of a file and of a directory;
 /// what was undone by then does not, and what only pruned versions had is not there.
 #[test]

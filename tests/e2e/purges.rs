@@ -265,6 +265,8 @@ fn a_lost_pin_keeps_everything() {
     d.write("f", "pinned");
     m.strata(&["set", "d", "retention=keep-last=1,every=1s"]).ok();
     m.strata(&["pin", "d@v1", "-m", "the paper has this"]).ok();
+    // Said before it was lost: it makes up for nothing.
+    m.strata(&["set", "d", "retention=keep-last=1,every=1s"]).ok();
     m.down();
     damage(&m, b"the paper has this");
     m.up(&[]);
@@ -283,6 +285,8 @@ fn a_lost_pin_keeps_everything() {
     assert_eq!(d.text("@v1/f"), "pinned");
     m.strata(&["pin", "d@v1"]).ok();
     m.strata(&["set", "d", "retention=none"]).ok();
+    m.down();
+    m.up(&[]);
     d.write("f", "a third");
     m.strata(&["prune", "d", "--keep-last", "1"]).ok();
     assert!(d.has("@v1") && !d.has("@v2"));

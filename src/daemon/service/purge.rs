@@ -136,20 +136,28 @@ impl Service {
         });
         for purge in unfinished {
             match self.finish_purge(&purge) {
-                Ok(()) => log::info!("finished the purge of {}", purge.shown()),
+                Ok(true) => log::info!("finished the purge of {}", purge.shown()),
+                Ok(false) => {
+                    log::warn!(
+                        "the purge of {} was cut off before it began: nothing was removed",
+                        purge.shown()
+                    );
+                }
                 Err(failure) => log::error!("the purge of {}: {}", purge.shown(), failure.message),
             }
         }
     }
 
-    fn finish_purge(&self, purge: &UnfinishedPurge) -> Result<(), Failure> {
+    /// Finishes one; gives whether it had begun.
+    fn finish_purge(&self, purge: &UnfinishedPurge) -> Result<bool, Failure> {
         let store = self.repo.store();
         let _alone = self.retaining.lock();
         let path: Result<Vec<Name>, _> = purge.path.iter().map(|name| Name::new(name)).collect();
         let path = path.map_err(Error::from)?;
         let datasets = self.every_dataset()?;
         let Some(dataset) = datasets.iter().find(|dataset| dataset.id() == purge.dataset) else {
-            return Ok(store.end_purge(purge)?);
+            store.end_purge(purge)?;
+            return Ok(false);
         };
         let wanted = Wanted {
             path: &path,
@@ -168,16 +176,13 @@ impl Service {
         };
         if !purging.objects.keys().any(|hash| store.was_purged(hash)) {
             // Nobody was told of it.
-            return Ok(store.end_purge(purge)?);
+            store.end_purge(purge)?;
+            return Ok(false);
         }
         purging.fresh.retain(|hash| !store.was_purged(hash));
-        self.carry_purge_out(
-            Caller::default(),
-            dataset,
-            &wanted,
-            Planned { underway, named, purging },
-            &mut Nobody,
-        )
+        let planned = Planned { underway, named, purging };
+        self.carry_purge_out(Caller::default(), dataset, &wanted, planned, &mut Nobody)?;
+        Ok(true)
     }
 
     /// What is to go, under which name.

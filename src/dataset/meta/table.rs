@@ -148,10 +148,11 @@ fn described(mut columns: Vec<Column>) -> Option<Vec<Column>> {
 }
 
 /// The columns that a Parquet file declares, but for those of lists, structures, bytes and spans of time, and those
-/// that pandas, by which they are read, makes the index; `None` where it is damaged, or no such file.
+/// that pandas, by which they are read, makes an index without a name; `None` where pandas has other names for them,
+/// where it is damaged, or no such file.
 pub fn declared(bytes: &Arc<dyn Bytes>) -> Option<Vec<Column>> {
     let rows = ParquetRows::open(bytes).ok()?;
-    if rows.repeats_names() {
+    if rows.repeats_names() || rows.notes().renames {
         return None;
     }
     let is_told = |name: &str| !rows.notes().index.contains(name) && !rows.notes().durations.contains(name);

@@ -19,7 +19,7 @@ mod purge;
 mod tests;
 pub mod walk;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use parking_lot::RwLockReadGuard;
 use serde::{Deserialize, Serialize};
@@ -88,6 +88,17 @@ pub struct Tombstone {
     pub objects: u64,
 }
 
+/// Most lost records in a row that are told apart.
+const LOST_MAX: usize = 1 << 16;
+/// What the message of rules begins with that were set while records were lost; their sequences follow.
+const MADE_UP_FOR: &str = "made up for lost records ";
+
+/// The lost records that a message says are made up for.
+fn made_up_for(message: &str) -> impl Iterator<Item = u64> {
+    let list = message.strip_prefix(MADE_UP_FOR).unwrap_or_default();
+    list.split(' ').filter_map(|sequence| sequence.parse().ok())
+}
+
 /// What the retention records of a dataset come to.
 #[derive(Debug, Default)]
 pub(super) struct Retention {
@@ -101,10 +112,10 @@ pub(super) struct Retention {
     tombstones: Vec<Tombstone>,
     rules: Option<Rules>,
     quota: Option<u64>,
-    /// Whether a record is lost: versions that it pruned are taken for kept.
-    is_patchy: bool,
-    /// Whether one is lost since the rules were set: it may have pinned what they would drop.
-    is_unsure: bool,
+    /// Sequences of the records that are lost: versions that they pruned are taken for kept, and pins are not known.
+    lost: BTreeSet<u64>,
+    /// Those of which somebody said that what they pinned is pinned again.
+    made_up_for: BTreeSet<u64>,
     /// When a prune, or the setting of rules, was last recorded.
     acted: Option<Timestamp>,
 }
@@ -116,27 +127,20 @@ impl Retention {
         for record in store.retentions(dataset)? {
             match record {
                 Ok(record) => {
-                    if record.sequence > retention.last + 1 {
-                        retention.lose();
-                    }
+                    retention.lost.extend((retention.last + 1..record.sequence).take(LOST_MAX));
                     retention.take(store, record);
                 }
                 Err(error) if error.is_shortage() => return Err(error.into()),
                 // What it pruned shows again, as damaged: that is told of, nothing is made up.
                 Err(error) => {
                     log::error!("a record of what is kept cannot be read: {}", chain(&error));
-                    retention.lose();
                     // The next one does not take its number: that it is missing stays to be seen.
                     retention.last += 1;
+                    retention.lost.insert(retention.last);
                 }
             }
         }
         Ok(retention)
-    }
-
-    /// Notes that a record is lost.
-    fn lose(&mut self) {
-        (self.is_patchy, self.is_unsure) = (true, true);
     }
 
     /// Sequence of the last record.
@@ -171,7 +175,7 @@ impl Retention {
             RetentionAction::Rules(rules) => {
                 self.rules = rules;
                 self.acted = None;
-                self.is_unsure = false;
+                self.made_up_for.extend(message.as_deref().into_iter().flat_map(made_up_for));
             }
             RetentionAction::Quota(quota) => self.quota = quota,
             RetentionAction::Purge { what, objects } => {
@@ -233,12 +237,13 @@ impl Dataset {
     /// Whether a record of what is kept is lost, so that what it pruned shows again, and pins, purges and
     /// settings of it are not known.
     pub fn has_lost_retention(&self) -> bool {
-        self.retention.read().is_patchy
+        !self.retention.read().lost.is_empty()
     }
 
-    /// Whether it is not known what is pinned: a record is lost, and the rules were not set since.
+    /// Whether it is not known what is pinned: a record is lost, and the rules were not set since that is known.
     pub fn is_unsure_of_pins(&self) -> bool {
-        self.retention.read().is_unsure
+        let retention = self.retention.read();
+        !retention.lost.is_subset(&retention.made_up_for)
     }
 
     /// Whether a version is pinned.
@@ -292,9 +297,12 @@ impl Dataset {
         self.note_retention(by, message, RetentionAction::Prune { versions, rules: plan.rules.clone() })
     }
 
-    /// Sets the rules that the daemon applies, durably.
+    /// Sets the rules that the daemon applies, durably. Records that are lost are taken for made up for from then on:
+    /// which, the record says, since one that is lost later may be of before.
     pub fn set_retention_rules(&self, by: Caller, rules: Option<Rules>) -> Result<()> {
-        self.note_retention(by, None, RetentionAction::Rules(rules))
+        let lost: Vec<String> = self.retention.read().lost.iter().map(u64::to_string).collect();
+        let message = (!lost.is_empty()).then(|| format!("{MADE_UP_FOR}{}", lost.join(" ")));
+        self.note_retention(by, message, RetentionAction::Rules(rules))
     }
 
     /// Refuses where a version was pruned.

@@ -13,11 +13,16 @@ const SCHEMA: u8 = 1;
 /// Columns that are not what the schema alone says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notes {
-    /// Names of those that pandas makes the index of rows when it reads the file, so that they are no columns.
+    /// Names of those that pandas makes an index of rows without a name when it reads the file: none has that name then.
     pub index: HashSet<String>,
     /// Names of those that are declared as numbers, and are spans of time.
     pub durations: HashSet<String>,
+    /// Whether pandas has other names for the columns than the schema, such as numbers, or one name twice.
+    pub renames: bool,
 }
+
+/// What pandas calls an index without a name; a number follows.
+const UNNAMED: &str = "__index_level_";
 
 impl Notes {
     /// Those of a file. What cannot be understood says nothing.
@@ -39,12 +44,23 @@ impl Notes {
     fn take_pandas(&mut self, text: &str) {
         let Ok(told) = serde_json::from_str::<Value>(text) else { return };
         let list = |key: &str| told[key].as_array().map_or(&[][..], Vec::as_slice);
-        // What is no name says how the index is made anew.
-        self.index.extend(list("index_columns").iter().filter_map(Value::as_str).map(str::to_owned));
-        let is_span =
-            |column: &&Value| column["numpy_type"].as_str().is_some_and(|kind| kind.starts_with("timedelta"));
+        // One with a name of its own is a column again for who asks pandas for that.
+        let index = list("index_columns").iter().filter_map(Value::as_str);
+        self.index.extend(index.filter(|name| name.starts_with(UNNAMED)).map(str::to_owned));
+        let is_span = |column: &&Value| {
+            let kind = column["numpy_type"].as_str().unwrap_or_default();
+            kind.starts_with("timedelta") || kind.starts_with("period")
+        };
         let spans = list("columns").iter().filter(is_span).filter_map(|column| column["field_name"].as_str());
         self.durations.extend(spans.map(str::to_owned));
+        let is_text = |index: &Value| {
+            matches!(index["pandas_type"].as_str(), None | Some("unicode" | "string" | "empty" | "mixed"))
+        };
+        let labels = list("column_indexes");
+        let names = list("columns").iter().filter_map(|column| column["name"].as_str());
+        let names: Vec<&str> = names.collect();
+        let are_distinct = names.iter().collect::<HashSet<_>>().len() == names.len();
+        self.renames = labels.len() > 1 || !labels.iter().all(is_text) || !are_distinct;
     }
 }
 
@@ -178,6 +194,16 @@ mod tests {
         );
         assert_eq!(notes.index, HashSet::from(["__index_level_0__".to_owned()]));
         assert_eq!(notes.durations, HashSet::from(["t".to_owned()]));
+        assert!(!notes.renames);
+        for renamed in [
+            r#"{"column_indexes": [{"name": null, "pandas_type": "int64"}]}"#,
+            r#"{"column_indexes": [{"pandas_type": "unicode"}, {"pandas_type": "unicode"}]}"#,
+            r#"{"columns": [{"name": "x", "field_name": "x"}, {"name": "x", "field_name": "__index_level_0__"}]}"#,
+        ] {
+            let mut notes = Notes::default();
+            notes.take_pandas(renamed);
+            assert!(notes.renames, "{renamed}");
+        }
         let before = notes.clone();
         for odd in ["", "[]", "{\"index_columns\": 1, \"columns\": [1, null]}"] {
             notes.take_pandas(odd);
