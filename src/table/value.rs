@@ -71,7 +71,13 @@ impl Value {
                 let start = into.len();
                 into.extend_from_slice(&[0; 8]);
                 // Memory can always be written to.
-                let _ = write!(into, "{self}");
+                let _ = match self {
+                    // All digits, as a whole number has them, and not the fewest that tell.
+                    Value::Float(value) if value.fract() == 0.0 && value.abs() <= u64::MAX as f64 => {
+                        write!(into, "{}", *value as i128)
+                    }
+                    _ => write!(into, "{self}"),
+                };
                 let length = (into.len() - start - 8) as u64;
                 return into[start..start + 8].copy_from_slice(&length.to_le_bytes());
             }

@@ -262,6 +262,16 @@ fn values_within_others_are_compared_alike() {
     for (old, new, wanted) in [
         (of(whole, Leaf::Whole(vec![1, 2])), of(double, Leaf::Double(vec![1.0, 2.0])), [1, 0, 0]),
         (of(whole, Leaf::Whole(vec![1, 2])), of(double, Leaf::Double(vec![1.0, 2.5])), [0, 1, 1]),
+        (
+            of(whole, Leaf::Whole(vec![1 << 62])),
+            of(double, Leaf::Double(vec![(1_u64 << 62) as f64])),
+            [1, 0, 0],
+        ),
+        (
+            of(whole, Leaf::Whole(vec![(1 << 62) + 1])),
+            of(double, Leaf::Double(vec![(1_u64 << 62) as f64])),
+            [0, 1, 1],
+        ),
         (of(double, Leaf::Double(vec![-0.0])), of(double, Leaf::Double(vec![0.0, 0.0])), [0, 1, 1]),
         (of(double, Leaf::Double(vec![-0.0])), of(double, Leaf::Double(vec![0.0])), [1, 0, 0]),
         (decimal(1, 15), decimal(3, 1500), [1, 0, 0]),
@@ -277,6 +287,17 @@ fn values_within_others_are_compared_alike() {
         differs(&m, &d, "t.parquet", [&plain(binary, b"\xff"), &plain(text, b"ff")], &["--rows", "1"]);
     assert_eq!(counts(&table), [0, 1, 1]);
     assert_eq!(table["samples"]["removed"][0]["values"]["x"], "ff");
+}
+
+/// Numbers that differ are shown as they differ.
+#[test]
+fn all_digits_of_what_differs_are_shown() {
+    let m = Mount::new();
+    let row = |loss: &str| format!("{{\"id\":1,\"loss\":{loss}}}\n");
+    two(&m, "t.jsonl", &row("0.30000001"), &row("0.30000002"));
+    let text = m.strata(&["diff", "d@v1", "d", "t.jsonl", "--key", "id", "--rows", "3"]).ok();
+    assert!(text.contains("max 0.30000001 -> 0.30000002"), "{text}");
+    assert!(text.contains("~ row 1 (id=1): loss 0.30000001 -> 0.30000002"), "{text}");
 }
 
 /// What cannot be read says why: Parquet whose columns are encrypted, numbers that JSON has not.

@@ -155,7 +155,11 @@ fn values(diff: &TableDiff, values: &Map<String, Json>) -> String {
 fn value(value: &Json) -> String {
     match value {
         Json::String(text) => short(text),
-        Json::Number(number) if number.is_f64() => digits(number.as_f64().unwrap_or(f64::NAN)),
+        // All digits: what differs is to be seen.
+        Json::Number(number) => {
+            let text = number.to_string();
+            text.strip_suffix(".0").unwrap_or(&text).to_owned()
+        }
         other => short(&other.to_string()),
     }
 }
