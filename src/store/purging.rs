@@ -26,6 +26,11 @@ pub struct UnfinishedPurge {
 }
 
 impl UnfinishedPurge {
+    /// Whether another is done once this one is: it is of the same content, and goes no further.
+    fn covers(&self, other: &UnfinishedPurge) -> bool {
+        (other.dataset, &other.path) == (self.dataset, &self.path) && (self.everywhere || !other.everywhere)
+    }
+
     /// What is purged, to be shown.
     pub fn shown(&self) -> String {
         show_path(&self.path.iter().filter_map(|name| Name::new(name).ok()).collect::<Vec<_>>())
@@ -41,21 +46,15 @@ impl Store {
     /// Notes, durably, that a purge is under way. Only one may be begun or ended at a time.
     pub fn begin_purge(&self, purge: &UnfinishedPurge) -> Result<()> {
         let mut all = self.unfinished_purges()?;
-        if all.contains(purge) {
-            return Ok(());
-        }
+        all.retain(|other| !purge.covers(other));
         all.push(purge.clone());
         note::write(&self.layout.purging(), self.id, &all)
     }
 
     /// Notes that it is finished, or nothing of it was begun; and with it others of the same content.
     pub fn end_purge(&self, purge: &UnfinishedPurge) -> Result<()> {
-        let is_this = |other: &UnfinishedPurge| {
-            (other.dataset, &other.path) == (purge.dataset, &purge.path)
-                && (purge.everywhere || !other.everywhere)
-        };
         let mut all = self.unfinished_purges()?;
-        all.retain(|other| !is_this(other));
+        all.retain(|other| !purge.covers(other));
         match all.is_empty() {
             true => note::remove(&self.layout.purging()),
             false => note::write(&self.layout.purging(), self.id, &all),
