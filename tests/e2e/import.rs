@@ -129,6 +129,27 @@ fn the_next_import_takes_over_what_changed() {
     assert_eq!(d.versions(), 4);
 }
 
+/// A link that is none any more is none in the dataset either, though nothing else of its files changed.
+#[test]
+fn links_that_went_go() {
+    let m = Mount::new();
+    let source = m.outside().join("source");
+    fs::create_dir(&source).expect("mkdir");
+    shell("cd \"$1\" && echo one > a && ln a b && ln a c && echo two > x && ln x y", &[&source]);
+    m.strata(&["import", text(&source), "d"]).ok();
+    shell("cd \"$1\" && rm b && cp -p a b", &[&source]);
+    assert_eq!(m.strata(&["import", text(&source), "d"]).ok(), "d: v2\n");
+    let d = m.existing("d");
+    assert_same_tree(&source, d.root());
+    let links = ["a", "b", "c", "x", "y"].map(|name| d.path(name).metadata().expect("stat").nlink());
+    assert_eq!(links, [2, 1, 2, 2, 2]);
+    m.strata(&["import", "--checksum", text(&source), "d"]).ok();
+    assert_eq!(d.versions(), 2, "nothing changed");
+    shell("cd \"$1\" && rm c && ln b c", &[&source]);
+    m.strata(&["import", text(&source), "d"]).ok();
+    assert_same_tree(&source, d.root());
+}
+
 /// Files of one size and one time of change, as all of an export are, that trade places are taken over as they are now.
 #[test]
 fn files_that_trade_places_are_taken_over() {

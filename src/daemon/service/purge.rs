@@ -120,7 +120,9 @@ impl Service {
         let _alone = self.retaining.lock();
         dataset.seal()?;
         let underway = self.repo.store().begin_collection(true)?;
-        let (named, purging) = self.plan_purge(dataset, &wanted)?;
+        let datasets = self.every_dataset()?;
+        let (named, contents) = self.contents_of(dataset, wanted.path)?;
+        let purging = dataset.plan_purge(contents, &datasets, wanted.everywhere)?;
         self.carry_purge_out(by, dataset, &wanted, Planned { underway, named, purging }, sink)
     }
 
@@ -166,13 +168,14 @@ impl Service {
             dry_run: false,
         };
         let underway = store.begin_collection(true)?;
-        let (named, mut purging) = match self.plan_purge(dataset, &wanted) {
-            Ok(planned) => planned,
-            // It is in use again, or was never in a version that outlived the end of the process.
-            Err(failure) => {
+        let (named, contents) = self.contents_of(dataset, wanted.path)?;
+        let mut purging = match dataset.plan_purge(contents, &datasets, wanted.everywhere) {
+            // It is in use again: whoever wants it to go has to say so anew.
+            Err(error @ Error::Invalid(_)) => {
                 store.end_purge(purge)?;
-                return Err(failure);
+                return Err(error.into());
             }
+            planned => planned?,
         };
         if !purging.objects.keys().any(|hash| store.was_purged(hash)) {
             // Nobody was told of it.
@@ -183,17 +186,6 @@ impl Service {
         let planned = Planned { underway, named, purging };
         self.carry_purge_out(Caller::default(), dataset, &wanted, planned, &mut Nobody)?;
         Ok(true)
-    }
-
-    /// What is to go, under which name.
-    fn plan_purge(
-        &self,
-        dataset: &Arc<Dataset>,
-        wanted: &Wanted<'_>,
-    ) -> Result<(Vec<Name>, Purging), Failure> {
-        let datasets = self.every_dataset()?;
-        let (named, contents) = self.contents_of(dataset, wanted.path)?;
-        Ok((named, dataset.plan_purge(contents, &datasets, wanted.everywhere)?))
     }
 
     fn carry_purge_out(

@@ -108,6 +108,8 @@ fn place(live: &mut Live, tree: Tree, outside: &Path, delete: bool, invalid: &mu
     let Tree { root, mut entries, .. } = tree;
     let mut inos: Vec<Ino> = Vec::with_capacity(entries.len());
     let mut dirs = Vec::new();
+    // Files of the tree that have other names in the dataset.
+    let mut linked = HashSet::new();
     // The tree outside goes as that in the dataset comes: there is not room for both where they are large.
     entries.reverse();
     while let Some(Entry { dir, name, inode, source }) = entries.pop() {
@@ -121,7 +123,13 @@ fn place(live: &mut Live, tree: Tree, outside: &Path, delete: bool, invalid: &mu
                 let ino = inos[first];
                 live.take_in_link(ino, dir, &name, invalid).map(|()| ino)
             }
-            _ => live.take_in(dir, &name, inode, invalid),
+            _ => {
+                // Two files of the tree are not one in the dataset, though they were.
+                if !linked.is_empty() && live.lookup(dir, &name)?.is_some_and(|ino| linked.contains(&ino)) {
+                    live.remove_all(dir, &name, invalid)?;
+                }
+                live.take_in(dir, &name, inode, invalid)
+            }
         };
         let ino = match placed {
             Err(error @ (Error::IsADirectory(_) | Error::NotADirectory(_))) => {
@@ -136,6 +144,9 @@ fn place(live: &mut Live, tree: Tree, outside: &Path, delete: bool, invalid: &mu
             }
             placed => placed?,
         };
+        if attrs.is_none() && live.attr(ino)?.nlink > 1 {
+            linked.insert(ino);
+        }
         inos.push(ino);
         dirs.extend(attrs.map(|attrs| (ino, attrs)));
     }
