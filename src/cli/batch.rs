@@ -64,14 +64,13 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let mut out = Out::new();
     let print = |_: &mut Out, item| {
         if let Item::Made(made) = item {
-            match (&made.version, success || !args.rollback_on_error) {
-                (Some(version), _) if made.restores.is_some() => {
-                    let restores = made.restores.as_deref().unwrap_or_default();
-                    eprintln!("{}: {version} restores {restores}", made.dataset);
+            match (&made.version, &made.restores) {
+                (Some(version), Some(restored)) => {
+                    eprintln!("{}: {version} restores {restored}", made.dataset)
                 }
-                (Some(version), _) => eprintln!("{}: {version}", made.dataset),
-                (None, true) => {}
-                (None, false) => eprintln!("{}: as it was at {}", made.dataset, made.newest),
+                (Some(version), None) => eprintln!("{}: {version}", made.dataset),
+                (None, _) if success || !args.rollback_on_error => {}
+                (None, _) => eprintln!("{}: as it was at {}", made.dataset, made.newest),
             }
         }
         Ok(())

@@ -14,7 +14,7 @@ use signal_hook::flag;
 
 use crate::daemon::pointer::{EXTENSION, Pointer};
 use crate::daemon::protocol::Located;
-use crate::daemon::{Failure, Item, Request, Sink};
+use crate::daemon::{Failure, Item, Nowhere, Request, Sink};
 
 use super::Context;
 use super::hash::tree::{Hashed, hash};
@@ -126,23 +126,10 @@ impl<F: Sink> Sink for Locating<'_, F> {
     }
 }
 
-/// Takes nothing.
-struct Nothing;
-
-impl Sink for Nothing {
-    fn item(&mut self, _: Item) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    fn data(&mut self, _: &[u8]) -> Result<(), Failure> {
-        Ok(())
-    }
-}
-
 fn find(context: &Context, pointer: &Pointer, located: &mut Option<Located>) -> Result<(), Failure> {
     let mut client = context.client()?;
     let request = Request::Checkout { pointer: pointer.clone(), locate: true };
-    client.run(request, &mut Locating { located, placer: Nothing })?;
+    client.run(request, &mut Locating { located, placer: Nowhere })?;
     client.close()
 }
 

@@ -20,7 +20,8 @@ use super::{Context, values};
 /// Puts what is in SOURCE into DATASET as `cp -a` would, but as one version and with all processors, and makes
 /// that durable. A dataset of that name is made if there is none. Files whose size and time of change are those
 /// of the file of that path in the newest version, and whose status (ctime) is older than when that was taken in,
-/// are taken to be unchanged and are not read, unless --checksum is given. With --delete, what SOURCE does not have goes away, so that the version is as SOURCE is.
+/// are taken to be unchanged and are not read, unless --checksum is given. With --delete, what SOURCE does not
+/// have goes away, so that the version is as SOURCE is.
 /// Access control lists, and other attributes that a dataset cannot have, are left out, and it is told of how
 /// many paths. It is taken in as a whole or not at all, also where something fails or the command is
 /// interrupted. A directory must not change meanwhile: a file that does is taken in as it was read.

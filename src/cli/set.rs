@@ -1,6 +1,6 @@
 //! `strata set`
 
-use crate::daemon::{Failure, Request};
+use crate::daemon::{Failure, Item, Request};
 use crate::model::DatasetName;
 
 use super::out::ask;
@@ -45,18 +45,10 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         Setting::Quota(quota) => Request::SetQuota { dataset, quota },
         Setting::Retention(rules) => Request::SetRetention { dataset, rules },
     };
-    let rules = match &request {
-        Request::SetRetention { dataset, rules: Some(rules) } => Some((dataset.clone(), rules.clone())),
-        _ => None,
-    };
-    let code = ask(context.client()?, request, |_, _| Ok(()))?;
-    if let Some((dataset, rules)) = rules {
-        let (dry_run, force, message) = (true, false, None);
-        let request = Request::Prune { dataset, rules, dry_run, force, message };
-        if let Err(failure) = ask(context.client()?, request, |_, _| Ok(())) {
-            eprintln!("note: the daemon prunes nothing as long as it is as now: {}", failure.message);
-            eprintln!("hint: keep-last=1 among the rules says that this is meant");
+    ask(context.client()?, request, |_, item| {
+        if let Item::Notice(notice) = item {
+            eprintln!("note: {notice}");
         }
-    }
-    Ok(code)
+        Ok(())
+    })
 }

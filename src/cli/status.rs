@@ -23,7 +23,8 @@ use super::out::{Out, Paint, ask, human};
   strata status --json | jq .unique_bytes")]
 pub struct Args {
     /// Print JSON: store, id, format, pid, mountpoint, shows (where that is not the whole store, the dataset or
-    /// version that is mounted), read_only, read_only_because, datasets, archived, logical_bytes, unique_bytes, disk_bytes, copy_bytes, problems
+    /// version that is mounted), read_only, read_only_because, datasets, archived, logical_bytes, unique_bytes,
+    /// disk_bytes, copy_bytes, problems
     #[arg(long)]
     json: bool,
     /// Count the logical bytes however long it takes

@@ -10,6 +10,13 @@ use super::failure::Failure;
 use super::protocol::{Item, Made};
 use super::service::{Service, Sink, made};
 
+/// A dataset as the batch began.
+struct Begun {
+    id: DatasetId,
+    name: DatasetName,
+    newest: VersionNo,
+}
+
 /// A batch under way. Dropped without [`Batch::end`] it ends as if the command had failed.
 pub struct Batch<'a> {
     service: &'a Service,
@@ -17,8 +24,7 @@ pub struct Batch<'a> {
     named: Vec<Arc<Dataset>>,
     /// Whether all datasets take part, also those made meanwhile.
     all: bool,
-    /// The newest version of each dataset as it began.
-    begun: Vec<(DatasetId, DatasetName, VersionNo)>,
+    begun: Vec<Begun>,
     rollback_on_error: bool,
     message: Option<String>,
     ended: bool,
@@ -66,8 +72,12 @@ impl<'a> Batch<'a> {
                 batch.named.push(dataset);
             }
         }
-        let begun = batch.named.iter().map(|dataset| (dataset.id(), dataset.name(), dataset.newest()));
-        batch.begun = begun.collect();
+        let begun = |dataset: &Arc<Dataset>| Begun {
+            id: dataset.id(),
+            name: dataset.name(),
+            newest: dataset.newest(),
+        };
+        batch.begun = batch.named.iter().map(begun).collect();
         batch.rollback_on_error = rollback_on_error;
         Ok(batch)
     }
@@ -85,6 +95,8 @@ impl<'a> Batch<'a> {
 
     fn finish(&mut self, success: bool) -> Result<Vec<Made>, Failure> {
         self.ended = true;
+        // Before any dataset is let go: what others write to it from then on is theirs.
+        let left = if success || !self.rollback_on_error { Vec::new() } else { self.left() };
         if self.all {
             self.named = self.service.repo().end_batch();
         }
@@ -97,16 +109,14 @@ impl<'a> Batch<'a> {
                 Err(failure) => failed = failed.or(Some(failure)),
             }
         }
-        if !success && self.rollback_on_error {
-            for (id, name, before) in std::mem::take(&mut self.begun) {
-                match self.bring_back(id, &name, before) {
-                    Ok(Some(made)) => {
-                        all.retain(|other| other.dataset != made.dataset);
-                        all.push(made);
-                    }
-                    Ok(None) => {}
-                    Err(failure) => failed = failed.or(Some(failure)),
+        for begun in &left {
+            match self.bring_back(begun) {
+                Ok(Some(made)) => {
+                    all.retain(|other| other.dataset != made.dataset);
+                    all.push(made);
                 }
+                Ok(None) => {}
+                Err(failure) => failed = failed.or(Some(failure)),
             }
         }
         failed.map_or(Ok(all), Err)
@@ -124,39 +134,37 @@ impl<'a> Batch<'a> {
         Ok((!is_untouched).then(|| made(dataset, None)))
     }
 
-    /// Brings back what a dataset had that the command removed, which cut a version: by a rollback, if it made a dataset
-    /// of that name again.
-    fn bring_back(
-        &self,
-        id: DatasetId,
-        name: &DatasetName,
-        before: VersionNo,
-    ) -> Result<Option<Made>, Failure> {
-        let (active, archived) = self.service.repo().datasets_and_archived();
-        if archived.iter().any(|record| record.id == id) && active.iter().any(|other| other.name() == *name) {
-            return Err(Failure::new(format!(
-                "the command removed {name}, which stays so, and another dataset has the name now"
-            ))
-            .hint(format!(
-                "rename that one in the mount; then `mkdir {name}` there brings the removed one back, and \
-                 `strata rollback {name} {before}` what it had"
+    /// The datasets that the command removed: that cut a version, which nothing else does while a batch is under way.
+    fn left(&mut self) -> Vec<Begun> {
+        let active = self.service.repo().datasets();
+        let is_in = |begun: &Begun| {
+            active.iter().any(|dataset| dataset.id() == begun.id && dataset.newest() == begun.newest)
+        };
+        let mut left = std::mem::take(&mut self.begun);
+        left.retain(|begun| !is_in(begun));
+        left
+    }
+
+    /// Brings back what a dataset had that the command removed: by a rollback, if it made a dataset of that name again.
+    fn bring_back(&self, begun: &Begun) -> Result<Option<Made>, Failure> {
+        let Begun { id, name, newest: before } = begun;
+        let active = self.service.repo().datasets();
+        let Some(dataset) = active.iter().find(|dataset| dataset.id() == *id) else {
+            let is_taken = active.iter().any(|other| other.name() == *name);
+            let (also, first) = match is_taken {
+                true => (", and another dataset has the name now", "rename that one in the mount; then "),
+                false => ("", ""),
+            };
+            return Err(Failure::new(format!("the command removed {name}, which stays so{also}")).hint(format!(
+                "{first}`mkdir {name}` in the mount brings it back, and `strata rollback {name} {before}` what it had"
             )));
-        }
-        if archived.iter().any(|record| record.id == id) {
-            return Err(Failure::new(format!("the command removed {name}, which stays so")).hint(format!(
-                "`mkdir {name}` in the mount brings it back, and `strata rollback {name} {before}` what it had"
-            )));
-        }
-        let Some(dataset) = active.into_iter().find(|dataset| dataset.id() == id) else { return Ok(None) };
-        if dataset.newest() == before {
-            return Ok(None);
-        }
-        let done = dataset.rollback(self.by, before, self.message.clone(), false, |invalid| {
-            self.service.invalidate(id, invalid);
+        };
+        let done = dataset.rollback(self.by, *before, self.message.clone(), false, |invalid| {
+            self.service.invalidate(*id, invalid);
         })?;
         Ok(done.map(|done| Made {
             restores: Some(before.to_string()),
-            ..made(&dataset, Some(done.version.to_string()))
+            ..made(dataset, Some(done.version.to_string()))
         }))
     }
 }

@@ -19,7 +19,7 @@ use super::control;
 use super::failure::Failure;
 use super::frame::{self, FrameError, Kind};
 use super::protocol::{Item, Request};
-use super::service::{Service, Session, Sink};
+use super::service::{Nowhere, Service, Session, Sink};
 
 /// How long a store that somebody has for a moment (another command, a daemon that starts or ends) is
 /// waited for.
@@ -46,11 +46,11 @@ impl Client {
     pub fn open(store: &Path) -> Result<Client, Failure> {
         exists(store)?;
         let deadline = Instant::now() + PATIENCE;
-        raise_file_limit();
         loop {
             if let Some(stream) = daemon(store)? {
                 return Ok(Client(Way::Daemon(stream)));
             }
+            raise_file_limit();
             match Repo::open(store, false) {
                 Ok(repo) => return Ok(Client(Way::Own(Box::new(Service::new(Arc::new(repo), None))))),
                 Err(dataset::Error::Store(store::Error::InUse { .. })) if Instant::now() < deadline => {
@@ -230,9 +230,10 @@ fn await_answer(stream: &UnixStream) {
     }
     let pid = socket_peercred(stream).ok().map(|peer| peer.pid.as_raw_pid());
     let pid = pid.map_or("?".to_owned(), |pid| pid.to_string());
-    let stopped = is_stopped(&pid);
-    let why =
-        if stopped { format!("; it is stopped, and goes on by: kill -CONT {pid}") } else { String::new() };
+    let why = match is_stopped(&pid) {
+        true => format!("; it is stopped, and goes on by: kill -CONT {pid}"),
+        false => String::new(),
+    };
     eprintln!(
         "waiting for the daemon (process {pid}), which has not answered for {} s{why}",
         ANSWER_AFTER.as_secs()
@@ -277,17 +278,4 @@ fn receive(stream: &mut UnixStream, sink: &mut dyn Sink) -> Result<u8, Failure> 
 fn lost(error: FrameError) -> Failure {
     Failure::because("the daemon did not answer", &error)
         .hint("it may have ended: `strata status` tells, and daemon.log in the store says why")
-}
-
-/// Takes what nobody asked for.
-struct Nowhere;
-
-impl Sink for Nowhere {
-    fn item(&mut self, _: Item) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    fn data(&mut self, _: &[u8]) -> Result<(), Failure> {
-        Ok(())
-    }
 }

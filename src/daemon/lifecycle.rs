@@ -108,9 +108,8 @@ impl Host for Mounted {
     }
 
     fn is_detached(&self) -> bool {
-        let mounted = mounts::list().unwrap_or_default();
         let is_this = |mount: &mounts::MountEntry| mount.point == self.mountpoint() && mount.is_fuse();
-        !mounted.is_empty() && !mounted.iter().any(is_this)
+        mounts::list().is_ok_and(|mounted| !mounted.iter().any(is_this))
     }
 
     fn shows(&self) -> Option<String> {

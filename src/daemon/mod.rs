@@ -33,4 +33,4 @@ pub use client::Client;
 pub use failure::Failure;
 pub use object::ObjectSpec;
 pub use protocol::{Item, Request};
-pub use service::{Service, Sink, next_release};
+pub use service::{Nowhere, Service, Sink, next_release};

@@ -16,8 +16,6 @@ const DEVICE: &str = "/dev/fuse";
 const CAP_SYS_ADMIN: u32 = 21;
 const FIRST_USER_NAMESPACE: u64 = 0xeffffffd;
 const CONFIG: &str = "/etc/fuse.conf";
-/// What can be done where a daemon does not answer.
-pub const END_IT: &str = "end its daemon, which `strata status` names, then: strata umount --lazy MOUNTPOINT";
 /// Most dead mounts on top of each other that are cleared.
 const STALE_MAX: usize = 16;
 
@@ -57,6 +55,11 @@ pub fn mountpoint(point: &Path) -> Result<PathBuf, Failure> {
     Ok(real)
 }
 
+/// What can be done where the daemon of the mount at `point` does not answer.
+pub fn end_it(point: &Path) -> String {
+    format!("end its daemon, which `strata status` names, then: strata umount --lazy {}", word(point))
+}
+
 /// Unmounts what daemons that died have left at `point`.
 fn clear_stale(point: &Path) -> Result<(), Failure> {
     for _ in 0..STALE_MAX {
@@ -67,7 +70,7 @@ fn clear_stale(point: &Path) -> Result<(), Failure> {
             Some(Answer::Dead) => {}
             Some(Answer::None) => {
                 let message = format!("the mount at {} does not answer", point.display());
-                return Err(Failure::new(message).hint(END_IT));
+                return Err(Failure::new(message).hint(end_it(point)));
             }
         }
         log::warn!("clearing the mount at {}, whose daemon is dead", point.display());

@@ -356,6 +356,8 @@ pub enum Step {
 /// A part of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Item {
+    /// What is to be known of something that was done all the same.
+    Notice(String),
     /// The state of a store.
     Status(Status),
     /// A dataset.

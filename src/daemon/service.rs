@@ -58,6 +58,19 @@ pub trait Sink {
     fn data(&mut self, bytes: &[u8]) -> Result<(), Failure>;
 }
 
+/// Takes what nobody asked for.
+pub struct Nowhere;
+
+impl Sink for Nowhere {
+    fn item(&mut self, _: Item) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn data(&mut self, _: &[u8]) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
 /// The mount a service stands beside.
 pub trait Host: Send + Sync {
     /// Where it is mounted.
@@ -176,7 +189,7 @@ impl Service {
                 policy::check(policy).map_err(Failure::usage)?;
                 self.writable(&dataset)?.set_policy(policy)?;
             }
-            Request::SetRetention { dataset, rules } => self.set_retention(by, &dataset, rules)?,
+            Request::SetRetention { dataset, rules } => self.set_retention(by, &dataset, rules, sink)?,
             Request::SetQuota { dataset, quota } => self.writable(&dataset)?.set_quota(by, quota)?,
             Request::Pin { dataset, version, pin, message } => {
                 self.pin(by, &*self.writable(&dataset)?, version, pin, message, sink)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AnnotationKey, Inode, Kind, Timestamp, TreeHash, VersionId, VersionNo, VersionReader, VersionRecord,
+    AnnotationKey, Inode, Kind, Op, Timestamp, TreeHash, VersionId, VersionNo, VersionReader, VersionRecord,
     VersionSpec,
 };
 use crate::store::error::chain;
@@ -155,6 +155,15 @@ impl Dataset {
     pub fn version_reader(&self, number: VersionNo) -> Result<(VersionId, VersionReader)> {
         let found = self.store.version_reader(self.id(), number)?;
         found.ok_or_else(|| StoreError::Missing(format!("{} of {}", number, self.name())).into())
+    }
+
+    /// The changes of a version, one by one.
+    pub fn ops(&self, number: VersionNo) -> Result<impl Iterator<Item = Result<Op>>> {
+        let (_, reader) = self.version_reader(number)?;
+        Ok(reader.map(move |op| {
+            let what = || format!("record of {number} of {}", self.name());
+            op.map_err(|source| StoreError::Decode { what: what(), source }.into())
+        }))
     }
 
     /// A version's id and record.

@@ -18,7 +18,7 @@ pub struct UnfinishedPurge {
     /// The dataset it was asked of.
     pub dataset: DatasetId,
     /// What is purged: a path, name by name, or the id of a content.
-    pub path: Vec<Vec<u8>>,
+    pub path: Vec<Name>,
     /// Whether the versions of all files and datasets lose it.
     pub everywhere: bool,
     /// Why.
@@ -33,7 +33,7 @@ impl UnfinishedPurge {
 
     /// What is purged, to be shown.
     pub fn shown(&self) -> String {
-        show_path(&self.path.iter().filter_map(|name| Name::new(name).ok()).collect::<Vec<_>>())
+        show_path(&self.path)
     }
 }
 

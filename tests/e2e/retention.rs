@@ -248,6 +248,13 @@ fn rules_of_a_dataset_are_applied_by_the_daemon() {
     m.up(&[]);
     d.write("f", "seventh");
     poll("rules outlive a kill", || there(&d, 7) == [6, 7]);
+    // None is tagged: that is told.
+    let told = m.strata(&["set", "d", "retention=keep-tagged"]);
+    assert!(
+        told.stderr.contains("note: as it is now, these rules would drop every version of d"),
+        "{told:?}"
+    );
+    assert_eq!((told.code, m.strata(&["set", "d", "retention=keep-last=1"]).stderr.as_str()), (Some(0), ""));
     m.strata(&["set", "d", "retention=none"]).ok();
     for bad in ["retention=", "retention=keep-all", "retention=every=1h", "retention=keep-last=0", "keep=3"] {
         m.strata(&["set", "d", bad]).fails(2);

@@ -133,7 +133,7 @@ fn stale_mounts() -> Vec<Finding> {
             Answer::None => found.push(Finding::fail(
                 "mounts",
                 format!("the mount at {shown} does not answer"),
-                preflight::END_IT,
+                preflight::end_it(point),
             )),
         }
     }

@@ -17,7 +17,7 @@ use crate::store::{self, Aside, Collection, Underway, UnfinishedPurge, content_i
 use super::super::failure::Failure;
 use super::super::object::path_bytes;
 use super::super::protocol::{Item, Purged};
-use super::{Service, Sink};
+use super::{Nowhere, Service, Sink};
 
 /// Most places that an error names.
 const NAMED: usize = 5;
@@ -28,19 +28,6 @@ pub(super) struct Wanted<'a> {
     pub reason: String,
     pub everywhere: bool,
     pub dry_run: bool,
-}
-
-/// Takes no answer.
-struct Nobody;
-
-impl Sink for Nobody {
-    fn item(&mut self, _: Item) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    fn data(&mut self, _: &[u8]) -> Result<(), Failure> {
-        Ok(())
-    }
 }
 
 /// What is to go, and the collection that takes it.
@@ -154,15 +141,13 @@ impl Service {
     fn finish_purge(&self, purge: &UnfinishedPurge) -> Result<bool, Failure> {
         let store = self.repo.store();
         let _alone = self.retaining.lock();
-        let path: Result<Vec<Name>, _> = purge.path.iter().map(|name| Name::new(name)).collect();
-        let path = path.map_err(Error::from)?;
         let datasets = self.every_dataset()?;
         let Some(dataset) = datasets.iter().find(|dataset| dataset.id() == purge.dataset) else {
             store.end_purge(purge)?;
             return Ok(false);
         };
         let wanted = Wanted {
-            path: &path,
+            path: &purge.path,
             reason: purge.reason.clone(),
             everywhere: purge.everywhere,
             dry_run: false,
@@ -184,7 +169,7 @@ impl Service {
         }
         purging.fresh.retain(|hash| !store.was_purged(hash));
         let planned = Planned { underway, named, purging };
-        self.carry_purge_out(Caller::default(), dataset, &wanted, planned, &mut Nobody)?;
+        self.carry_purge_out(Caller::default(), dataset, &wanted, planned, &mut Nowhere)?;
         Ok(true)
     }
 
@@ -200,7 +185,7 @@ impl Service {
         let store = self.repo.store();
         let unfinished = UnfinishedPurge {
             dataset: dataset.id(),
-            path: wanted.path.iter().map(|name| name.as_bytes().to_vec()).collect(),
+            path: wanted.path.to_vec(),
             everywhere: wanted.everywhere,
             reason: wanted.reason.clone(),
         };

@@ -204,14 +204,24 @@ impl Service {
         open
     }
 
-    /// Sets the rules that the daemon applies.
+    /// Sets the rules that the daemon applies, and says so where as it is now it would not.
     pub(super) fn set_retention(
         &self,
         by: Caller,
         name: &DatasetName,
         rules: Option<Rules>,
+        sink: &mut dyn Sink,
     ) -> Result<(), Failure> {
-        Ok(self.writable(name)?.set_retention_rules(by, rules)?)
+        let dataset = self.writable(name)?;
+        dataset.set_retention_rules(by, rules.clone())?;
+        let Some(rules) = rules else { return Ok(()) };
+        match dataset.plan_prune(&rules)?.drops_everything() {
+            false => Ok(()),
+            true => sink.item(Item::Notice(format!(
+                "as it is now, these rules would drop every version of {name} but the newest, and the daemon prunes \
+                 nothing as long as they would; keep-last=1 among them says that this is meant"
+            ))),
+        }
     }
 
     /// Applies the rules of datasets where that is due, and gives the space back, unless it is to stop.

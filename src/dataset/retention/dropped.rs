@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::model::{Content, Dirent, Ino, Inode, Kind, NodeHash, Op, Piece, Span, VersionNo, VersionSet};
 use crate::store::manifest::Items;
-use crate::store::{Error as StoreError, Store, Suspects};
+use crate::store::{Store, Suspects};
 
 use super::super::dataset::Dataset;
 use super::super::error::{Error, Result};
@@ -50,12 +50,7 @@ pub fn find_suspects(store: &Store, datasets: &[Arc<Dataset>], suspects: &mut Su
 }
 
 fn each_op(dataset: &Dataset, number: VersionNo, f: &mut dyn FnMut(Op) -> Result<()>) -> Result<()> {
-    let what = || format!("record of {number} of {}", dataset.name());
-    let (_, reader) = dataset.version_reader(number)?;
-    for op in reader {
-        f(op.map_err(|source| StoreError::Decode { what: what(), source })?)?;
-    }
-    Ok(())
+    dataset.ops(number)?.try_for_each(|op| f(op?))
 }
 
 /// Takes what an inode holds out of the suspects. Below a manifest node that is none of them there is none either:

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::model::{Content, Ino, Inode, Op, Piece, Span, VersionNo, VersionSet, View};
 use crate::store::error::chain;
-use crate::store::{Error as StoreError, Need, Sought, Store};
+use crate::store::{Need, Sought, Store};
 
 use super::super::dataset::Dataset;
 use super::super::error::Result;
@@ -225,18 +225,16 @@ impl Dataset {
     pub(super) fn each_value(&self, f: &mut dyn FnMut(Value<'_>) -> Result<ControlFlow<()>>) -> Result<()> {
         let mut unreadable = VersionSet::default();
         for at in self.store.version_numbers(self.id(), VersionNo(1), usize::MAX)? {
-            let reader = match self.version_reader(at) {
-                Ok((_, reader)) => reader,
+            let ops = match self.ops(at) {
+                Ok(ops) => ops,
                 Err(error) => {
                     log::warn!("values are read from the index: {}", chain(&error));
                     unreadable = unreadable.with([Span { first: at, last: at }]);
                     continue;
                 }
             };
-            for op in reader {
-                let what = || format!("record of {at} of {}", self.name());
-                let op = op.map_err(|source| StoreError::Decode { what: what(), source })?;
-                if let Op::Inode { ino, inode } = op
+            for op in ops {
+                if let Op::Inode { ino, inode } = op?
                     && holds(&inode)
                     && f(Value { ino, at, inode: &inode })?.is_break()
                 {
