@@ -32,12 +32,13 @@ enum kind { K_OPEN = 1, K_WRITE, K_SIZE, K_SYNC, K_SYNCED, K_RENAME, K_UNLINK, K
 /* As in shim.rs. */
 struct control {
     _Atomic uint32_t pid;            /* of the process */
-    _Atomic uint32_t class;          /* calls of this class fail */
+    _Atomic uint32_t armed;          /* calls of the class in its low byte fail; above, how often it was */
     _Atomic uint32_t from, until;    /* from this one on up to that one, counted from 1 */
     _Atomic uint32_t error;          /* the errno; 0: half of what was to be written is */
     _Atomic uint32_t fired;          /* how many calls were made to fail */
     _Atomic uint32_t next;           /* handle of the next open */
-    _Atomic uint32_t count[CLASSES]; /* calls so far */
+    _Atomic uint32_t count[CLASSES]; /* calls so far, since it was armed */
+    _Atomic uint32_t seen;           /* how often it was armed when the last call was counted */
     char only[128];                  /* calls count and fail only where the path contains this */
     char hit[256];                   /* the path of the first that failed */
 };
@@ -112,8 +113,14 @@ static struct file *file_of(int fd) {
 /* Whether this call is to fail: the errno, -1 for a short write, 0 for no. Called with the lock held. */
 static int fault(enum class class, const char *path) {
     if (control->only[0] && !strstr(path, control->only)) return 0;
+    /* What is armed comes in one word, and the count begins with it: no call falls in between. */
+    uint32_t armed = control->armed;
+    if (armed >> 8 != control->seen) {
+        for (int i = 0; i < CLASSES; i++) control->count[i] = 0;
+        control->seen = armed >> 8;
+    }
     uint32_t n = ++control->count[class];
-    if (control->class != class || n < control->from || n > control->until) return 0;
+    if ((armed & 0xff) != class || n < control->from || n > control->until) return 0;
     if (!control->fired++) strncpy(control->hit, path, sizeof control->hit - 1);
     return control->error ? (int)control->error : -1;
 }

@@ -45,11 +45,12 @@ pub struct Fault {
 
 // Places in `struct control`.
 const PID: u64 = 0;
-const CLASS: u64 = 4;
+const ARMED: u64 = 4;
+const FAULT: u64 = 8;
 const FIRED: u64 = 20;
 const COUNT: u64 = 28;
-const ONLY: u64 = 56;
-const HIT: u64 = 184;
+const ONLY: u64 = 60;
+const HIT: u64 = 188;
 
 /// The library as set on one directory.
 #[derive(Debug)]
@@ -97,19 +98,21 @@ impl Shim {
 
     /// Counts anew and has these calls fail.
     pub fn arm(&self, fault: Fault) {
+        self.disarm();
         self.put(FIRED, &[0; 4]);
         self.put(COUNT, &[0; 28]);
         self.put(HIT, &[0; 256]);
         let Fault { class, from, until, error } = fault;
         for (i, value) in [from, until, error as u32].into_iter().enumerate() {
-            self.put(CLASS + 4 + 4 * i as u64, &value.to_ne_bytes());
+            self.put(FAULT + 4 * i as u64, &value.to_ne_bytes());
         }
-        self.put(CLASS, &(class as u32).to_ne_bytes());
+        let times = (self.word(ARMED) >> 8) + 1;
+        self.put(ARMED, &(times << 8 | class as u32).to_ne_bytes());
     }
 
     /// Has no more calls fail.
     pub fn disarm(&self) {
-        self.put(CLASS, &[0; 4]);
+        self.put(ARMED, &(self.word(ARMED) & !0xff).to_ne_bytes());
     }
 
     /// How many calls were made to fail.
