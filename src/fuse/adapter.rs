@@ -32,6 +32,9 @@ use super::pool::{Pool, THREADS};
 const MAX_IO: u32 = 1 << 20;
 /// Requests the kernel may have under way in the background (read-ahead above all).
 const MAX_BACKGROUND: u16 = 64;
+/// From which place on the kernel forgets a file's pages, beside its attributes: all of them, or none.
+const ALL: i64 = 0;
+const ATTRIBUTES: i64 = -1;
 /// Texts about versions that are made at a time: a few that read very much leave room for others.
 const TEXT_THREADS: usize = 8;
 
@@ -56,6 +59,8 @@ pub struct Adapter {
     gate: Arc<RwLock<()>>,
     /// Whether the kernel is to open files without asking.
     no_open: bool,
+    /// Whether files that are only written are to go past the kernel's cache.
+    past_cache: bool,
     passthrough: Passthrough,
     pool: Pool,
     /// For texts about versions, each of which may keep a thread busy for as long as it takes to read all files.
@@ -78,6 +83,7 @@ impl Adapter {
             fs,
             gate,
             no_open,
+            past_cache: false,
             passthrough,
             pool: Pool::start(THREADS)?,
             texts: Pool::start(TEXT_THREADS)?,
@@ -85,14 +91,24 @@ impl Adapter {
         })
     }
 
+    /// How the kernel is to cache a file opened with these flags.
+    ///
+    /// One that is only written goes past the cache: nothing is copied there, which for large files takes longer
+    /// than all else that writing costs, and small ones take one request less (whether they have capabilities to
+    /// lose). Kernels before 6.6 would go on to show others what they had cached of it.
+    fn cached(&self, open_flags: i32) -> FopenFlags {
+        let only_written = open_flags & libc::O_ACCMODE == libc::O_WRONLY;
+        let direct =
+            if only_written && self.past_cache { FopenFlags::FOPEN_DIRECT_IO } else { FopenFlags::empty() };
+        FopenFlags::FOPEN_KEEP_CACHE | direct
+    }
+
     /// Has the kernel forget a file's attributes and pages, once the requests under way are answered.
     fn forget_cached(&self, ino: INodeNo) {
         let (gate, notifier) = (self.gate.clone(), self.notifier.clone());
         self.pool.run(move || {
             drop(gate.write());
-            if let Some(Err(error)) = notifier.get().map(|notifier| notifier.inval_inode(ino, 0, 0)) {
-                log::debug!("kernel did not forget node {}: {error}", ino.0);
-            }
+            forget(&notifier, ino, ALL);
         });
     }
 
@@ -128,6 +144,12 @@ impl Adapter {
     }
 }
 
+fn forget(notifier: &OnceLock<Notifier>, ino: INodeNo, from: i64) {
+    if let Some(Err(error)) = notifier.get().map(|notifier| notifier.inval_inode(ino, from, 0)) {
+        log::debug!("kernel did not forget node {}: {error}", ino.0);
+    }
+}
+
 fn serve(fs: &FileSystem, gate: &RwLock<()>, what: &str, handler: impl FnOnce(&FileSystem)) {
     let _under_way = gate.read_recursive();
     let guarded = || {
@@ -152,6 +174,7 @@ impl Filesystem for Adapter {
                 log::debug!("the kernel does not have {flag:?}");
             }
         }
+        self.past_cache = config.add_capabilities(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP).is_ok();
         // These only fail for values out of range, and then the default stays.
         let _ = config.set_max_write(MAX_IO);
         let _ = config.set_max_background(MAX_BACKGROUND);
@@ -315,9 +338,9 @@ impl Filesystem for Adapter {
         if self.no_open {
             return reply.error(Errno::ENOSYS);
         }
-        let (by, passthrough) = (caller(request), self.passthrough.clone());
+        let (by, passthrough, how) = (caller(request), self.passthrough.clone(), self.cached(flags.0));
         self.serve_text("open", (ino, None), move |fs| match fs.open(by, node(ino), flags.0) {
-            Ok(opened) => passthrough.answer(fs, opened, reply),
+            Ok(opened) => passthrough.answer(fs, opened, how, reply),
             Err(error) => reply.error(code("open", &error)),
         });
     }
@@ -501,6 +524,10 @@ impl Filesystem for Adapter {
         };
         self.serve("setxattr", |fs| {
             let set = fs.set_xattr(caller(request), node(ino), name.as_bytes(), value, how);
+            if set.is_ok() && FileSystem::is_permissions(name.as_bytes()) {
+                // The kernel does not look for them again by itself. Answers to requests from before are void.
+                forget(&self.notifier, ino, ATTRIBUTES);
+            }
             reply_empty("setxattr", reply, set);
         });
     }
@@ -545,7 +572,7 @@ impl Filesystem for Adapter {
                     &file_attr(entry.node, &entry.attr),
                     Generation(0),
                     FileHandle(opened.fh),
-                    FopenFlags::FOPEN_KEEP_CACHE,
+                    self.cached(flags),
                 ),
                 Err(error) => reply.error(code("create", &error)),
             }

@@ -30,9 +30,8 @@ impl Passthrough {
         ))
     }
 
-    /// Answers an opening.
-    pub fn answer(&self, fs: &FileSystem, opened: Opened, reply: ReplyOpen) {
-        let mut flags = FopenFlags::FOPEN_KEEP_CACHE;
+    /// Answers an opening; `flags` are for a file that lies in the store.
+    pub fn answer(&self, fs: &FileSystem, opened: Opened, mut flags: FopenFlags, reply: ReplyOpen) {
         if opened.generated {
             flags = FopenFlags::FOPEN_DIRECT_IO;
         }

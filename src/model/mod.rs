@@ -3,6 +3,7 @@
 //!
 //! Nothing here does I/O. Constructors validate, so a value of these types is always well formed.
 
+pub mod acl;
 mod annotation;
 pub mod at;
 pub mod check;

@@ -248,6 +248,10 @@ impl FileSystem {
             if drop_privileges {
                 dataset.adjust(by, |live| live.clear_set_id(by, ino))?;
             }
+            // The kernel takes capabilities from what goes through its cache.
+            if !cached && dataset.read(|live| live.has_capabilities(ino))? {
+                dataset.adjust(by, |live| live.clear_capabilities(ino))?;
+            }
             let mut edit = file.edit();
             let offset = if append && !cached { file.size() } else { offset };
             check_end(offset, data.len() as u64)?;

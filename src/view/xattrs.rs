@@ -8,6 +8,7 @@
 
 use crate::dataset::live::{COMPUTED_XATTRS, decode_xattrs, is_supported_xattr};
 use crate::dataset::{Algorithm, Caller, Error, Result, XattrSet};
+use crate::model::acl::{ACL_XATTRS, permissions};
 use crate::model::{Content, Ino, VersionNo};
 
 use super::fs::{FileSystem, lost};
@@ -57,8 +58,20 @@ impl FileSystem {
         }
     }
 
-    /// Sets an extended attribute.
+    /// Whether to set this extended attribute changes permissions.
+    pub fn is_permissions(name: &[u8]) -> bool {
+        name == ACL_XATTRS[0]
+    }
+
+    /// Sets an extended attribute. An access control list that says no more than permission bits sets these:
+    /// copy programs bring permissions so, and others only when that is refused.
     pub fn set_xattr(&self, by: Caller, id: NodeId, name: &[u8], value: &[u8], how: XattrSet) -> Result<()> {
+        if Self::is_permissions(name)
+            && let Some(permissions) = permissions(value)
+            && let Some((dataset, ino)) = self.live_node(id)?
+        {
+            return dataset.adjust(by, |live| live.set_permissions(by, ino, permissions));
+        }
         check_name(name)?;
         match self.live_node(id)? {
             Some((dataset, ino)) => dataset.adjust(by, |live| live.set_xattr(ino, name, value, how)),
@@ -66,8 +79,11 @@ impl FileSystem {
         }
     }
 
-    /// Removes an extended attribute.
+    /// Removes an extended attribute. An access control list is never there, and to take it away is no error.
     pub fn remove_xattr(&self, by: Caller, id: NodeId, name: &[u8]) -> Result<()> {
+        if ACL_XATTRS.contains(&name) && self.live_node(id)?.is_some() {
+            return Ok(());
+        }
         check_name(name)?;
         match self.live_node(id)? {
             Some((dataset, ino)) => dataset.adjust(by, |live| live.remove_xattr(ino, name)),

@@ -98,3 +98,51 @@ fn direct_access_needs_no_alignment() {
     drop(file);
     assert!(d.bytes("f") == wanted && d.bytes("@latest/f") == wanted);
 }
+
+/// What goes through a file that is open for writing alone goes past the kernel's cache, and is seen at once by whoever
+/// has the file open, and mapped; what is stored through a mapping beside it is not lost.
+#[test]
+fn only_writing_is_seen_by_readers_and_mappings() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    let script = r#"
+import mmap, os, random, sys
+path, size, at = sys.argv[1], 600_000, random.Random(5)
+wanted = bytearray(at.randbytes(size))
+with open(path, "wb") as f:
+    f.write(wanted)
+writer, appender = os.open(path, os.O_WRONLY), os.open(path, os.O_WRONLY | os.O_APPEND)
+both = os.open(path, os.O_RDWR)
+mapped = mmap.mmap(both, size)
+for turn in range(400):
+    length = at.choice([1, 100, 4096, 10_000, 150_000])
+    start, data = at.randrange(size - length), at.randbytes(length)
+    way = at.randrange(4)
+    if way == 0:
+        assert os.pwrite(both, data, start) == length
+    elif way == 1:
+        mapped[start:start + length] = data
+    else:
+        assert os.pwrite(writer, data, start) == length
+    wanted[start:start + length] = data
+    if way == 3:
+        assert os.write(appender, data[:50]) == len(data[:50])
+        wanted += data[:50]
+    seen = at.randrange(size)
+    assert mapped[seen:] == wanted[seen:size], f"mapped, turn {turn}"
+    assert os.pread(both, len(wanted) + 1, seen) == wanted[seen:], f"read, turn {turn}"
+    if turn % 100 == 99:
+        assert os.fstat(writer).st_size == len(wanted)
+        os.ftruncate(writer, size)
+        del wanted[size:]
+mapped.close()
+for fd in writer, appender, both:
+    os.close(fd)
+sys.stdout.write(__import__("hashlib").sha256(wanted).hexdigest())
+"#;
+    let wanted = python(script, &[d.path("f")]);
+    for path in ["f", "@latest/f"] {
+        let read = "import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], 'rb').read()).hexdigest())";
+        assert_eq!(python(read, &[d.path(path)]).trim(), wanted, "{path}");
+    }
+}

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::harness::*;
 
 /// Packs of this size: several, of a store that takes no time to copy.
-const PACK_BYTES: &str = "300000";
+const PACK_BYTES: &str = "150000";
 /// An extended attribute too large for an inode.
 const XATTR: (&str, usize) = ("user.large", 3000);
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use rustix::fs::{XattrFlags, getxattr, listxattr, setxattr};
+use rustix::fs::{XattrFlags, getxattr, listxattr, removexattr, setxattr};
 use rustix::io::Errno;
 
 use crate::harness::*;
@@ -63,11 +63,9 @@ fn access_control_lists_are_refused() {
     let d = m.dataset("d");
     d.write("f", "x");
     d.mkdir("dir");
-    // Version 2; owner rw, group r, others none.
-    let acl = [
-        2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 4, 0, 4, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255,
-        255, 255,
-    ];
+    // Owner rw, user 1 r, group r, mask r, others none.
+    let acl =
+        acl(&[(0x01, 6, NOBODY), (0x02, 4, 1), (0x04, 4, NOBODY), (0x10, 4, NOBODY), (0x20, 0, NOBODY)]);
     let mode = |path: &str| d.path(path).metadata().expect("stat").mode();
     let (before, versions) = ((mode("f"), mode("dir")), d.versions());
     for path in ["f", "dir", "", "@v1/f", "@v2/dir"] {
@@ -84,6 +82,48 @@ fn access_control_lists_are_refused() {
     d.write("dir/f", "x");
     assert_eq!(mode("dir/f"), before.0);
     assert_eq!(d.versions(), versions + 1);
+}
+
+const NOBODY: u32 = u32::MAX;
+
+/// An access control list as the kernel takes it (version 2): tags, permissions, ids.
+fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
+    let entry = |(tag, granted, id): &(u16, u16, u32)| {
+        [&tag.to_le_bytes()[..], &granted.to_le_bytes(), &id.to_le_bytes()].concat()
+    };
+    [&2u32.to_le_bytes()[..], &entries.iter().flat_map(entry).collect::<Vec<u8>>()].concat()
+}
+
+/// A list of owner, group and others alone, which is how `cp -a` brings permissions, sets them: everybody sees that at
+/// once, and the version that records it has no list.
+#[test]
+fn an_access_control_list_that_is_a_mode_sets_it() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("f", "x");
+    d.mkdir("dir");
+    for (path, special) in [("f", 0o4000), ("dir", 0o3000)] {
+        fs::set_permissions(d.path(path), fs::Permissions::from_mode(special | 0o700)).expect("chmod");
+        let open = fs::File::open(d.path(path)).expect("open");
+        assert_eq!(open.metadata().expect("stat").mode() & 0o7777, special | 0o700);
+        let plain = acl(&[(0x01, 6, NOBODY), (0x04, 4, NOBODY), (0x20, 1, NOBODY)]);
+        setxattr(d.path(path), "system.posix_acl_access", &plain, XattrFlags::empty()).expect("set");
+        assert_eq!(open.metadata().expect("stat").mode() & 0o7777, special | 0o641, "{path}");
+        assert_eq!(d.path(path).metadata().expect("stat").mode() & 0o7777, special | 0o641, "{path}");
+        refused(getxattr(d.path(path), "system.posix_acl_access", &mut [0; 64][..]), Errno::OPNOTSUPP);
+        let newest = format!("@v{}/{path}", d.versions());
+        assert_eq!(d.path(&newest).metadata().expect("stat").mode() & 0o7777, special | 0o641, "{newest}");
+    }
+    // A list that is not there can be removed, as cp does where the source has none.
+    for name in ["system.posix_acl_access", "system.posix_acl_default"] {
+        removexattr(d.path("dir"), name).expect("remove");
+        removexattr(d.path("@v1"), name).expect_err("versions do not change");
+    }
+    assert_eq!(d.path("dir").metadata().expect("stat").mode() & 0o7777, 0o3641);
+    // The top of a store is not anybody's to change.
+    let plain = acl(&[(0x01, 7, NOBODY), (0x04, 7, NOBODY), (0x20, 7, NOBODY)]);
+    refused(setxattr(m.point(), "system.posix_acl_access", &plain, XattrFlags::empty()), Errno::OPNOTSUPP);
 }
 
 /// What a dataset cannot have is left out by an import, of a directory or of an archive by GNU tar, which says of how

@@ -98,6 +98,9 @@ pub enum XattrSet {
 /// Most bytes of names and values of one inode's extended attributes.
 const XATTRS_MAX: usize = 120 * 1024;
 
+/// The extended attribute of capabilities(7).
+const CAPABILITIES: &[u8] = b"security.capability";
+
 const S_ISUID: u32 = 0o4000;
 const S_ISGID: u32 = 0o2000;
 const S_IXGRP: u32 = 0o0010;
@@ -150,6 +153,17 @@ impl Live {
         Ok(())
     }
 
+    /// Sets the permission bits alone, as an access control list does: the set-group-id bit is lost to whoever
+    /// is not in the group.
+    pub fn set_permissions(&mut self, by: Caller, ino: Ino, permissions: u32) -> Result<()> {
+        let inode = &self.node(ino)?.inode;
+        let mut special = inode.mode & 0o7000;
+        if by.uid != 0 && !by.is_in_group(inode.gid) {
+            special &= !S_ISGID;
+        }
+        self.set_attr(ino, &SetAttr { mode: Some(special | permissions), ..SetAttr::default() })
+    }
+
     /// Takes the set-id bits from a file that somebody without the right to keep them writes to.
     /// Says whether there were any.
     pub fn clear_set_id(&mut self, by: Caller, ino: Ino) -> Result<bool> {
@@ -165,6 +179,20 @@ impl Live {
         inode.ctime = Timestamp::now();
         self.note_inode(ino, true)?;
         Ok(true)
+    }
+
+    /// Whether programs run from a file get capabilities(7).
+    pub fn has_capabilities(&mut self, ino: Ino) -> Result<bool> {
+        let Some(xattrs) = self.node(ino)?.inode.xattrs.clone() else { return Ok(false) };
+        Ok(decode_xattrs(&*self.store, Some(&xattrs))?.iter().any(|(name, _)| name == CAPABILITIES))
+    }
+
+    /// Takes these from it, if nobody did yet.
+    pub fn clear_capabilities(&mut self, ino: Ino) -> Result<()> {
+        match self.remove_xattr(ino, CAPABILITIES) {
+            Err(Error::NoXattr) => Ok(()),
+            other => other,
+        }
     }
 
     /// The permission and set-id bits.
