@@ -91,16 +91,20 @@ impl Adapter {
         })
     }
 
+    /// Whether a file opened with these flags goes past the kernel's cache, which one that is only written does:
+    /// nothing is copied there, which for large files takes longer than all else that writing costs, and small ones
+    /// take one request less (whether they have capabilities to lose). Kernels before 6.6 would go on to show others
+    /// what they had cached of it.
+    fn is_past_cache(&self, open_flags: i32) -> bool {
+        self.past_cache && open_flags & libc::O_ACCMODE == libc::O_WRONLY
+    }
+
     /// How the kernel is to cache a file opened with these flags.
-    ///
-    /// One that is only written goes past the cache: nothing is copied there, which for large files takes longer
-    /// than all else that writing costs, and small ones take one request less (whether they have capabilities to
-    /// lose). Kernels before 6.6 would go on to show others what they had cached of it.
     fn cached(&self, open_flags: i32) -> FopenFlags {
-        let only_written = open_flags & libc::O_ACCMODE == libc::O_WRONLY;
-        let direct =
-            if only_written && self.past_cache { FopenFlags::FOPEN_DIRECT_IO } else { FopenFlags::empty() };
-        FopenFlags::FOPEN_KEEP_CACHE | direct
+        match self.is_past_cache(open_flags) {
+            true => FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_DIRECT_IO,
+            false => FopenFlags::FOPEN_KEEP_CACHE,
+        }
     }
 
     /// Has the kernel forget a file's attributes and pages, once the requests under way are answered.
@@ -378,17 +382,22 @@ impl Filesystem for Adapter {
         offset: u64,
         data: &[u8],
         write_flags: WriteFlags,
-        _: OpenFlags,
+        flags: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
         let cached = write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
         let drop_privileges = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
-        self.serve("write", |fs| {
-            match fs.write(caller(request), fh.0, offset, data, cached, drop_privileges) {
-                Ok(()) => reply.written(data.len() as u32),
+        let (by, written) = (caller(request), data.len() as u32);
+        // The kernel asks for an fsync after what goes through its cache, and not after what goes past it.
+        let synchronous = flags.0 & libc::O_DSYNC != 0 && self.is_past_cache(flags.0);
+        self.serve("write", |fs| match fs.write(by, fh.0, offset, data, cached, drop_privileges) {
+            Err(error) => reply.error(code("write", &error)),
+            Ok(()) if !synchronous => reply.written(written),
+            Ok(()) => self.serve_slow("write", move |fs| match fs.fsync(by, fh.0) {
+                Ok(()) => reply.written(written),
                 Err(error) => reply.error(code("write", &error)),
-            }
+            }),
         });
     }
 

@@ -22,5 +22,6 @@ mod round;
 mod script;
 mod scripts;
 mod shim;
+mod synchronous;
 mod trace;
 mod variants;
