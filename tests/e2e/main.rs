@@ -55,6 +55,7 @@ mod pointers;
 mod policies;
 mod prefetch;
 mod privileges;
+mod purge_many;
 mod purge_sharing;
 mod purges;
 mod quotas;
