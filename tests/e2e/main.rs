@@ -13,6 +13,7 @@ mod blame;
 mod bump;
 mod bundle;
 mod bundle_altered;
+mod bundle_pins;
 mod bundle_pipe;
 mod bundle_pruned;
 mod bundle_says;

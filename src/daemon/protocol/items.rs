@@ -29,12 +29,18 @@ pub struct Bundled {
     /// Number of annotations.
     #[serde(default)]
     pub annotations: u64,
+    /// Number of pins.
+    #[serde(default)]
+    pub pins: u64,
     /// Number of versions that were pruned: of these their records are in it.
     #[serde(default)]
     pub pruned: u64,
     /// Number of purges.
     #[serde(default)]
     pub purges: u64,
+    /// Settings of the dataset that are not in it, as `strata set` takes them.
+    #[serde(default)]
+    pub left_out: Vec<String>,
     /// Bytes of the bundle.
     pub bytes: u64,
 }

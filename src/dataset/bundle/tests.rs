@@ -199,6 +199,52 @@ fn what_a_kept_version_has_is_not_left_out() {
     assert!(unsaid.check(None, &mut |_, _| Ok(())).unwrap_err().to_string().contains("was left out"));
 }
 
+/// Pins are part of an import that is broken off and finished, and only of versions that are there can one be.
+#[test]
+fn pins_come_with_an_import_that_is_finished_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let repo = Repo::open(&dir.path().join("store"), false).unwrap();
+    let dataset: Arc<Dataset> = repo.create(DatasetName::new(b"d").unwrap(), 0o755, 0, 0).unwrap();
+    let take_leaf = |n: u8| {
+        take(&dataset, Step::Leaf(0, n, 0));
+        dataset.seal().unwrap();
+    };
+    (0..2).for_each(take_leaf);
+    let first = in_file(dir.path(), &dataset, &repo, 0);
+    let other = Repo::open(&dir.path().join("other"), false).unwrap();
+    let there =
+        other.adopt(first.record().clone(), |store, id| first.append(store, id, VersionNo::EMPTY)).unwrap();
+    (2..4).for_each(take_leaf);
+    for version in [1, 3] {
+        dataset.pin(BY, VersionNo(version), true, Some(format!("run {version}"))).unwrap();
+    }
+    let more = in_file(dir.path(), &dataset, &repo, 2);
+    let named = |named: u64| {
+        let change = |kind, payload: Vec<u8>| {
+            let mut record: RetentionRecord = match kind {
+                frame::PIN => codec::decode("record", &payload).unwrap(),
+                _ => return Some(payload),
+            };
+            record.action = RetentionAction::Pin(VersionNo(named));
+            Some(codec::encode(&record))
+        };
+        changed(&more, dir.path(), change).map(drop)
+    };
+    named(4).unwrap();
+    assert!(named(5).unwrap_err().to_string().contains("a pin is one of v5, which is not in it"));
+    named(0).unwrap_err();
+    more.note(other.store(), there.id(), VersionNo(2)).unwrap();
+    drop(there);
+    drop(other);
+    let other = Repo::open(&dir.path().join("other"), false).unwrap();
+    let there = other.dataset("d").unwrap();
+    assert_eq!(there.newest(), VersionNo(4));
+    for version in (1..=4).map(VersionNo) {
+        assert_eq!(there.pinned_by(version), dataset.pinned_by(version), "{version}");
+    }
+    assert_eq!(there.pinned_by(VersionNo(3)).unwrap().message.as_deref(), Some("run 3"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 

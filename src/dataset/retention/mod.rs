@@ -156,6 +156,11 @@ impl Retention {
         self.quota
     }
 
+    /// Whether a version is kept, and not pinned.
+    pub fn takes_pin(&self, version: VersionNo) -> bool {
+        !self.pruned.contains(version) && !self.pins.contains_key(&version)
+    }
+
     fn take(&mut self, store: &Store, record: RetentionRecord) {
         self.last = record.sequence;
         let RetentionRecord { time, author, action, message, .. } = record;
