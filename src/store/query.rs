@@ -66,9 +66,20 @@ impl Store {
         name: NameKey,
         view: &View,
     ) -> Result<Option<(VersionNo, Dirent)>> {
+        let written = self.written_entry(ds, dir, name, view)?;
+        Ok(written.and_then(|(version, entry)| Some((version, entry?))))
+    }
+
+    /// What was last written of a name in a directory, as the view sees it.
+    pub fn written_entry(
+        &self,
+        ds: DatasetId,
+        dir: Ino,
+        name: NameKey,
+        view: &View,
+    ) -> Result<Option<Written>> {
         let found = self.newest_visible(&keys::entry(ds, dir, name), view)?;
-        let found = found.filter(|(_, value)| !value.is_empty());
-        found.map(|(version, value)| Ok((version, decode_checked("entry", &value)?))).transpose()
+        found.map(|(version, value)| Ok((version, dirent(&value)?))).transpose()
     }
 
     /// Up to `limit` entries of a directory after the name `after`, in the order of their keys.

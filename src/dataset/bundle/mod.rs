@@ -37,7 +37,7 @@ mod pins;
 mod read;
 mod said;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod write;
 
 pub use append::finish_imports;

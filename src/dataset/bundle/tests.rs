@@ -15,7 +15,7 @@ const BY: Caller = Caller { uid: 1, gid: 2, pid: 0 };
 
 /// Something done to a dataset. Numbers choose among what there is.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+pub(in crate::dataset) enum Step {
     Dir(usize, u8),
     Leaf(usize, u8, u8),
     Further(usize, u8),
@@ -25,7 +25,7 @@ enum Step {
     Rollback(usize),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(in crate::dataset) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (any::<usize>(), 0..6u8).prop_map(|(dir, name)| Step::Dir(dir, name)),
         4 => (any::<usize>(), 0..6u8, any::<u8>()).prop_map(|(dir, name, to)| Step::Leaf(dir, name, to)),
@@ -38,7 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// All entries of the live tree: where each is, what it is and of which kind.
-fn entries(dataset: &Dataset) -> Vec<(Ino, Name, Ino, Kind)> {
+pub(in crate::dataset) fn entries(dataset: &Dataset) -> Vec<(Ino, Name, Ino, Kind)> {
     let tree = dataset.frozen(dataset.newest());
     let (mut all, mut dirs) = (Vec::new(), vec![Ino::ROOT]);
     while let Some(dir) = dirs.pop() {
@@ -51,7 +51,7 @@ fn entries(dataset: &Dataset) -> Vec<(Ino, Name, Ino, Kind)> {
 }
 
 /// Does it, as far as it can be done.
-fn take(dataset: &Dataset, step: Step) {
+pub(in crate::dataset) fn take(dataset: &Dataset, step: Step) {
     let all = entries(dataset);
     let named = |name: u8| Name::new(&[b'a' + name]).unwrap();
     let dir = |n: usize| {
