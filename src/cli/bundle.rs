@@ -15,16 +15,17 @@ use super::{Context, values};
 /// Write a dataset's history into a file for another store
 ///
 /// Writes all versions of DATASET up to VERSION (the newest if none is given), with their times, authors,
-/// messages, tags and annotations, to one file, in which every chunk is once. `strata import FILE DATASET`
-/// makes a new dataset of it, in any store. Version numbers and snapshot ids stay. So do the version ids, if no
-/// dataset of that store has the number that this one has in its own: a version id covers it. A bundle that was
-/// altered or cut short is refused, and nothing lands. Pins, retention and quota are not in it: they are
-/// decisions of a store about what it keeps. Of versions that were pruned, their records are in it: they are
-/// pruned in the new dataset too, which tells when and by whom. So does it of what was purged.
+/// messages, tags, annotations and pins, to one file, in which every chunk is once. `strata import FILE
+/// DATASET` makes a new dataset of it, in any store. Version numbers and snapshot ids stay. So do the version
+/// ids, if no dataset of that store has the number that this one has in its own: a version id covers it. A
+/// bundle that was altered or cut short is refused, and nothing lands. Retention and quota are not in it: they
+/// are settings of a store, about what it has room for, and where the dataset has any, it is said which. Of
+/// versions that were pruned, their records are in it: they are pruned in the new dataset too, which tells when
+/// and by whom. So does it of what was purged.
 ///
 /// With --since, only what came after that version is in it. Imported into a dataset that has that version, it
 /// brings the dataset up to date, with the same version ids; so does a bundle of all versions. A dataset that
-/// went on in another way is left as it is.
+/// went on in another way is left as it is. Pins come along that the dataset never had; none is taken away.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata bundle pets@paper -o pets.bundle
@@ -41,8 +42,9 @@ pub struct Args {
     /// Only versions after this one, which the other store must have
     #[arg(long, value_name = "VERSION", value_parser = values::version)]
     since: Option<VersionText>,
-    /// Print JSON: dataset, since (null if all versions are in it), version, id, chunks, tags,
-    /// annotations, pruned (versions of which only the record is in it), purges, bytes
+    /// Print JSON: dataset, since (null if all versions are in it), version, id, chunks, tags, annotations,
+    /// pins, pruned (versions of which only the record is in it), purges, left_out (settings of the dataset
+    /// that are not in it, as `strata set` takes them), bytes
     #[arg(long)]
     json: bool,
     /// DATASET[@VERSION]
@@ -59,8 +61,10 @@ struct BundledJson<'a> {
     chunks: u64,
     tags: u64,
     annotations: u64,
+    pins: u64,
     pruned: u64,
     purges: u64,
+    left_out: &'a [String],
     bytes: u64,
 }
 
@@ -77,31 +81,45 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     };
     let mut out = Out::new();
     if output == Path::new("-") {
-        ask(&mut |bytes| out.raw(bytes))?;
+        let bundled = ask(&mut |bytes| out.raw(bytes))?;
+        out.flush()?;
+        tell_left_out(&bundled);
+        return Ok(0);
+    }
+    let bundled = target::archive(&output, force, context.umask, ask)?;
+    if json {
+        out.json(&BundledJson {
+            dataset: &bundled.dataset,
+            since: bundled.since.as_deref(),
+            version: &bundled.version,
+            id: &bundled.id,
+            chunks: bundled.chunks,
+            tags: bundled.tags,
+            annotations: bundled.annotations,
+            pins: bundled.pins,
+            pruned: bundled.pruned,
+            purges: bundled.purges,
+            left_out: &bundled.left_out,
+            bytes: bundled.bytes,
+        })?;
         return out.flush().map(|()| 0);
     }
-    let Bundled { dataset, since, version, id, chunks, tags, annotations, pruned, purges, bytes } =
-        &target::archive(&output, force, context.umask, ask)?;
-    if json {
-        let (since, chunks, tags) = (since.as_deref(), *chunks, *tags);
-        let (annotations, pruned, purges, bytes) = (*annotations, *pruned, *purges, *bytes);
-        out.json(&BundledJson {
-            dataset,
-            since,
-            version,
-            id,
-            chunks,
-            tags,
-            annotations,
-            pruned,
-            purges,
-            bytes,
-        })?;
-    } else {
-        let (bytes, output) = (human(*bytes), output.display());
-        let from = since.as_ref().map_or("v1".to_owned(), |since| format!("after {since}, up"));
-        let pruned = if *pruned > 0 { format!(", {pruned} of them pruned") } else { String::new() };
-        out.text(format_args!("{dataset}: {from} to {version}{pruned}, {bytes} in {output}\n{id}\n"))?;
+    let Bundled { dataset, since, version, id, pruned, bytes, .. } = &bundled;
+    let (bytes, output) = (human(*bytes), output.display());
+    let from = since.as_ref().map_or("v1".to_owned(), |since| format!("after {since}, up"));
+    let pruned = if *pruned > 0 { format!(", {pruned} of them pruned") } else { String::new() };
+    out.text(format_args!("{dataset}: {from} to {version}{pruned}, {bytes} in {output}\n{id}\n"))?;
+    out.flush()?;
+    tell_left_out(&bundled);
+    Ok(0)
+}
+
+/// Says which settings stay behind.
+fn tell_left_out(Bundled { dataset, left_out, .. }: &Bundled) {
+    if !left_out.is_empty() {
+        eprintln!(
+            "strata: settings of this store are not in it: {}; where it is imported, `strata set {dataset} ...` sets them",
+            left_out.join(" ")
+        );
     }
-    out.flush().map(|()| 0)
 }

@@ -1,6 +1,7 @@
 //! Values of arguments, as clap reads them.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 
@@ -55,6 +56,19 @@ pub struct DatasetPath(pub Vec<Name>);
 /// A path within a dataset.
 pub fn path() -> ValueParser {
     OsStringValueParser::new().try_map(|text: OsString| parse_path(&text).map(DatasetPath)).into()
+}
+
+/// Paths within a dataset, with this at the end of each; what is empty is none.
+///
+/// # Errors
+/// Says which of them is no path.
+pub fn list(text: &[u8], end: u8) -> Result<Vec<DatasetPath>, String> {
+    let paths = (1..).zip(text.split(|byte| *byte == end)).filter(|(_, path)| !path.is_empty());
+    let parsed = paths.map(|(n, path)| match parse_path(OsStr::from_bytes(path)) {
+        Ok(path) => Ok(DatasetPath(path)),
+        Err(why) => Err(format!("path {n}: {why}")),
+    });
+    parsed.collect()
 }
 
 /// A setting of a dataset.

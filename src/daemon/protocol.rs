@@ -1,6 +1,7 @@
 //! What commands ask of a store, and what they are told.
 
 mod items;
+mod purged;
 
 use std::path::PathBuf;
 
@@ -17,8 +18,9 @@ use super::pointer::Pointer;
 pub use items::{
     AnnotationInfo, BlameInfo, Bundled, ChangeInfo, Collected, CommitInfo, Compacted, DamageInfo,
     DatasetInfo, DvcInfo, EntryInfo, Exported, Located, Made, PinInfo, PlaceInfo, PlannedInfo, PointerInfo,
-    Prefetched, PrunedInfo, Purged, Status, TagInfo, Verified, kind_name,
+    Prefetched, PrunedInfo, Status, TagInfo, Verified, kind_name,
 };
+pub use purged::{Purged, PurgedPath};
 
 /// What a command asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,13 +174,12 @@ pub enum Request {
         /// The dataset.
         dataset: DatasetName,
     },
-    /// An [`Item::Purged`].
+    /// An [`Item::PurgedPath`] for each path, then an [`Item::Purged`]. What is to be purged follows as data up
+    /// to an end: paths, of files or directories, with a NUL between; or where nothing ever had such a path,
+    /// the id of a content, or how it begins.
     Purge {
         /// The dataset.
         dataset: DatasetName,
-        /// The file whose contents are removed; or where none ever had that path, the id of a content, or how it
-        /// begins.
-        path: Vec<Name>,
         /// Why.
         reason: String,
         /// Whether it is removed from the versions of all files and datasets.
@@ -322,7 +323,7 @@ pub enum Request {
 impl Request {
     /// Whether bytes follow it.
     pub fn is_followed(&self) -> bool {
-        matches!(self, Request::Unbundle { .. })
+        matches!(self, Request::Unbundle { .. } | Request::Purge { .. })
     }
 }
 
@@ -448,6 +449,8 @@ pub enum Item {
     Pruned(PrunedInfo),
     /// What was given back, or could be.
     Collected(Collected),
+    /// What was purged of a path.
+    PurgedPath(PurgedPath),
     /// What was purged.
     Purged(Purged),
     /// What was purged before.

@@ -208,10 +208,7 @@ impl Service {
                 let tombstones = self.repo.dataset(dataset.as_str())?.tombstones();
                 tombstones.into_iter().try_for_each(|tombstone| sink.item(Item::Tombstone(tombstone)))?;
             }
-            Request::Purge { dataset, path, reason, everywhere, dry_run } => {
-                let wanted = purge::Wanted { path: &path, reason, everywhere, dry_run };
-                self.purge(by, &self.writable(&dataset)?, wanted, sink)?;
-            }
+            Request::Purge { .. } => return Err(Failure::new("no paths follow")),
             Request::Commit { dataset, message } => {
                 let dataset = self.writable(&dataset)?;
                 let version = dataset.commit(by, message)?;

@@ -6,6 +6,7 @@ use super::dataset::Dataset;
 use super::diff::RENAMES_MAX;
 use super::error::Result;
 use super::history::ChangeKind;
+use super::path_history::PathBack;
 
 /// Versions in which what is at a path came, changed or went, newest first. Where it was renamed to that path
 /// (its inode had another name before, or its content had one that went in the same version), it goes on with
@@ -15,20 +16,21 @@ pub struct PathLog<'a> {
     path: Vec<Name>,
     follow: bool,
     renamed: bool,
-    /// Ascending.
-    versions: Vec<VersionNo>,
+    back: PathBack<'a>,
 }
 
 impl Dataset {
     /// The history of a path, followed through its renames or not; `None` if no version ever had such a path.
     pub fn path_log(&self, path: &[Name], follow: bool) -> Result<Option<PathLog<'_>>> {
-        let versions = self.path_versions(path)?;
-        let log = |versions| PathLog { dataset: self, path: path.to_vec(), follow, renamed: false, versions };
-        Ok(versions.map(log))
+        if !self.was_ever_named(path)? {
+            return Ok(None);
+        }
+        let back = self.path_back(path, self.newest())?;
+        Ok(Some(PathLog { dataset: self, path: path.to_vec(), follow, renamed: false, back }))
     }
 
     /// Where what is at `path` was before `version` renamed it to that, if it did.
-    fn came_from(&self, version: VersionNo, path: &[Name]) -> Result<Option<Vec<Name>>> {
+    pub(super) fn came_from(&self, version: VersionNo, path: &[Name]) -> Result<Option<Vec<Name>>> {
         let (before, after) = (self.frozen(VersionNo(version.0 - 1)), self.frozen(version));
         let Some((ino, _)) = after.walk(path)? else { return Ok(None) };
         if before.version() == VersionNo::EMPTY {
@@ -60,13 +62,12 @@ impl Dataset {
 impl PathLog<'_> {
     /// The next older version, and the path in it where that is another than was asked for.
     pub fn next_version(&mut self) -> Result<Option<(VersionNo, Option<Vec<Name>>)>> {
-        let Some(version) = self.versions.pop() else { return Ok(None) };
+        let Some(version) = self.back.next_version()? else { return Ok(None) };
         let path = self.renamed.then(|| self.path.clone());
         if self.follow
             && let Some(from) = self.dataset.came_from(version, &self.path)?
         {
-            self.versions = self.dataset.path_versions(&from)?.unwrap_or_default();
-            self.versions.retain(|older| *older < version);
+            self.back = self.dataset.path_back(&from, VersionNo(version.0 - 1))?;
             (self.path, self.renamed) = (from, true);
         }
         Ok(Some((version, path)))

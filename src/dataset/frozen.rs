@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::{DatasetId, Dirent, Ino, Inode, Kind, Name, NameKey, Span, TreeHash, VersionNo, View};
-use crate::store::Store;
+use crate::store::{Store, Written};
 
 use super::climb::Climb;
 use super::error::{Error, Result};
@@ -75,6 +75,11 @@ impl Frozen {
     /// The entry of `key` in a directory, with the version that recorded it.
     pub fn recorded_entry(&self, dir: Ino, key: NameKey) -> Result<Option<(VersionNo, Dirent)>> {
         Ok(self.store.entry(self.dataset, dir, key, &self.view)?)
+    }
+
+    /// What was last written of `name` in a directory, and by which version; also where that removed it.
+    pub fn written_entry(&self, dir: Ino, name: &Name) -> Result<Option<Written>> {
+        Ok(self.store.written_entry(self.dataset, dir, name.key(), &self.view)?)
     }
 
     /// Up to `limit` entries of a directory after `after`, in key order.

@@ -2,6 +2,13 @@
 //!
 //! A path is followed by name, whatever directories its components named over time: a renamed or newly
 //! made directory takes its part in the history of the paths it is then part of, and of no others.
+//!
+//! It is gone through from a version back: what is on the way to the path there says since when all of that is
+//! as it is, so that versions in between are not looked at. Where a version restored another, its way is
+//! another, and is looked at anew.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
@@ -11,9 +18,6 @@ use super::dataset::Dataset;
 use super::error::Result;
 use super::frozen::Frozen;
 use super::history::changed;
-
-/// What a path named at some time.
-type Named = BTreeSet<(Ino, Kind)>;
 
 /// What a path or place names at a version.
 #[derive(Debug)]
@@ -31,30 +35,52 @@ impl Dataset {
         if path.is_empty() {
             return Ok(Some(self.versions_from(VersionNo(1))?));
         }
-        let Some((named, mut candidates)) = self.ever_named(path)? else { return Ok(None) };
-        let mut in_tree = BTreeSet::new();
-        for (ino, kind) in named {
-            if kind == Kind::Dir {
-                let changes = self.store.tree_versions(self.id(), ino, self.newest(), usize::MAX)?;
-                in_tree.extend(changes.into_iter().map(|(version, _)| (version, ino)));
-            }
-            let changes = self.store.inode_versions(self.id(), ino, self.newest(), usize::MAX)?;
-            candidates.extend(changes.into_iter().map(|(version, _)| version));
+        if !self.was_ever_named(path)? {
+            return Ok(None);
         }
-        candidates.extend(in_tree.iter().map(|(version, _)| *version));
-        candidates.extend(self.rollbacks().iter().map(|&(version, _)| version));
+        let mut back = self.path_back(path, self.newest())?;
         let mut versions = Vec::new();
-        // The state at one candidate is that before the next: nothing changes in between.
-        let mut before = None;
-        for version in candidates {
-            let after = state_at(&self.frozen(version), path)?;
-            let touched = matches!(&after, Some(State::Dir(ino, ..)) if in_tree.contains(&(version, *ino)));
-            if touched || differ(before.as_ref(), after.as_ref()) {
-                versions.push(version);
-            }
-            before = after;
+        while let Some(version) = back.next_version()? {
+            versions.push(version);
         }
+        versions.reverse();
         Ok(Some(versions))
+    }
+
+    /// The same versions up to `newest`, one by one and newest first.
+    pub(super) fn path_back(&self, path: &[Name], newest: VersionNo) -> Result<PathBack<'_>> {
+        Ok(PathBack { dataset: self, path: path.to_vec(), at: self.sight(path, newest)? })
+    }
+
+    /// What a version has at `path`.
+    fn sight(&self, path: &[Name], version: VersionNo) -> Result<Sight> {
+        let tree = self.frozen(version);
+        // Versions back to a rollback, or to the first, descend from each other.
+        let since = tree.view().spans().first().map_or(VersionNo::EMPTY, |span| span.first);
+        let mut sight = Sight { version, state: None, since, changed_within: VersionNo::EMPTY };
+        let mut at = (Ino::ROOT, Kind::Dir);
+        for name in path {
+            if at.1 != Kind::Dir {
+                return Ok(sight);
+            }
+            let Some((written, entry)) = tree.written_entry(at.0, name)? else { return Ok(sight) };
+            sight.since = sight.since.max(written);
+            let Some(entry) = entry else { return Ok(sight) };
+            at = (entry.ino, entry.kind);
+        }
+        let (ino, kind) = at;
+        let (written, inode) = tree.inode(ino)?;
+        sight.since = sight.since.max(written);
+        sight.state = Some(match kind {
+            Kind::Dir => {
+                let below = tree.recorded_tree(ino)?;
+                sight.changed_within = below.map_or(VersionNo::EMPTY, |(version, _)| version);
+                sight.since = sight.since.max(sight.changed_within);
+                State::Dir(ino, below.map(|(_, hash)| hash), Box::new(inode))
+            }
+            _ => State::Other(Box::new(inode)),
+        });
+        Ok(sight)
     }
 
     /// The versions that are kept in which what is at `path` is another than in the kept one before, ascending:
@@ -108,16 +134,18 @@ impl Dataset {
         }
     }
 
-    /// Whether any version had a directory at `path`.
-    pub fn was_ever_dir(&self, path: &[Name]) -> Result<bool> {
-        let named = self.ever_named(path)?;
-        Ok(named.is_some_and(|(named, _)| named.iter().any(|(_, kind)| *kind == Kind::Dir)))
+    /// Whether any version had anything at `path`.
+    pub(super) fn was_ever_named(&self, path: &[Name]) -> Result<bool> {
+        Ok(!self.ever_named(path)?.is_empty())
     }
 
-    /// Everything that `path` ever named, and the versions in which a component of it began or ceased to
-    /// name something.
-    fn ever_named(&self, path: &[Name]) -> Result<Option<(Named, BTreeSet<VersionNo>)>> {
-        let mut versions = BTreeSet::new();
+    /// Whether any version had a directory at `path`.
+    pub fn was_ever_dir(&self, path: &[Name]) -> Result<bool> {
+        Ok(self.ever_named(path)?.iter().any(|(_, kind)| *kind == Kind::Dir))
+    }
+
+    /// Everything that `path` ever named.
+    fn ever_named(&self, path: &[Name]) -> Result<BTreeSet<(Ino, Kind)>> {
         let mut named = BTreeSet::from([(Ino::ROOT, Kind::Dir)]);
         for name in path {
             let mut next = BTreeSet::new();
@@ -126,14 +154,45 @@ impl Dataset {
                 let newest = self.newest();
                 let entries =
                     self.store.entry_versions(self.id(), place.dir, place.key, newest, usize::MAX)?;
-                for (version, entry) in entries {
-                    versions.insert(version);
-                    next.extend(entry.map(|entry| (entry.ino, entry.kind)));
-                }
+                next.extend(
+                    entries.into_iter().filter_map(|(_, entry)| Some((entry.as_ref()?.ino, entry?.kind))),
+                );
             }
             named = next;
         }
-        Ok((!named.is_empty()).then_some((named, versions)))
+        Ok(named)
+    }
+}
+
+/// What a version has at a path, and since when.
+struct Sight {
+    version: VersionNo,
+    state: Option<State>,
+    /// From this version on up to that one, all that leads to it is as it is.
+    since: VersionNo,
+    /// Of a directory, the version that last changed anything in it.
+    changed_within: VersionNo,
+}
+
+/// Goes back through the versions in which what is at a path came, changed or went.
+pub(super) struct PathBack<'a> {
+    dataset: &'a Dataset,
+    path: Vec<Name>,
+    at: Sight,
+}
+
+impl PathBack<'_> {
+    /// The next older one.
+    pub fn next_version(&mut self) -> Result<Option<VersionNo>> {
+        while self.at.version > VersionNo::EMPTY {
+            let since = self.at.since;
+            let before = self.dataset.sight(&self.path, VersionNo(since.0.saturating_sub(1)))?;
+            let after = std::mem::replace(&mut self.at, before);
+            if after.changed_within == since || differ(self.at.state.as_ref(), after.state.as_ref()) {
+                return Ok(Some(since));
+            }
+        }
+        Ok(None)
     }
 }
 

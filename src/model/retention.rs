@@ -140,7 +140,7 @@ pub enum RetentionAction {
     Rules(Option<Rules>),
     /// Content was removed for good from all versions.
     Purge {
-        /// Path or hash, as it was asked for.
+        /// The paths and ids of contents it was asked of, as [`purged_text`](super::purged_text) writes them.
         what: String,
         /// Hashes of the chunks and manifest nodes removed.
         objects: Vec<[u8; 32]>,
@@ -204,6 +204,37 @@ impl VersionSet {
         &self.0
     }
 
+    /// What is in both.
+    pub fn and(&self, other: &VersionSet) -> VersionSet {
+        let (mut both, mut own, mut others) =
+            (Vec::new(), self.0.iter().peekable(), other.0.iter().peekable());
+        while let (Some(a), Some(b)) = (own.peek(), others.peek()) {
+            let span = Span { first: a.first.max(b.first), last: a.last.min(b.last) };
+            both.extend((span.first <= span.last).then_some(span));
+            if a.last < b.last {
+                own.next()
+            } else {
+                others.next()
+            };
+        }
+        VersionSet(both)
+    }
+
+    /// What is not in `other`.
+    pub fn without(&self, other: &VersionSet) -> VersionSet {
+        let mut left = Vec::new();
+        for span in &self.0 {
+            let mut first = other.first_outside(span.first);
+            while first <= span.last {
+                let next = other.first_from(first);
+                let last = next.map_or(span.last, |next| span.last.min(VersionNo(next.0 - 1)));
+                left.push(Span { first, last });
+                first = other.first_outside(last.next());
+            }
+        }
+        VersionSet(left)
+    }
+
     /// The same with more.
     pub fn with(&self, more: impl IntoIterator<Item = Span>) -> VersionSet {
         VersionSet::of(self.0.iter().copied().chain(more))
@@ -257,6 +288,20 @@ mod tests {
         let first_from = |v| set.first_from(VersionNo(v)).map(|version| version.0);
         assert_eq!([0, 2, 4, 6, 7].map(first_from), [Some(1), Some(2), Some(5), Some(6), None]);
         assert_eq!(set.with([span(4, 4)]).spans(), [span(1, 6)]);
+    }
+
+    #[test]
+    fn sets_of_versions_are_cut_with_each_other() {
+        let set = |bits: u32| {
+            let one = |n: u64| span(n + 1, n + 1);
+            VersionSet::of((0..7).filter(|n| bits >> n & 1 == 1).map(one))
+        };
+        for a in 0..128 {
+            for b in 0..128 {
+                assert_eq!(set(a).and(&set(b)), set(a & b), "{a:b} {b:b}");
+                assert_eq!(set(a).without(&set(b)), set(a & !b), "{a:b} {b:b}");
+            }
+        }
     }
 
     #[test]

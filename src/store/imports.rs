@@ -20,6 +20,8 @@ pub enum ImportOf {
     Annotated,
     /// What was given up too.
     GivenUp,
+    /// Pins too.
+    Pinned,
 }
 
 impl Store {
@@ -43,6 +45,7 @@ impl Store {
             ImportOf::Versions => {}
             ImportOf::Annotated => Identity::require(identity::ANNOTATED_IMPORTS, &self.layout)?,
             ImportOf::GivenUp => Identity::require(identity::GIVEN_UP_IMPORTS, &self.layout)?,
+            ImportOf::Pinned => Identity::require(identity::PINNED_IMPORTS, &self.layout)?,
         }
         let dir = self.layout.imports();
         make_dir(&dir, true)?;

@@ -9,7 +9,8 @@
 //! compacted    which pack is to be compressed next (see `compact`)
 //! compacted-best  the same of compressing as far as possible
 //! collected    what the last collection found (see `collect`)
-//! purging      the purges that are not finished (see `purging`)
+//! purges       the purges that are not finished (see `purging`)
+//! purging      the same of releases that purged one path at a time
 //! packs/       the log (see `pack`)
 //! index/       rebuilt from the packs where it is missing or in doubt (see `index`)
 //! scratch/     content of files being written; emptied on open
@@ -87,6 +88,11 @@ impl Layout {
 
     /// The note of the purges that are not finished.
     pub fn purging(&self) -> PathBuf {
+        self.root.join("purges")
+    }
+
+    /// The same of releases that purged one path at a time.
+    pub fn purging_one(&self) -> PathBuf {
         self.root.join("purging")
     }
 

@@ -21,6 +21,9 @@ const WALK_MAX: usize = 8;
 const ENTRY_KEY: usize = 37;
 const ENTRY_NAME: std::ops::Range<usize> = 13..29;
 
+/// What a version wrote of a name; `None` where it removed it.
+pub type Written = (VersionNo, Option<Dirent>);
+
 /// How a version stands to a view.
 enum Sight {
     /// It is part of the view.
@@ -63,9 +66,20 @@ impl Store {
         name: NameKey,
         view: &View,
     ) -> Result<Option<(VersionNo, Dirent)>> {
+        let written = self.written_entry(ds, dir, name, view)?;
+        Ok(written.and_then(|(version, entry)| Some((version, entry?))))
+    }
+
+    /// What was last written of a name in a directory, as the view sees it.
+    pub fn written_entry(
+        &self,
+        ds: DatasetId,
+        dir: Ino,
+        name: NameKey,
+        view: &View,
+    ) -> Result<Option<Written>> {
         let found = self.newest_visible(&keys::entry(ds, dir, name), view)?;
-        let found = found.filter(|(_, value)| !value.is_empty());
-        found.map(|(version, value)| Ok((version, decode_checked("entry", &value)?))).transpose()
+        found.map(|(version, value)| Ok((version, dirent(&value)?))).transpose()
     }
 
     /// Up to `limit` entries of a directory after the name `after`, in the order of their keys.
@@ -158,13 +172,28 @@ impl Store {
         name: NameKey,
         newest: VersionNo,
         limit: usize,
-    ) -> Result<Vec<(VersionNo, Option<Dirent>)>> {
+    ) -> Result<Vec<Written>> {
         let found = self.versions_of(keys::entry(ds, dir, name), newest, limit)?;
-        let dirent = |value: Box<[u8]>| match &*value {
-            [] => Ok(None),
-            value => decode_checked("entry", value).map(Some),
-        };
-        found.into_iter().map(|(v, value)| Ok((v, dirent(value)?))).collect()
+        found.into_iter().map(|(v, value)| Ok((v, dirent(&value)?))).collect()
+    }
+
+    /// Calls `f` with what versions wrote of each name that a directory ever had, newest first, as
+    /// [`Store::entry_versions`] gives it.
+    pub fn each_entry(&self, ds: DatasetId, dir: Ino, f: &mut dyn FnMut(&[Written])) -> Result<()> {
+        let mut range = self.index.scan(&keys::entries(ds, dir));
+        let (mut name, mut versions) = (None, Vec::new());
+        while let Some((key, value)) = range.next_entry()? {
+            let this = entry_name(&key)?;
+            if name.replace(this).is_some_and(|before| before != this) {
+                f(&versions);
+                versions.clear();
+            }
+            versions.push((version_of(&key)?, dirent(&value)?));
+        }
+        if !versions.is_empty() {
+            f(&versions);
+        }
+        Ok(())
     }
 
     /// Versions that changed a directory's tree, from `newest` back, at most `limit`.
@@ -338,6 +367,14 @@ fn entry_name(key: &[u8]) -> Result<NameKey> {
     let name = key.get(ENTRY_NAME).filter(|_| key.len() == ENTRY_KEY);
     let name = name.and_then(|n| n.try_into().ok());
     name.map(NameKey).ok_or_else(|| Error::Index("a key has no known form".into()))
+}
+
+/// What a version wrote of a name; `None` where it was removed.
+fn dirent(value: &[u8]) -> Result<Option<Dirent>> {
+    match value {
+        [] => Ok(None),
+        value => decode_checked("entry", value).map(Some),
+    }
 }
 
 fn tree_hash(value: &[u8]) -> Result<TreeHash> {

@@ -1,4 +1,4 @@
-//! What was said of versions goes with a bundle: annotations and tags, but not what a store decided to keep.
+//! What was said of versions goes with a bundle: annotations and tags.
 
 use std::fs;
 
@@ -23,9 +23,9 @@ fn bundle(m: &Mount, arguments: &[&str], name: &str) -> (std::path::PathBuf, Val
     (file, serde_json::from_str(&told).expect("JSON"))
 }
 
-/// Every annotation is there in another store, by whom and when it was said, and what was taken back is. A bundle
-/// of further versions brings those of them, and what was said of earlier ones since; what is said otherwise
-/// there stays, key by key. Pins, retention and quota are not carried.
+/// Every annotation is there in another store, by whom and when it was said, and what was taken back is. A
+/// bundle of further versions brings those of them, and what was said of earlier ones since; what is said
+/// otherwise there stays, key by key.
 #[test]
 fn annotations_go_with_a_bundle() {
     let m = Mount::new();
@@ -37,9 +37,6 @@ fn annotations_go_with_a_bundle() {
     annotate(&m, &["d@v2", "license=BSD"]);
     annotate(&m, &["d@v2", "--remove", "source"]);
     annotate(&m, &["d@v5", "license=GPL"]);
-    m.strata(&["pin", "d@v2"]).ok();
-    m.strata(&["set", "d", "retention=keep-last=9"]).ok();
-    m.strata(&["set", "d", "quota=1G"]).ok();
     let (part, told) = bundle(&m, &["d@v3"], "part.bundle");
     assert_eq!(told["annotations"], 4, "{told}");
     assert!(fs::read(&part).expect("read").starts_with(b"strata bundle 3\n"));
@@ -55,9 +52,6 @@ fn annotations_go_with_a_bundle() {
             assert_eq!(said(&other, &format!("e@v{n}")), said(&m, &format!("d@v{n}")), "v{n}");
         }
         assert_eq!(of(&other, "e@v2")["annotations"], json!({"license": "BSD"}));
-        assert!(of(&m, "d@v2")["pinned"] == true && of(&other, "e@v2").get("pinned").is_none());
-        let all: Value = serde_json::from_str(&other.strata(&["datasets", "--json"]).ok()).expect("JSON");
-        assert_eq!((&all[0]["quota_bytes"], &all[0]["retention"]), (&Value::Null, &Value::Null));
         // Said here in another way, and so it stays; of other keys, what is said there later comes along.
         annotate(&other, &["e@v1", "license=own"]);
         annotate(&m, &["d@v1", "license=BSD", "split=test"]);
@@ -93,8 +87,9 @@ fn annotations_go_with_a_bundle() {
     assert_eq!(of(&other, "e@v3")["annotations"], json!({"checked": "yes"}));
 }
 
-/// A bundle without annotations and of which nothing was given up is one that releases before can read. One
-/// with either into a dataset makes the store one of the format in which imports under way may have that.
+/// A bundle without annotations and pins and of which nothing was given up is one that releases before can
+/// read. One with any of these into a dataset makes the store one of the format in which imports under way may
+/// have that.
 #[test]
 fn only_what_needs_a_newer_form_has_it() {
     let m = Mount::new();
@@ -108,8 +103,11 @@ fn only_what_needs_a_newer_form_has_it() {
     (4..=6).for_each(|n| d.write("f", format!("{n}")));
     m.strata(&["prune", "d", "--keep-last", "1"]).ok();
     let (fourth, _) = bundle(&m, &["--since", "v3", "d"], "fourth.bundle");
+    d.write("f", "7");
+    m.strata(&["pin", "d@v7"]).ok();
+    let (fifth, _) = bundle(&m, &["--since", "v6", "d"], "fifth.bundle");
     let begins = |file: &std::path::Path| fs::read(file).expect("read")[14];
-    assert_eq!([&first, &second, &third, &fourth].map(|file| begins(file)), *b"1234");
+    assert_eq!([&first, &second, &third, &fourth, &fifth].map(|file| begins(file)), *b"12345");
     let other = Mount::unmounted();
     other.strata(&["init"]).ok();
     let identity = other.store().join("strata.json");
@@ -127,6 +125,8 @@ fn only_what_needs_a_newer_form_has_it() {
     is_of(6);
     other.strata(&["import", text(&fourth), "e"]).ok();
     is_of(7);
+    other.strata(&["import", text(&fifth), "e"]).ok();
+    is_of(8);
     assert_eq!(of(&other, "e@v1")["annotations"], json!({"license": "MIT"}));
     assert_eq!(fs::read_dir(other.store().join("imports")).expect("list").count(), 0);
 }

@@ -330,6 +330,47 @@ fn history_follows_the_path_through_renames() {
     assert_eq!(listed("old"), log("old"));
 }
 
+/// A directory above that is renamed to and fro does not end a file's history, nor have any version told twice:
+/// each is there once, newest first, with the path that the file had then.
+#[test]
+fn history_is_followed_through_a_directory_that_is_renamed_to_and_fro() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.mkdir("a");
+    d.write("a/f", "0");
+    d.write("a/other", "0");
+    let mut expected = vec!["v2 a/f".to_owned()];
+    for round in 1..=40 {
+        let [from, to] = if round % 2 == 0 { ["b", "a"] } else { ["a", "b"] };
+        std::fs::rename(d.path(from), d.path(to)).expect("rename");
+        expected.push(format!("v{} {to}/f", 3 * round + 1));
+        d.write(&format!("{to}/f"), format!("{round}"));
+        expected.push(format!("v{} {to}/f", 3 * round + 2));
+        d.write(&format!("{to}/other"), format!("{round}"));
+    }
+    expected.reverse();
+    let log = |more: &[&str]| -> Vec<String> {
+        let text = m.strata(&[&["log", "d", "a/f", "--json"], more].concat()).ok();
+        let told = |line: &str| {
+            let record: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            format!(
+                "{} {}",
+                record["version"].as_str().expect("text"),
+                record["path"].as_str().unwrap_or("a/f")
+            )
+        };
+        text.lines().map(told).collect()
+    };
+    assert_eq!(log(&[]), expected);
+    assert_eq!(log(&["-n", "3"]), expected[..3]);
+    // By the name alone, it comes and goes.
+    let alone: Vec<u64> = (1..=40)
+        .flat_map(|r| if r % 2 == 0 { vec![3 * r + 1, 3 * r + 2] } else { vec![3 * r + 1] })
+        .collect();
+    let alone = [2].into_iter().chain(alone).rev().map(|version| format!("v{version} a/f"));
+    assert_eq!(log(&["--no-follow"]), alone.collect::<Vec<_>>());
+}
+
 /// Paths of any bytes have a history.
 #[test]
 fn a_path_that_is_not_utf8_has_its_history() {

@@ -29,12 +29,18 @@ pub struct Bundled {
     /// Number of annotations.
     #[serde(default)]
     pub annotations: u64,
+    /// Number of pins.
+    #[serde(default)]
+    pub pins: u64,
     /// Number of versions that were pruned: of these their records are in it.
     #[serde(default)]
     pub pruned: u64,
     /// Number of purges.
     #[serde(default)]
     pub purges: u64,
+    /// Settings of the dataset that are not in it, as `strata set` takes them.
+    #[serde(default)]
+    pub left_out: Vec<String>,
     /// Bytes of the bundle.
     pub bytes: u64,
 }
@@ -169,36 +175,6 @@ pub struct Collected {
     pub freed: u64,
     /// Bytes that may not be needed, and were not looked for: they are in packs with too few to be rewritten.
     pub unsure: u64,
-}
-
-/// What was purged.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Purged {
-    /// The dataset.
-    pub dataset: String,
-    /// The path, or the id of the content.
-    pub path: Vec<u8>,
-    /// Chunks and manifest nodes removed.
-    pub objects: u64,
-    /// Bytes of the chunks.
-    pub bytes: u64,
-    /// Chunks and manifest nodes that stay, since other content needs them.
-    pub shared: u64,
-    /// Some of what needs them: live and open files, and files of versions.
-    pub holders: Vec<String>,
-    /// Other datasets that lost content.
-    pub others: Vec<String>,
-    /// Some of the other files of versions that lost content, in any dataset.
-    #[serde(default)]
-    pub also: Vec<String>,
-    /// Whether there are more.
-    #[serde(default)]
-    pub more: bool,
-    /// Whether it was only told what would be purged.
-    #[serde(default)]
-    pub dry_run: bool,
-    /// Files put aside by a repair that had its bytes, and were removed.
-    pub aside: Vec<String>,
 }
 
 /// What was read ahead.

@@ -46,6 +46,12 @@ impl Source<'_> {
     }
 }
 
+/// The settings of a dataset that say what its store keeps, as `strata set` takes them.
+fn settings(dataset: &Dataset) -> Vec<String> {
+    let rules = dataset.retention_rules().map(|rules| format!("retention={rules}"));
+    rules.into_iter().chain(dataset.quota().map(|bytes| format!("quota={bytes}"))).collect()
+}
+
 impl Service {
     /// Sends all versions of a dataset up to one, or those after `since`, with what is said of them at the end.
     pub(super) fn bundle(
@@ -92,8 +98,10 @@ impl Service {
             chunks: done.chunks,
             tags: done.tags,
             annotations: done.annotations,
+            pins: done.pins,
             pruned: done.pruned,
             purges: done.purges,
+            left_out: settings(dataset),
             bytes: done.bytes,
         }))
     }

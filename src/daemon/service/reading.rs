@@ -12,7 +12,7 @@ use crate::model::{Content, DatasetId, Span, VersionNo, VersionSet};
 
 use super::super::failure::Failure;
 use super::super::protocol::{Item, Request};
-use super::{Service, Sink};
+use super::{Service, Sink, purge};
 
 /// What is being read.
 #[derive(Debug, Default)]
@@ -151,6 +151,11 @@ impl<'a> Session<'a> {
             Request::Unbundle { dataset } => {
                 let made = self.service.unbundle_from(&dataset, input, sink)?;
                 sink.item(Item::Made(made)).map(|()| 0)
+            }
+            Request::Purge { dataset, reason, everywhere, dry_run } => {
+                let dataset = self.service.writable(&dataset)?;
+                let wanted = purge::Wanted { reason, everywhere, dry_run };
+                self.service.purge_from(self.by, &dataset, wanted, input, sink).map(|()| 0)
             }
             Request::Resolve(object) => {
                 // It is read by its number from now on.

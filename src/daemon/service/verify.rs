@@ -27,7 +27,7 @@ impl Service {
         for dataset in self.every_dataset()? {
             let known = Known::new(store, &places);
             let name = dataset.name().to_string();
-            totals.purges += dataset.tombstones().len() as u64;
+            totals.purges += dataset.purge_count() as u64;
             let mut found = 0;
             totals.versions += verify_dataset(&dataset, known, &mut |finding| {
                 found += 1;

@@ -44,11 +44,12 @@ impl Bundle {
     /// concerns versions after `newest`.
     pub(super) fn note(&self, store: &Store, id: DatasetId, newest: VersionNo) -> Result<()> {
         let mut frames = self.frames()?;
-        let what = match (may_have(frames.magic, frame::GIVEN_UP), may_have(frames.magic, frame::ANNOTATION))
-        {
-            (true, _) => ImportOf::GivenUp,
-            (false, true) => ImportOf::Annotated,
-            (false, false) => ImportOf::Versions,
+        let has = |kind| may_have(frames.magic, kind);
+        let what = match () {
+            () if has(frame::PIN) => ImportOf::Pinned,
+            () if has(frame::GIVEN_UP) => ImportOf::GivenUp,
+            () if has(frame::ANNOTATION) => ImportOf::Annotated,
+            () => ImportOf::Versions,
         };
         let (path, mut file) = store.begin_import(id, what)?;
         let io = |e| Error::Store(StoreError::io("write", &path, e));
@@ -72,9 +73,9 @@ impl Bundle {
         fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)
     }
 
-    /// Appends all versions, tags and annotations to the log, for the dataset with number `id`, but for those
-    /// that are there already, and what was given up of the versions after `newest`. Where that is the number
-    /// they had, the version ids stay; if not, they are others.
+    /// Appends all versions, tags, annotations and pins to the log, for the dataset with number `id`, but for
+    /// those that are there already, and what was given up of the versions after `newest`. Where that is the
+    /// number they had, the version ids stay; if not, they are others.
     ///
     /// # Errors
     /// Where the store cannot take them, or has others.
@@ -123,6 +124,6 @@ impl Bundle {
         for (sequence, annotation) in (last + 1..).zip(new_annotations(&there, annotations)) {
             store.append_annotation(&AnnotationRecord { sequence, ..annotation })?;
         }
-        Ok(())
+        self.append_pins(store, id)
     }
 }

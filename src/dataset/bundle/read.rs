@@ -6,14 +6,16 @@ use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use super::given_up::{GivenUp, left_out};
-use super::{HEADER, MAGIC, MAGIC_AFTER, MAGIC_ANNOTATED, MAGIC_GIVEN_UP, frame, may_have};
+use super::{
+    HEADER, MAGIC, MAGIC_AFTER, MAGIC_ANNOTATED, MAGIC_GIVEN_UP, MAGIC_PINNED, frame, may_have, pins,
+};
 use crate::dataset::dataset::Rollback;
 use crate::dataset::error::{Error, Result};
 use crate::model::content::CHUNK_MAX;
 use crate::model::inode::Xattrs;
 use crate::model::{
-    AnnotationRecord, Body, Content, DatasetRecord, Inode, Op, Piece, Span, TagRecord, VersionId, VersionNo,
-    VersionReader, codec,
+    AnnotationRecord, Body, Content, DatasetRecord, Inode, Op, Piece, RetentionRecord, Span, TagRecord,
+    VersionId, VersionNo, VersionReader, codec,
 };
 use crate::store::manifest::{Node, pieces_from};
 use crate::store::{Error as StoreError, ObjectStore, Objects, Store};
@@ -61,6 +63,8 @@ pub struct Bundle {
     pub(super) rollbacks: Vec<Rollback>,
     /// What was given up.
     pub(super) given_up: GivenUp,
+    /// Its pins, each with the version.
+    pub(super) pins: Vec<(VersionNo, RetentionRecord)>,
 }
 
 /// A frame as it was read.
@@ -87,6 +91,7 @@ impl Bundle {
         let mut record: Option<DatasetRecord> = None;
         let mut since = (VersionNo::EMPTY, VersionId::ROOT);
         let (mut ids, mut rollbacks, mut given_up) = (Vec::new(), Vec::new(), GivenUp::default());
+        let mut pins = Vec::new();
         let mut hasher = blake3::Hasher::new();
         hasher.update(frames.magic);
         while let Some((kind, payload)) = frames.next_frame()? {
@@ -103,14 +108,14 @@ impl Bundle {
                         return Err(bad("it has no version"));
                     }
                     let path = path.to_owned();
-                    let bundle = Bundle { path, file, record, len, since, ids, rollbacks, given_up };
+                    let bundle = Bundle { path, file, record, len, since, ids, rollbacks, given_up, pins };
                     let (since, last) = (bundle.since(), bundle.last());
                     let mut pruned = bundle.given_up.pruned.spans().iter();
                     if let Some(span) = pruned.find(|span| span.first <= since || span.last >= last) {
                         let Span { first, last } = span;
                         return Err(bundle.bad(&format!("{first} to {last} cannot have been pruned of it")));
                     }
-                    return Ok(bundle);
+                    return bundle.check_pins().map(|()| bundle);
                 }
                 frame::DATASET if record.is_none() => {
                     let decoded = codec::decode_checked::<DatasetRecord>("dataset record", &payload);
@@ -152,6 +157,9 @@ impl Bundle {
                         rollbacks.push((head.number, head.base));
                     }
                     ids.push(id);
+                }
+                frame::PIN if may_have(frames.magic, kind) => {
+                    pins.push(pins::decode(&payload).map_err(|e| bad(&e))?);
                 }
                 frame::CHUNK | frame::PACKED_CHUNK | frame::NODE | frame::TAG => {}
                 frame::ANNOTATION | frame::LEFT_OUT if may_have(frames.magic, kind) => {}
@@ -307,7 +315,7 @@ impl<'a> Frames<'a> {
         let mut from = BufReader::with_capacity(BUFFER, file);
         let mut start = [0; MAGIC.len()];
         let read = from.read_exact(&mut start);
-        let known = [MAGIC, MAGIC_AFTER, MAGIC_ANNOTATED, MAGIC_GIVEN_UP]
+        let known = [MAGIC, MAGIC_AFTER, MAGIC_ANNOTATED, MAGIC_GIVEN_UP, MAGIC_PINNED]
             .into_iter()
             .find(|magic| read.is_ok() && **magic == start);
         let magic =

@@ -15,7 +15,7 @@ const BY: Caller = Caller { uid: 1, gid: 2, pid: 0 };
 
 /// Something done to a dataset. Numbers choose among what there is.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+pub(in crate::dataset) enum Step {
     Dir(usize, u8),
     Leaf(usize, u8, u8),
     Further(usize, u8),
@@ -25,7 +25,7 @@ enum Step {
     Rollback(usize),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(in crate::dataset) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (any::<usize>(), 0..6u8).prop_map(|(dir, name)| Step::Dir(dir, name)),
         4 => (any::<usize>(), 0..6u8, any::<u8>()).prop_map(|(dir, name, to)| Step::Leaf(dir, name, to)),
@@ -38,7 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// All entries of the live tree: where each is, what it is and of which kind.
-fn entries(dataset: &Dataset) -> Vec<(Ino, Name, Ino, Kind)> {
+pub(in crate::dataset) fn entries(dataset: &Dataset) -> Vec<(Ino, Name, Ino, Kind)> {
     let tree = dataset.frozen(dataset.newest());
     let (mut all, mut dirs) = (Vec::new(), vec![Ino::ROOT]);
     while let Some(dir) = dirs.pop() {
@@ -51,7 +51,7 @@ fn entries(dataset: &Dataset) -> Vec<(Ino, Name, Ino, Kind)> {
 }
 
 /// Does it, as far as it can be done.
-fn take(dataset: &Dataset, step: Step) {
+pub(in crate::dataset) fn take(dataset: &Dataset, step: Step) {
     let all = entries(dataset);
     let named = |name: u8| Name::new(&[b'a' + name]).unwrap();
     let dir = |n: usize| {
@@ -197,6 +197,52 @@ fn what_a_kept_version_has_is_not_left_out() {
     let change = |kind, payload| (kind != frame::GIVEN_UP).then_some(payload);
     let unsaid = changed(&whole, dir.path(), change).unwrap();
     assert!(unsaid.check(None, &mut |_, _| Ok(())).unwrap_err().to_string().contains("was left out"));
+}
+
+/// Pins are part of an import that is broken off and finished, and only of versions that are there can one be.
+#[test]
+fn pins_come_with_an_import_that_is_finished_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let repo = Repo::open(&dir.path().join("store"), false).unwrap();
+    let dataset: Arc<Dataset> = repo.create(DatasetName::new(b"d").unwrap(), 0o755, 0, 0).unwrap();
+    let take_leaf = |n: u8| {
+        take(&dataset, Step::Leaf(0, n, 0));
+        dataset.seal().unwrap();
+    };
+    (0..2).for_each(take_leaf);
+    let first = in_file(dir.path(), &dataset, &repo, 0);
+    let other = Repo::open(&dir.path().join("other"), false).unwrap();
+    let there =
+        other.adopt(first.record().clone(), |store, id| first.append(store, id, VersionNo::EMPTY)).unwrap();
+    (2..4).for_each(take_leaf);
+    for version in [1, 3] {
+        dataset.pin(BY, VersionNo(version), true, Some(format!("run {version}"))).unwrap();
+    }
+    let more = in_file(dir.path(), &dataset, &repo, 2);
+    let named = |named: u64| {
+        let change = |kind, payload: Vec<u8>| {
+            let mut record: RetentionRecord = match kind {
+                frame::PIN => codec::decode("record", &payload).unwrap(),
+                _ => return Some(payload),
+            };
+            record.action = RetentionAction::Pin(VersionNo(named));
+            Some(codec::encode(&record))
+        };
+        changed(&more, dir.path(), change).map(drop)
+    };
+    named(4).unwrap();
+    assert!(named(5).unwrap_err().to_string().contains("a pin is one of v5, which is not in it"));
+    named(0).unwrap_err();
+    more.note(other.store(), there.id(), VersionNo(2)).unwrap();
+    drop(there);
+    drop(other);
+    let other = Repo::open(&dir.path().join("other"), false).unwrap();
+    let there = other.dataset("d").unwrap();
+    assert_eq!(there.newest(), VersionNo(4));
+    for version in (1..=4).map(VersionNo) {
+        assert_eq!(there.pinned_by(version), dataset.pinned_by(version), "{version}");
+    }
+    assert_eq!(there.pinned_by(VersionNo(3)).unwrap().message.as_deref(), Some("run 3"));
 }
 
 proptest! {

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use super::given_up::{GivenUp, encode_left_out, given_up};
 use super::output::{Out, Output};
-use super::{MAGIC, MAGIC_AFTER, MAGIC_ANNOTATED, MAGIC_GIVEN_UP, frame};
+use super::pins::{self, pins};
+use super::{MAGIC, MAGIC_AFTER, MAGIC_ANNOTATED, MAGIC_GIVEN_UP, MAGIC_PINNED, frame};
 use crate::dataset::dataset::Dataset;
 use crate::dataset::error::{Error, Result};
 use crate::dataset::retention::live::Keeping;
@@ -29,6 +30,8 @@ pub struct Bundled {
     pub tags: u64,
     /// Number of annotation records.
     pub annotations: u64,
+    /// Number of pins.
+    pub pins: u64,
     /// Number of versions that were pruned.
     pub pruned: u64,
     /// Number of purges.
@@ -53,10 +56,12 @@ pub fn bundle(
     let said = |version: VersionNo| version <= last;
     let annotations: Vec<_> =
         dataset.all_annotations()?.into_iter().filter(|record| said(record.version)).collect();
-    // One without annotations can be read by releases that know none in bundles.
+    let pins = pins(store, dataset.id(), last)?;
+    // One without annotations and pins can be read by releases that know none in bundles.
     let pruned = dataset.pruned();
     let given_up = GivenUp::of(given_up(store, dataset.id(), Span { first: since.next(), last })?);
     let magic = match (annotations.is_empty(), since) {
+        _ if !pins.is_empty() => MAGIC_PINNED,
         _ if !given_up.records().is_empty() => MAGIC_GIVEN_UP,
         (false, _) => MAGIC_ANNOTATED,
         (true, VersionNo::EMPTY) => MAGIC,
@@ -64,7 +69,7 @@ pub fn bundle(
     };
     let (out, seen) = (Output::new(magic, out), HashSet::new());
     let (pruned_count, purges) = given_up.counts();
-    let done = Bundled { pruned: pruned_count, purges, ..Bundled::default() };
+    let done = Bundled { pruned: pruned_count, purges, pins: pins.len() as u64, ..Bundled::default() };
     let keeping = Keeping::new(dataset, pruned);
     let mut writer = Writer { store, dataset, keeping, out, seen, done };
     let record = DatasetRecord { archived: false, ..dataset.record() };
@@ -94,6 +99,9 @@ pub fn bundle(
     for annotation in &annotations {
         writer.out.frame(frame::ANNOTATION, &codec::encode(annotation))?;
         writer.done.annotations += 1;
+    }
+    for (kind, payload) in pins::frames(&pins) {
+        writer.out.frame(kind, &payload)?;
     }
     Ok(Bundled { bytes: writer.out.finish()?, ..writer.done })
 }

@@ -13,7 +13,8 @@ use super::live::find_needed;
 use super::walk::Walker;
 use super::*;
 use crate::dataset::{NewInode, RenameMode, Repo};
-use crate::model::{Body, Content, DatasetName, Ino, Kind, Name, Op, Piece, Policy, VersionHead};
+use crate::model::{Body, Content, ContentId, DatasetName, Ino, Kind, Name, Op, Piece, Policy, VersionHead};
+use crate::store::content_id;
 use crate::store::manifest::TreeBuilder;
 
 const BY: Caller = Caller { uid: 1, gid: 2, pid: 0 };
@@ -298,6 +299,52 @@ proptest! {
         }
         world.collect(false);
         world.collect(true);
+    }
+}
+
+/// All that files at or below `path` held, by a look at every version.
+fn held_below(dataset: &Dataset, path: &[Name]) -> (bool, HashSet<ContentId>) {
+    let (mut is_there, mut held) = (false, HashSet::new());
+    for version in (1..=dataset.newest().0).map(VersionNo) {
+        let tree = dataset.frozen(version);
+        let Some(found) = tree.walk(path).unwrap() else { continue };
+        is_there = true;
+        let mut todo = vec![found];
+        while let Some((ino, kind)) = todo.pop() {
+            match kind {
+                Kind::Dir => todo.extend(tree.all_entries(ino).unwrap().iter().map(|e| (e.ino, e.kind))),
+                _ => held.extend(tree.inode(ino).unwrap().1.content().map(content_id)),
+            }
+        }
+    }
+    (is_there, held)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_was_ever_below_a_path_is_what_its_versions_show(steps in steps()) {
+        let mut world = World::new();
+        for (of, step) in steps {
+            world.step(of, step);
+        }
+        let names: Vec<Name> = (0..4).map(|n| name(&format!("d{n}"))).chain([name("f0"), name("f1")]).collect();
+        for of in [false, true] {
+            let dataset = world.dataset(of);
+            let ever = Ever::new(&dataset);
+            let mut paths: Vec<Vec<Name>> = vec![Vec::new()];
+            for len in 0..3 {
+                let longer = paths.iter().filter(|path| path.len() == len);
+                let longer = longer.flat_map(|path| names.iter().map(|name| [&path[..], std::slice::from_ref(name)].concat()));
+                paths.extend(longer.collect::<Vec<_>>());
+            }
+            for path in paths.iter().skip(1) {
+                let found = ever.at(path).unwrap();
+                let held = found.as_ref().map(|found| found.contents.iter().map(content_id).collect());
+                prop_assert_eq!((found.is_some(), held.unwrap_or_default()), held_below(&dataset, path), "{:?}", path);
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! All values that inodes ever had are gone through, as a collection does; but of each that has one of the objects
 //! it is found out where it is seen, so that it can be named.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -13,9 +13,10 @@ use crate::store::{Store, content_id};
 use super::super::dataset::Dataset;
 use super::super::error::{Error, Result};
 use super::live::{Keeping, Value};
+use super::owners::{Numbers, Owners, Whose};
 use super::walk::{Search, Walker};
 
-/// As many places are named.
+/// As many places are named, and one at least of each thing that is purged.
 const NAMED: usize = 100;
 /// Versions that are gone through for the last name of a file that was removed.
 const LAST_NAMES: usize = 8;
@@ -23,22 +24,42 @@ const LAST_NAMES: usize = 8;
 /// What an inode had, and when it was recorded.
 pub type Recorded = (VersionNo, Ino);
 
+/// A place that needs something, for messages.
+#[derive(Debug)]
+pub struct Place {
+    /// What it is called.
+    pub name: String,
+    /// What it has any of, by numbers of what is purged.
+    pub of: Numbers,
+}
+
 /// Objects that something needs.
 pub struct Needed<'a> {
     walker: Walker<'a>,
     wanted: &'a HashMap<[u8; 32], u32>,
     /// Those of the objects wanted that are needed.
     pub objects: HashSet<[u8; 32]>,
-    /// Some of the places that need them, for messages.
-    pub places: Vec<String>,
+    /// Some of the places that need them.
+    pub places: Vec<Place>,
     /// Whether there are more.
     pub more: bool,
+    /// Where in `places` each is.
+    known: HashMap<String, usize>,
+    /// Of what some are named.
+    named: Numbers,
 }
 
 impl<'a> Needed<'a> {
     fn new(store: &'a Store, wanted: &'a HashMap<[u8; 32], u32>) -> Needed<'a> {
-        let walker = Walker::new(store);
-        Needed { walker, wanted, objects: HashSet::new(), places: Vec::new(), more: false }
+        Needed {
+            walker: Walker::new(store),
+            wanted,
+            objects: HashSet::new(),
+            places: Vec::new(),
+            more: false,
+            known: HashMap::new(),
+            named: Numbers::new(),
+        }
     }
 
     fn take(&mut self, inode: &Inode) -> Result<()> {
@@ -57,13 +78,38 @@ impl<'a> Needed<'a> {
         })
     }
 
-    fn name(&mut self, place: String) {
-        if self.places.contains(&place) {
-            return;
+    fn name(&mut self, name: String, of: Numbers) {
+        if let Some(known) = self.known.get(&name) {
+            self.named.extend(&of);
+            self.places[*known].of.extend(of);
+        } else if self.places.len() < NAMED || !of.is_subset(&self.named) {
+            self.named.extend(&of);
+            self.known.insert(name.clone(), self.places.len());
+            self.places.push(Place { name, of });
+        } else {
+            self.more = true;
         }
-        match self.places.len() < NAMED {
-            true => self.places.push(place),
-            false => self.more = true,
+    }
+}
+
+/// Finds out what has any of the objects, and of what these are.
+struct Finder<'a> {
+    search: Search<'a>,
+    whose: Whose<'a>,
+}
+
+impl Finder<'_> {
+    fn inode(&mut self, inode: &Inode) -> Result<Option<Numbers>> {
+        match self.search.inode(inode)? {
+            true => self.whose.inode(inode).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    fn content(&mut self, content: &Content) -> Result<Option<Numbers>> {
+        match self.search.content(content)? {
+            true => self.whose.content(content).map(Some),
+            false => Ok(None),
         }
     }
 }
@@ -74,8 +120,8 @@ pub struct Past<'a> {
     pub dataset: Arc<Dataset>,
     /// What its versions need.
     pub needed: Needed<'a>,
-    /// A path that has any.
-    pub path: Option<Vec<Name>>,
+    /// Some of the paths that have any.
+    pub paths: BTreeSet<Vec<Name>>,
     /// What recorded any.
     pub recorded: Vec<Recorded>,
 }
@@ -89,36 +135,37 @@ pub struct Holders<'a> {
 }
 
 impl<'a> Holders<'a> {
-    /// Those in `datasets`, which are to be all of the store, of the objects `wanted`. What versions of `of` have
-    /// with one of the contents in `but` does not count.
+    /// Those in `datasets`, which are to be all of the store, of the objects `wanted`, which have `owners`.
+    /// What versions of `of` have with one of the contents in `but` does not count.
     ///
     /// # Errors
     /// Where anything that is needed cannot be read, so that it is not known what else is.
     pub fn find(
         store: &'a Store,
         datasets: &[Arc<Dataset>],
-        wanted: &'a HashMap<[u8; 32], u32>,
+        (wanted, owners): (&'a HashMap<[u8; 32], u32>, &'a Owners),
         (of, but): (DatasetId, &HashMap<ContentId, Content>),
     ) -> Result<Holders<'a>> {
         // What only pruned versions had may be gone. Where it is needed, going through it fails.
-        let mut finder = Search::new(store, true, |hash| wanted.contains_key(hash));
+        let search = Search::new(store, true, |hash| wanted.contains_key(hash));
+        let mut finder = Finder { search, whose: Whose::new(store, owners) };
         let mut holders = Holders { live: Needed::new(store, wanted), past: Vec::new() };
         // Where things come from first, where they go last: what moves meanwhile is met at one of the two.
         for dataset in datasets.iter().filter(|dataset| !dataset.is_archived()) {
             dataset.find_held(&mut finder, &mut holders.live)?;
         }
         for content in store.copied() {
-            if finder.content(&content)? {
+            if let Some(of) = finder.content(&content)? {
                 holders.live.take_content(&content)?;
-                holders.live.name("a copy that is being made".into());
+                holders.live.name("a copy that is being made".into(), of);
             }
         }
         for dataset in datasets {
             if dataset.id() != of {
                 dataset.find_pending(&mut finder, &mut holders.live)?;
             }
-            let (needed, path, recorded) = (Needed::new(store, wanted), None, Vec::new());
-            let mut past = Past { dataset: dataset.clone(), needed, path, recorded };
+            let (needed, paths, recorded) = (Needed::new(store, wanted), BTreeSet::new(), Vec::new());
+            let mut past = Past { dataset: dataset.clone(), needed, paths, recorded };
             let but = (dataset.id() == of).then_some(but);
             dataset.find_recorded(&mut finder, but, &mut holders.live, &mut past)?;
             if !past.needed.objects.is_empty() {
@@ -131,21 +178,19 @@ impl<'a> Holders<'a> {
 
 impl Dataset {
     /// Finds what the live tree has in memory, and open files.
-    fn find_held(&self, finder: &mut Search<'_>, live: &mut Needed<'_>) -> Result<()> {
+    fn find_held(&self, finder: &mut Finder<'_>, live: &mut Needed<'_>) -> Result<()> {
         for (ino, file) in self.read(|live| Ok(live.open_files()))? {
             let (contents, pieces) = file.references();
-            let mut found = finder.pieces(&pieces);
-            if found {
-                live.take_content(&Content::Few(pieces.into()))?;
-            }
-            for content in contents {
-                if finder.content(&content)? {
+            let (mut found, mut of) = (false, Numbers::new());
+            for content in contents.into_iter().chain([Content::Few(pieces.into())]) {
+                if let Some(more) = finder.content(&content)? {
                     live.take_content(&content)?;
+                    of.extend(more);
                     found = true;
                 }
             }
             if found {
-                live.name(self.live_place(ino)?);
+                live.name(self.live_place(ino)?, of);
             }
         }
         let (mut found, mut failed) = (Vec::new(), Ok(()));
@@ -153,31 +198,31 @@ impl Dataset {
             tree.each_inode(&mut |ino, inode| {
                 if failed.is_ok() {
                     failed = finder.inode(inode).and_then(|has| match has {
-                        true => {
-                            found.push(ino);
+                        Some(of) => {
+                            found.push((ino, of));
                             live.take(inode)
                         }
-                        false => Ok(()),
+                        None => Ok(()),
                     });
                 }
             });
             Ok(())
         })?;
         failed?;
-        found.into_iter().try_for_each(|ino| {
-            live.name(self.live_place(ino)?);
+        found.into_iter().try_for_each(|(ino, of)| {
+            live.name(self.live_place(ino)?, of);
             Ok(())
         })
     }
 
     /// Finds changes that no version holds yet.
-    fn find_pending(&self, finder: &mut Search<'_>, live: &mut Needed<'_>) -> Result<()> {
+    fn find_pending(&self, finder: &mut Finder<'_>, live: &mut Needed<'_>) -> Result<()> {
         for pending in self.store.pending(self.id()) {
             for op in pending?.1? {
                 let Op::Inode { ino, inode } = op else { continue };
-                if finder.inode(&inode)? {
+                if let Some(of) = finder.inode(&inode)? {
                     live.take(&inode)?;
-                    live.name(self.live_place(ino)?);
+                    live.name(self.live_place(ino)?, of);
                 }
             }
         }
@@ -187,7 +232,7 @@ impl Dataset {
     /// Finds what versions recorded; what the newest has is live.
     fn find_recorded(
         &self,
-        finder: &mut Search<'_>,
+        finder: &mut Finder<'_>,
         but: Option<&HashMap<ContentId, Content>>,
         live: &mut Needed<'_>,
         past: &mut Past<'_>,
@@ -198,15 +243,15 @@ impl Dataset {
         self.each_value(&mut |Value { ino, at, inode, .. }| {
             let left_out =
                 but.is_some_and(|but| inode.content().is_some_and(|c| but.contains_key(&content_id(c))));
-            if left_out || !finder.inode(inode)? {
-                return Ok(ControlFlow::Continue(()));
-            }
+            let found = if left_out { None } else { finder.inode(inode)? };
+            let Some(of) = found else { return Ok(ControlFlow::Continue(())) };
             if is_live && (at > newest.version() || newest.sees(ino, at)?) {
                 live.take(inode)?;
-                live.name(match newest.path_of(ino, inode)? {
+                let place = match newest.path_of(ino, inode)? {
                     Some(path) => format!("{}/{}", self.name(), show_path(&path)),
                     None => self.live_place(ino)?,
-                });
+                };
+                live.name(place, of);
                 return Ok(ControlFlow::Continue(()));
             }
             // What only pruned versions had may be gone, and needs nothing.
@@ -216,8 +261,8 @@ impl Dataset {
             let path = self.frozen(version).path_of(ino, inode)?;
             let shown = path.as_ref().map_or_else(|| format!("inode {}", ino.0), |path| show_path(path));
             let archived = if is_live { "" } else { " (archived)" };
-            past.needed.name(format!("{}@{version}/{shown}{archived}", self.name()));
-            past.path = past.path.take().or(path);
+            past.needed.name(format!("{}@{version}/{shown}{archived}", self.name()), of);
+            past.paths.extend(path.filter(|_| past.paths.len() < NAMED));
             Ok(ControlFlow::Continue(()))
         })
     }

@@ -47,18 +47,22 @@ pub struct Keeping<'a> {
     trees: HashMap<VersionNo, Frozen>,
 }
 
+/// The stretches of versions between rollbacks, up to `newest`, and what the first version of each sees.
+pub(super) fn stretches(dataset: &Dataset, newest: VersionNo) -> Vec<(Span, View)> {
+    let rollbacks = dataset.rollbacks();
+    let starts = rollbacks.iter().map(|(version, _)| *version).filter(|version| version.0 > 1);
+    let starts: Vec<VersionNo> = std::iter::once(VersionNo(1)).chain(starts).collect();
+    let ends = starts.iter().skip(1).map(|next| VersionNo(next.0 - 1)).chain([newest]);
+    let stretch =
+        |(first, last): (&VersionNo, VersionNo)| (Span { first: *first, last }, View::of(*first, &rollbacks));
+    starts.iter().zip(ends).map(stretch).collect()
+}
+
 impl<'a> Keeping<'a> {
     /// Of a dataset of which these versions are pruned.
     pub fn new(dataset: &'a Dataset, pruned: VersionSet) -> Keeping<'a> {
-        let (newest, rollbacks) = (dataset.newest(), dataset.rollbacks());
-        let starts = rollbacks.iter().map(|(version, _)| *version).filter(|version| version.0 > 1);
-        let starts: Vec<VersionNo> = std::iter::once(VersionNo(1)).chain(starts).collect();
-        let ends = starts.iter().skip(1).map(|next| VersionNo(next.0 - 1)).chain([newest]);
-        let stretch = |(first, last): (&VersionNo, VersionNo)| {
-            (Span { first: *first, last }, View::of(*first, &rollbacks))
-        };
-        let stretches = starts.iter().zip(ends).map(stretch).collect();
-        Keeping { dataset, pruned, newest, stretches, trees: HashMap::new() }
+        let (newest, trees) = (dataset.newest(), HashMap::new());
+        Keeping { dataset, pruned, newest, stretches: stretches(dataset, newest), trees }
     }
 
     /// Whether a version that is kept sees the value that `ino` got at version `at`.

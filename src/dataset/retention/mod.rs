@@ -7,12 +7,14 @@
 
 pub mod collect;
 pub mod dropped;
+mod ever;
 pub mod freed;
 pub mod gone;
 #[cfg(test)]
 mod histories;
 mod holders;
 pub mod live;
+mod owners;
 mod plan;
 mod purge;
 #[cfg(test)]
@@ -24,10 +26,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use parking_lot::RwLockReadGuard;
 use serde::{Deserialize, Serialize};
 
-use crate::model::quote::unquote;
 use crate::model::{
     Author, DatasetId, DatasetName, JsonName, RetentionAction, RetentionRecord, Rules, Span, Timestamp,
-    VersionNo, VersionSet,
+    VersionNo, VersionSet, purged_paths,
 };
 use crate::store::Store;
 use crate::store::error::chain;
@@ -36,8 +37,10 @@ use super::author::Caller;
 use super::dataset::Dataset;
 use super::error::{Error, Result};
 
+pub use ever::{Ever, Found};
+pub use holders::Place;
 pub use plan::{Plan, Planned};
-pub use purge::{Losing, PurgedFile, Purging, Staying};
+pub use purge::{Losing, PurgedFile, Purging, Staying, Target};
 
 /// When a version was pruned, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +87,7 @@ pub struct Tombstone {
     pub path_bytes: Option<String>,
     /// Why.
     pub reason: String,
-    /// Number of chunks and manifest nodes.
+    /// Number of chunks and manifest nodes of all that was purged with it.
     pub objects: u64,
 }
 
@@ -108,8 +111,8 @@ pub(super) struct Retention {
     pruned: VersionSet,
     /// The prunes, oldest first: what each dropped, and what is told of it.
     prunes: Vec<(VersionSet, Pruned)>,
-    /// The purges, oldest first.
-    tombstones: Vec<Tombstone>,
+    /// The purges, oldest first: the paths of each, and what is told of it, without one.
+    purges: Vec<(Vec<Vec<u8>>, Tombstone)>,
     rules: Option<Rules>,
     quota: Option<u64>,
     /// Sequences of the records that are lost: versions that they pruned are taken for kept, and pins are not known.
@@ -153,6 +156,11 @@ impl Retention {
         self.quota
     }
 
+    /// Whether a version is kept, and not pinned.
+    pub fn takes_pin(&self, version: VersionNo) -> bool {
+        !self.pruned.contains(version) && !self.pins.contains_key(&version)
+    }
+
     fn take(&mut self, store: &Store, record: RetentionRecord) {
         self.last = record.sequence;
         let RetentionRecord { time, author, action, message, .. } = record;
@@ -181,17 +189,16 @@ impl Retention {
             RetentionAction::Purge { what, objects } => {
                 store.note_purged(&objects);
                 let Author { uid, command, .. } = author;
-                let path = unquote(&what).unwrap_or_else(|| what.into_bytes());
-                let name = JsonName::of(&path);
-                self.tombstones.push(Tombstone {
+                let told = Tombstone {
                     time: time.to_string(),
                     uid,
                     command,
-                    path: name.text.into_owned(),
-                    path_bytes: name.bytes,
+                    path: String::new(),
+                    path_bytes: None,
                     reason: message.unwrap_or_default(),
                     objects: objects.len() as u64,
-                });
+                };
+                self.purges.push((purged_paths(&what), told));
             }
         }
     }
@@ -229,9 +236,20 @@ impl Dataset {
         self.retention.read().pruned_by(version).cloned()
     }
 
-    /// What was purged, oldest first.
+    /// What was purged, oldest first: a tombstone for each path.
     pub fn tombstones(&self) -> Vec<Tombstone> {
-        self.retention.read().tombstones.clone()
+        let retention = self.retention.read();
+        let of_path = |path: &Vec<u8>, told: &Tombstone| {
+            let name = JsonName::of(path);
+            Tombstone { path: name.text.into_owned(), path_bytes: name.bytes, ..told.clone() }
+        };
+        let purges = retention.purges.iter();
+        purges.flat_map(|(paths, told)| paths.iter().map(|path| of_path(path, told))).collect()
+    }
+
+    /// How many purges there were.
+    pub fn purge_count(&self) -> usize {
+        self.retention.read().purges.len()
     }
 
     /// Whether a record of what is kept is lost, so that what it pruned shows again, and pins, purges and

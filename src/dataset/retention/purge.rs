@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::model::at::HASH_DIGITS_MIN;
 use crate::model::{
     Content, ContentId, DatasetId, Ino, Inode, Kind, Name, NodeHash, Piece, Policy, RetentionAction,
     VersionNo, show_path,
@@ -16,10 +17,20 @@ use super::super::dataset::Dataset;
 use super::super::error::{Error, Result};
 use super::super::frozen::Frozen;
 use super::super::sizes::each_file;
+use super::ever::Found;
 use super::gone::Gone;
-use super::holders::{Holders, Past, Recorded};
+use super::holders::{Holders, Past, Place, Recorded};
 use super::live::Value;
+use super::owners::Owners;
 use super::walk::items;
+
+/// Something that is purged: a path, or the id of a content, and what it ever held.
+pub struct Target {
+    /// The path, or the whole id.
+    pub path: Vec<Name>,
+    /// What it ever held.
+    pub held: Found,
+}
 
 /// What is to be purged.
 #[derive(Default)]
@@ -42,14 +53,27 @@ pub struct Purging {
     pub also: Vec<String>,
     /// Whether there are more.
     pub more_also: bool,
+    /// What comes of each target, in their order.
+    pub shares: Vec<Share>,
+}
+
+/// What comes of a target of a purge. What it has in common with another counts for both.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Share {
+    /// Its objects that go, and that no purge removed before.
+    pub objects: u64,
+    /// Bytes of the chunks among them.
+    pub bytes: u64,
+    /// Its objects that stay.
+    pub stays: u64,
 }
 
 /// Another dataset that loses content.
 pub struct Losing {
     /// The dataset.
     pub dataset: Arc<Dataset>,
-    /// A path that had any.
-    pub path: Option<Vec<Name>>,
+    /// Some of the paths that had any.
+    pub paths: BTreeSet<Vec<Name>>,
     /// The objects.
     pub objects: HashSet<[u8; 32]>,
 }
@@ -62,9 +86,9 @@ pub struct Staying {
     /// Bytes of the chunks.
     pub bytes: u64,
     /// Some of the live files and open ones that have it.
-    pub live: Vec<String>,
+    pub live: Vec<Place>,
     /// Some of the places in histories that have it.
-    pub past: Vec<String>,
+    pub past: Vec<Place>,
     /// Whether there are more than are named.
     pub more: bool,
 }
@@ -92,47 +116,36 @@ impl PurgedFile {
 }
 
 impl Dataset {
-    /// The contents that the file at `path` ever had, in any version that is kept or was pruned.
+    /// The contents of which the ids begin with each of these hexadecimal digits (8 or more), if a file of any
+    /// version that is kept or was pruned ever had one. All values are gone through once.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where no version ever had a file there.
-    pub fn contents_at(&self, path: &[Name]) -> Result<Vec<Content>> {
-        let never = || Error::NotFound(format!("a file of that path in any version of {}", self.name()));
-        let versions = self.path_versions(path)?.ok_or_else(never)?;
-        let mut found = Vec::new();
-        for version in versions {
-            let tree = self.frozen(version);
-            if let Some((ino, Kind::File)) = tree.walk(path)? {
-                found.extend(tree.inode(ino)?.1.content().cloned());
-            }
+    /// [`Error::Ambiguous`] where there are several for one.
+    pub fn contents_of_ids(&self, prefixes: &[String]) -> Result<Vec<Option<Content>>> {
+        let mut by_first: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (n, prefix) in prefixes.iter().enumerate() {
+            by_first.entry(&prefix[..HASH_DIGITS_MIN]).or_default().push(n);
         }
-        if found.is_empty() { Err(never()) } else { Ok(found) }
-    }
-
-    /// The content of which the id begins with these hexadecimal digits, if a file of any version that is kept or
-    /// was pruned ever had one.
-    ///
-    /// # Errors
-    /// [`Error::Ambiguous`] where there are several.
-    pub fn content_of_id(&self, prefix: &str) -> Result<Option<Content>> {
-        let mut found: BTreeMap<String, (VersionNo, Content)> = BTreeMap::new();
+        let mut found: Vec<BTreeMap<String, (VersionNo, Content)>> = vec![BTreeMap::new(); prefixes.len()];
         self.each_value(&mut |Value { at, inode, .. }| {
             if let Some(content) = inode.content().filter(|content| **content != Content::Empty) {
                 let id = content_id(content).to_hex();
-                if id.starts_with(prefix) {
-                    found.entry(id).or_insert_with(|| (at, content.clone()));
+                for n in by_first.get(&id[..HASH_DIGITS_MIN]).into_iter().flatten() {
+                    if id.starts_with(&prefixes[*n]) {
+                        found[*n].entry(id.clone()).or_insert_with(|| (at, content.clone()));
+                    }
                 }
             }
             Ok(ControlFlow::Continue(()))
         })?;
-        if found.len() > 1 {
+        if let Some((n, several)) = found.iter().enumerate().find(|(_, found)| found.len() > 1) {
             return Err(Error::Ambiguous {
                 dataset: self.name().to_string(),
-                spec: prefix.to_owned(),
-                candidates: found.iter().map(|(id, (at, _))| format!("{id} ({at})")).collect(),
+                spec: prefixes[n].clone(),
+                candidates: several.iter().map(|(id, (at, _))| format!("{id} ({at})")).collect(),
             });
         }
-        Ok(found.into_values().next().map(|(_, content)| content))
+        Ok(found.into_iter().map(|found| found.into_values().next().map(|(_, content)| content)).collect())
     }
 
     /// The files at or below `ino` in a version whose content was purged.
@@ -173,84 +186,112 @@ impl Dataset {
         Error::Purged { dataset: self.name().to_string(), version: tree.version(), what }
     }
 
-    /// Finds out what has to go for these contents to be gone from the versions of this dataset; or if
+    /// Finds out what has to go for what these targets held to be gone from the versions of this dataset; or if
     /// `everywhere` from those of all `datasets`, which are to be all of the store. What live files and open
     /// ones need stays, and if not `everywhere` what other versions need. A manifest node stays as long as
     /// anything below it does: by it a later purge finds that.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the live tree still has one of them.
+    /// [`Error::Invalid`] where the live tree still has any of it.
     pub fn plan_purge(
         &self,
-        contents: Vec<Content>,
+        targets: &[Target],
         datasets: &[Arc<Dataset>],
         everywhere: bool,
     ) -> Result<Purging> {
-        let contents: HashMap<ContentId, Content> = contents
-            .into_iter()
-            .filter(|content| *content != Content::Empty)
-            .map(|content| (content_id(&content), content))
-            .collect();
-        let recorded = self.recorded_of(&contents)?;
-        let mut parts = Parts::new(&self.store);
-        contents.values().try_for_each(|content| parts.content(content))?;
+        let contents = contents_of(targets);
+        let Written { recorded, live } = self.written(&contents)?;
+        if !live.is_empty() {
+            return Err(self.still_there(live.into_keys()));
+        }
+        let (mut parts, mut owners) = (Parts::new(&self.store), Owners::new(targets.len()));
+        let mut own = Vec::new();
+        for (number, target) in (0..).zip(targets) {
+            let mut of_target = Parts::new(&self.store);
+            let mut seen = HashSet::new();
+            let mut held = target.held.contents.iter().filter(|content| seen.insert(content_id(content)));
+            held.try_for_each(|content| of_target.content(content))?;
+            owners.add(number, of_target.objects.keys());
+            own.push(of_target.objects.keys().copied().collect::<Vec<[u8; 32]>>());
+            parts.add(of_target);
+        }
         let mut there = parts.objects.clone();
         for hash in parts.objects.keys() {
             if self.store.locate(hash)?.is_none() {
                 there.remove(hash);
             }
         }
-        let holders = Holders::find(&self.store, datasets, &there, (self.id(), &contents))?;
+        let holders = Holders::find(&self.store, datasets, (&there, &owners), (self.id(), &contents))?;
         let mut kept = holders.live.objects;
         if !everywhere {
             holders.past.iter().for_each(|past| kept.extend(&past.needed.objects));
         }
         parts.keep_ways(&mut kept);
         let mut purging = Purging { is_garbage: parts.is_broken, ..Purging::default() };
+        let len = |hash: &[u8; 32]| parts.objects.get(hash).copied().map_or(0, u64::from);
         purging.stays.objects = kept.len() as u64;
-        purging.stays.bytes =
-            kept.iter().filter_map(|hash| parts.objects.get(hash)).map(|len| u64::from(*len)).sum();
+        purging.stays.bytes = kept.iter().map(len).sum();
         purging.stays.live = holders.live.places;
         purging.stays.more = holders.live.more;
+        let goes = || parts.objects.keys().filter(|hash| !kept.contains(*hash));
+        purging.fresh = goes().filter(|hash| !self.store.is_purged(hash)).copied().collect();
+        let share = |objects: Vec<[u8; 32]>| {
+            let goes = || objects.iter().filter(|hash| purging.fresh.contains(*hash));
+            let stays = objects.iter().filter(|hash| kept.contains(*hash)).count() as u64;
+            Share { objects: goes().count() as u64, bytes: goes().map(len).sum(), stays }
+        };
+        purging.shares = own.into_iter().map(share).collect();
         purging.objects = parts.objects;
         purging.objects.retain(|hash, _| !kept.contains(hash));
-        let fresh = purging.objects.keys().filter(|hash| !self.store.is_purged(hash));
-        purging.fresh = fresh.copied().collect();
         purging.recorded.push((self.id(), recorded));
-        for Past { dataset, needed, path, recorded } in holders.past {
+        for Past { dataset, needed, paths, recorded } in holders.past {
             if !everywhere {
                 purging.stays.more |= needed.more;
                 purging.stays.past.extend(needed.places);
                 continue;
             }
             purging.recorded.push((dataset.id(), recorded));
-            purging.also.extend(needed.places);
+            purging.also.extend(needed.places.into_iter().map(|place| place.name));
             purging.more_also |= needed.more;
             let objects: HashSet<[u8; 32]> = needed.objects.intersection(&purging.fresh).copied().collect();
             if dataset.id() != self.id() && !objects.is_empty() {
-                purging.others.push(Losing { dataset, path, objects });
+                purging.others.push(Losing { dataset, paths, objects });
             }
         }
         Ok(purging)
     }
 
-    /// What versions recorded with one of these contents.
-    fn recorded_of(&self, contents: &HashMap<ContentId, Content>) -> Result<Vec<Recorded>> {
+    /// Those of these targets of which the live tree has nothing, and where it has something of the others.
+    pub fn but_live(&self, targets: Vec<Target>) -> Result<(Vec<Target>, Option<Error>)> {
+        let live = self.written(&contents_of(&targets))?.live;
+        let ids: HashSet<&ContentId> = live.values().collect();
+        let is_live = |target: &Target| target.held.contents.iter().any(|c| ids.contains(&content_id(c)));
+        let left = targets.into_iter().filter(|target| !is_live(target)).collect();
+        Ok((left, (!live.is_empty()).then(|| self.still_there(live.into_keys()))))
+    }
+
+    /// What versions recorded with one of these contents, and what of it is live.
+    fn written(&self, contents: &HashMap<ContentId, Content>) -> Result<Written> {
         // The newest version is what the live tree is a change of.
-        let (mut live, mut recorded) = (BTreeSet::new(), Vec::new());
+        let (mut live, mut recorded) = (BTreeMap::new(), Vec::new());
         let newest = self.frozen(self.newest());
         self.each_value(&mut |Value { ino, at, inode, .. }| {
-            if inode.content().is_some_and(|content| contents.contains_key(&content_id(content))) {
+            let id = inode.content().map(content_id).filter(|id| contents.contains_key(id));
+            if let Some(id) = id {
                 recorded.push((at, ino));
                 if newest.inode(ino).is_ok_and(|(recorded, _)| recorded == at) {
-                    live.extend(newest.path_of(ino, inode)?.map(|path| show_path(&path)));
+                    live.extend(newest.path_of(ino, inode)?.map(|path| (path, id)));
                 }
             }
             Ok(ControlFlow::Continue(()))
         })?;
-        if live.is_empty() {
-            return Ok(recorded);
-        }
+        Ok(Written { recorded, live })
+    }
+
+    /// That the live tree has at these paths what is to be purged.
+    fn still_there(&self, mut paths: impl ExactSizeIterator<Item = Vec<Name>>) -> Error {
+        /// As many are named.
+        const NAMED: usize = 3;
         let name = self.name();
         let commit = match self.policy() {
             Policy::Manual => {
@@ -258,10 +299,12 @@ impl Dataset {
             }
             _ => String::new(),
         };
-        Err(Error::Invalid(format!(
-            "{name} still has this content as {}: remove it there first{commit}",
-            live.into_iter().take(3).collect::<Vec<_>>().join(", ")
-        )))
+        let shown: Vec<String> = paths.by_ref().take(NAMED).map(|path| show_path(&path)).collect();
+        let more = if paths.len() > 0 { format!(" and {} more", paths.len()) } else { String::new() };
+        Error::Invalid(format!(
+            "{name} still has this content as {}{more}: remove it there first{commit}",
+            shown.join(", ")
+        ))
     }
 
     /// Records, durably, that these objects are purged.
@@ -275,6 +318,21 @@ impl Dataset {
         let action = RetentionAction::Purge { what, objects: objects.iter().copied().collect() };
         self.note_retention(by, Some(reason), action)
     }
+}
+
+/// What was written of contents.
+struct Written {
+    /// What versions recorded.
+    recorded: Vec<Recorded>,
+    /// Where the newest version has any, and which.
+    live: BTreeMap<Vec<Name>, ContentId>,
+}
+
+/// What targets held, each content once.
+fn contents_of(targets: &[Target]) -> HashMap<ContentId, Content> {
+    let contents = targets.iter().flat_map(|target| &target.held.contents);
+    let held = contents.filter(|content| **content != Content::Empty);
+    held.map(|content| (content_id(content), content.clone())).collect()
 }
 
 /// What contents are made of.
@@ -291,6 +349,13 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn new(store: &'a Store) -> Parts<'a> {
         Parts { store, objects: HashMap::new(), nodes: Vec::new(), is_broken: false }
+    }
+
+    /// Adds what others are made of.
+    fn add(&mut self, others: Parts<'_>) {
+        self.objects.extend(others.objects);
+        self.nodes.extend(others.nodes);
+        self.is_broken |= others.is_broken;
     }
 
     fn content(&mut self, content: &Content) -> Result<()> {

@@ -21,7 +21,7 @@ use super::sockets::Counting;
 /// Bytes of a block of a tar archive.
 const BLOCK: usize = 512;
 /// How a bundle begins.
-const MAGIC: &[u8; 16] = b"strata bundle 4\n";
+const MAGIC: &[u8; 16] = b"strata bundle 5\n";
 /// Bytes of a bundle's last frame.
 const END: usize = 41;
 
