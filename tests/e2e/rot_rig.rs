@@ -72,6 +72,18 @@ impl Sample {
         self
     }
 
+    /// The same with small packs joined into files of several.
+    pub fn joined(self) -> Sample {
+        let m = Mount::unmounted().store_at(self.store());
+        up(&m).ok();
+        let before = self.packs().len() as u64;
+        let said = m.strata(&["gc", "--all", "--json"]).ok();
+        let report: Value = serde_json::from_str(&said).expect("a report");
+        assert!(report["joined"].as_u64() >= Some(before / 3), "{report}");
+        m.down();
+        self
+    }
+
     /// The store.
     pub fn store(&self) -> PathBuf {
         self.dir.path().join("store")

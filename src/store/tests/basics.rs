@@ -57,7 +57,7 @@ fn identities_keep_their_form() {
     Identity::new(id, vec![2, 5]).write(&layout).unwrap();
     assert_eq!(
         std::fs::read_to_string(layout.identity()).unwrap(),
-        "{\"format\":7,\"id\":\"abababababababababababababababab\",\"lost\":[2,5],\"check\":\"4a5292b81c07b46a\"}\n"
+        "{\"format\":8,\"id\":\"abababababababababababababababab\",\"lost\":[2,5],\"check\":\"6a74c2fdbf858621\"}\n"
     );
     let good = std::fs::read(layout.identity()).unwrap();
     for bit in 0..good.len() * 8 {
