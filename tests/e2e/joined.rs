@@ -205,7 +205,7 @@ fn a_kill_while_joining_costs_nothing() {
         }
         let daemon = m.daemon().expect("runs");
         let mut child = m.command(&["gc", "--all"]).spawn().expect("start");
-        thread::sleep(Duration::from_millis(2 + 4 * round));
+        thread::sleep(Duration::from_millis(5 + 30 * round));
         kill_process(daemon, Signal::KILL).expect("kill");
         m.gone();
         drop(child.wait());
@@ -216,7 +216,7 @@ fn a_kill_while_joining_costs_nothing() {
         assert!(packs(&m).iter().all(|path| path.extension().is_some_and(|end| end == "pack")));
         assert!(m.strata(&["verify"]).ok().is_empty());
     }
-    assert!(!joined(&m).is_empty());
+    assert!(!joined(&m).is_empty(), "some of them came that far");
     m.down();
     sound(&m);
 }

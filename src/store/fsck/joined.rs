@@ -4,7 +4,10 @@
 //! several is first taken apart; the store joins them again when it has the time. Where neither of the lists of its
 //! packs is left, each is known by its header and by the footer of the one before.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::restore::keep;
 use super::{Fsck, Outcome, Problem};
@@ -20,30 +23,57 @@ use crate::store::pack::{
 const BLOCK: u64 = 1 << 20;
 
 impl Fsck<'_> {
-    /// Puts aside files of several packs that are not those of their names.
+    /// Gives files of several packs the names of what is in them, and puts those aside that have no such name.
     pub(super) fn joined_names(&mut self, packs: &Packs, store: StoreId) -> Result<()> {
-        for span in packs.files()?.into_iter().filter(|span| span.start() < span.end()) {
-            let file = packs.open_file(&span)?;
-            let path = packs.path(*span.start());
-            let whose = file.whose().map_err(|e| Error::io("read", &path, e))?;
-            let count = file.members().map(|members| members.count());
-            let is_it = file.is_joined()
-                && whose == Some((store, *span.start()))
-                && count.is_none_or(|count| count == span.end() - span.start() + 1);
-            if is_it {
-                continue;
+        let mut seen = HashSet::new();
+        loop {
+            let mut wrong = None;
+            for span in packs.files()?.into_iter().filter(|span| span.start() < span.end()) {
+                let found = span_of(packs, store, &span)?;
+                if found.as_ref() != Some(&span) && seen.insert(span.clone()) {
+                    wrong = Some((span, found));
+                    break;
+                }
             }
+            let Some((span, found)) = wrong else { return Ok(()) };
+            let name = packs.name(*span.start());
             let what = "it does not hold the packs that its name says".to_owned();
-            let problem =
-                Problem::of(&packs.name(*span.start()), None, what, "put aside".into(), Outcome::GivenUp);
-            self.problem(problem)?;
-            self.moved |= self.options.dry_run;
+            // Whether the name is free, or that of a file that has no right to it either.
+            let free = match &found {
+                Some(found) if packs.path_of(found).exists() => {
+                    (span_of(packs, store, found)?.as_ref() != Some(found)).then_some(RenameFlags::EXCHANGE)
+                }
+                Some(_) => Some(RenameFlags::NOREPLACE),
+                None => None,
+            };
+            let from = packs.path_of(&span);
+            let Some((found, flags)) = found.zip(free) else {
+                if !self.options.dry_run {
+                    keep(&self.layout, &from, true)?;
+                }
+                self.misplaced(packs, Problem::of(&name, None, what, "put aside".into(), Outcome::GivenUp))?;
+                continue;
+            };
+            let to = packs.path_of(&found);
             if !self.options.dry_run {
-                keep(&self.layout, &path, true)?;
-                packs.forget();
+                renameat_with(CWD, &from, CWD, &to, flags)
+                    .map_err(|e| Error::io("rename", &from, e.into()))?;
+                packs.sync_names()?;
+                // What is there now was something else before.
+                seen.clear();
             }
+            let named = to.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            self.misplaced(
+                packs,
+                Problem::of(&name, None, what, format!("named {named}"), Outcome::Repaired),
+            )?;
         }
-        Ok(())
+    }
+
+    fn misplaced(&mut self, packs: &Packs, problem: Problem) -> Result<()> {
+        packs.forget();
+        self.moved |= self.options.dry_run;
+        self.problem(problem)
     }
 
     /// Takes a file apart of which a list of its packs is damaged; gives whether they can be read.
@@ -64,6 +94,19 @@ impl Fsck<'_> {
         }
         Ok(!self.options.dry_run || file.members().is_some())
     }
+}
+
+/// The packs that the file of this name holds, by what it says itself; by its name, where it says which is the first
+/// and no more. `None` where it is no file of several packs of this store.
+fn span_of(packs: &Packs, store: StoreId, named: &Span) -> Result<Option<Span>> {
+    let file = packs.open_file(named)?;
+    let whose = file.whose().map_err(|e| Error::io("read", &packs.path_of(named), e))?;
+    let Some((_, first)) = whose.filter(|(of, _)| *of == store && file.is_joined()) else { return Ok(None) };
+    let last = match file.members() {
+        Some(members) => first.checked_add(members.count().saturating_sub(1)),
+        None => (first == *named.start()).then_some(*named.end()),
+    };
+    Ok(last.map(|last| first..=last))
 }
 
 /// Gives each pack of a file one of its own, as far as it has none; the file goes to the damaged ones.

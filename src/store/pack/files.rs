@@ -106,7 +106,12 @@ impl Packs {
 
     /// Path of the file that has a pack.
     pub fn path(&self, number: u32) -> PathBuf {
-        self.dir.join(file_name(&self.span(number)))
+        self.path_of(&self.span(number))
+    }
+
+    /// Path of the file of these packs.
+    pub fn path_of(&self, span: &Span) -> PathBuf {
+        self.dir.join(file_name(span))
     }
 
     /// Path of a pack in a file of its own.
@@ -160,7 +165,7 @@ impl Packs {
                 continue;
             }
             for other in covered {
-                let path = self.dir.join(file_name(other));
+                let path = self.path_of(other);
                 fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))?;
             }
         }
@@ -180,14 +185,13 @@ impl Packs {
         let file = self.open_file(span)?;
         let count = span.end() - span.start() + 1;
         let mut sound = file.members().is_some_and(|members| members.is_whole() && members.count() == count);
-        check_file(&file, |_, _| sound = false)
-            .map_err(|e| Error::io("read", &self.dir.join(file_name(span)), e))?;
+        check_file(&file, |_, _| sound = false).map_err(|e| Error::io("read", &self.path_of(span), e))?;
         Ok(sound)
     }
 
     /// A file of packs, whatever is in it.
     pub fn open_file(&self, span: &Span) -> Result<PackFile> {
-        let path = self.dir.join(file_name(span));
+        let path = self.path_of(span);
         let open = || PackFile::new(plain::open(&path, OpenOptions::new().read(true))?, self.frames.clone());
         open().map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => Error::Missing(format!("pack {}", path.display())),
@@ -250,7 +254,7 @@ impl Packs {
     }
 
     fn unlisted(&self, span: &Span) -> Error {
-        let path = self.dir.join(file_name(span));
+        let path = self.path_of(span);
         Error::Damaged {
             what: format!("{} does not tell where its packs are", path.display()),
             advice: "put the right file back, or let `strata fsck` see what can be done",
@@ -264,7 +268,7 @@ impl Packs {
         span: &Span,
         write: impl FnOnce(&mut File) -> io::Result<T>,
     ) -> Result<(PathBuf, T)> {
-        let new = self.dir.join(file_name(span)).with_extension("pack.new");
+        let new = self.path_of(span).with_extension("pack.new");
         let io = |e| Error::io("write", &new, e);
         match fs::remove_file(&new) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io(e)),
@@ -284,7 +288,7 @@ impl Packs {
     /// of the same name are left for [`Packs::remove_covered`]; for good only once [`Packs::sync_names`] is done.
     pub fn replace(&self, span: &Span, new: &Path) -> Result<()> {
         let _no_list = self.listing.write();
-        fs::rename(new, self.dir.join(file_name(span))).map_err(|e| Error::io("rename", new, e))?;
+        fs::rename(new, self.path_of(span)).map_err(|e| Error::io("rename", new, e))?;
         let mut held = self.held.lock();
         held.turn += 1;
         let within: Vec<u32> =
