@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
+use crate::errors::SmallDisk;
 use crate::harness::*;
 use crate::rot_rig::{files, up};
 
@@ -217,6 +218,35 @@ fn a_kill_while_joining_costs_nothing() {
         assert!(m.strata(&["verify"]).ok().is_empty());
     }
     assert!(!joined(&m).is_empty(), "some of them came that far");
+    m.down();
+    sound(&m);
+}
+
+/// Where the disk has no room for the joined file, the packs stay as they are, and are joined when there is.
+#[test]
+fn a_full_disk_leaves_packs_as_they_are() {
+    let disk = SmallDisk::new(64);
+    let m = Mount::unmounted().store_at(disk.path().join("store"));
+    m.up(&[]);
+    let d = m.dataset("d");
+    for n in 0..3 {
+        d.write(&format!("f{n}"), noise(n, 2 << 20));
+        m.strata(&["compact"]).ok();
+    }
+    let before = packs(&m);
+    let stat = rustix::fs::statvfs(disk.path()).expect("statvfs");
+    let free = usize::try_from(stat.f_bavail * stat.f_frsize).expect("a size");
+    fs::write(disk.path().join("ballast"), vec![1; free - (6 << 20)]).expect("fill");
+    let said = gc(&m, &["--all"]);
+    assert_eq!(said["joined"], 0, "{said}");
+    assert_eq!(packs(&m), before);
+    let whole =
+        |when: &str| (0..3).for_each(|n| assert!(d.bytes(&format!("f{n}")) == noise(n, 2 << 20), "{when}"));
+    whole("without room");
+    fs::remove_file(disk.path().join("ballast")).expect("free some space");
+    assert_eq!(gc(&m, &["--all"])["joined"], 2);
+    whole("with room");
+    assert_eq!(packs(&m).len(), 2, "{:?}", packs(&m));
     m.down();
     sound(&m);
 }

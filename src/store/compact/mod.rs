@@ -102,7 +102,9 @@ pub struct Compactor {
     bell: Bell,
 }
 
-/// A pack and its records, as it is to be written.
+/// A pack and its records.
+type Listed = (Pack, Vec<FooterEntry>);
+/// The same as it is to be written.
 type Written<'a> = (Box<dyn ReadAt + 'a>, Vec<FooterEntry>);
 
 impl Compactor {
@@ -179,7 +181,7 @@ impl Compactor {
 
     /// The packs of a file and their records; `None` where it is damaged, and to be left as it is: a damaged frame is
     /// read as zeros, and with these in its place could never be repaired.
-    fn packs_of(&self, file: &Arc<PackFile>, span: &Span) -> Result<Option<Vec<(Pack, Vec<FooterEntry>)>>> {
+    fn packs_of(&self, file: &Arc<PackFile>, span: &Span) -> Result<Option<Vec<Listed>>> {
         let io = |e| Error::io("read", &self.packs.path(*span.start()), e);
         let mut sound = true;
         check_file(file, |_, _| sound = false).map_err(io)?;
@@ -248,7 +250,7 @@ impl Compactor {
         if self.log.room()?.free < before.min(needed.sum::<u64>() + MARGIN) {
             return Err(Error::NoSpace(self.layout.root().to_owned()));
         }
-        let hollow = |(number, (pack, records)): (u32, (Pack, Vec<FooterEntry>))| -> io::Result<Written<'_>> {
+        let hollow = |(number, (pack, records)): (u32, Listed)| -> io::Result<Written<'_>> {
             if dead_of(number).is_empty() {
                 return Ok((Box::new(pack), records));
             }
@@ -294,7 +296,7 @@ impl Compactor {
         }))
     }
 
-    fn row<'a>(&self, span: &Span, packs: Vec<(Pack, Vec<FooterEntry>)>) -> io::Result<Row<'a>> {
+    fn row<'a>(&self, span: &Span, packs: Vec<Listed>) -> io::Result<Row<'a>> {
         let packs = packs.into_iter().map(|(pack, records)| -> Written<'a> { (Box::new(pack), records) });
         Row::new((self.id, *span.start()), packs.collect())
     }

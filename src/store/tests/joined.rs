@@ -48,7 +48,11 @@ impl Sample {
 /// Text for every other version, and noise: both kinds of frames.
 fn bytes(i: u64) -> Vec<u8> {
     let noise = noise(9_000, i);
-    if i % 2 == 0 { noise } else { noise.iter().flat_map(|b| format!("{b:02x}").into_bytes()).collect() }
+    if i.is_multiple_of(2) {
+        noise
+    } else {
+        noise.iter().flat_map(|b| format!("{b:02x}").into_bytes()).collect()
+    }
 }
 
 #[track_caller]
@@ -217,7 +221,7 @@ fn joining_goes_on_beside_everything_else() {
             put(store, &noise(3_000, 1_000_000 + n));
             store.log.seal(1).unwrap();
             store.sync().unwrap();
-            sample.join(n % 2 == 0);
+            sample.join(n.is_multiple_of(2));
             n += 1;
         }
     });
