@@ -11,7 +11,7 @@ use std::sync::Arc;
 use stratafs::store::fuzzing::{Codec, Form, FrameWriter, Pack, PackFile, ReadAt, Row, check_file, compress};
 
 use super::input::{Input, Script};
-use super::logs::{Pack, STORE, memory_file};
+use super::logs::{self, STORE, memory_file};
 use super::samples::records;
 use stratafs::store::{Effort, RecordKind};
 
@@ -57,7 +57,8 @@ fn look(file: File) {
         let Some(pack) = Pack::of(pack.clone(), &(1..=3), number) else { continue };
         let len = pack.size().expect("it is known");
         let mut part = vec![1; len.min(1000) as usize];
-        pack.fill_at(&mut part, len - part.len() as u64).expect("read from memory");
+        let at = len - part.len() as u64;
+        pack.fill_at(&mut part, at).expect("read from memory");
     }
     check_file(&pack, |_, _| {}).expect("read from memory");
     let len = pack.size().expect("read from memory");
@@ -78,7 +79,7 @@ fn look(file: File) {
 
 /// A compressed pack of a store's records, and scripts of frames.
 pub fn seeds() -> Vec<Vec<u8>> {
-    let mut pack = Pack::new(1);
+    let mut pack = logs::Pack::new(1);
     for (kind, payload) in records() {
         pack.record(RecordKind::from_number(*kind), 0, payload, true);
     }
