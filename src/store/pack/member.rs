@@ -30,8 +30,9 @@ impl Pack {
             None => None,
             Some(frames) => {
                 let (from, len) = file.members()?.place(before)?;
-                // One that was cut short.
-                Some((from, len.min(u64::from(frames.len).saturating_sub(from))))
+                // Of a file that was cut short, what is left.
+                let end = u64::from(frames.len);
+                Some((from.min(end), len.min(end.saturating_sub(from))))
             }
         };
         (part.is_some() || span.start() == span.end()).then_some(Pack { file, before, part })
