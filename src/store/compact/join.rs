@@ -13,8 +13,8 @@
 //! length, as in size-tiered compaction (the logarithmic method of Bentley and Saxe, Decomposable Searching Problems
 //! I, 1980; tiers of neighbours, as LSM trees have them, O'Neil and others 1996). So whenever a byte is copied, it is
 //! then among at least three times as many: from [`UNIT`] up to a full pack that happens at most nine times, and up
-//! to [`LEN_MAX`], which only packs reach that are mostly hollow, twelve. Lengths are those before compressing, which
-//! add up exactly; how many files are left follows the logarithm of the number of packs.
+//! to [`LEN_MAX`], which only packs reach that are mostly hollow or compress very well, twelve. Lengths are those
+//! before compressing, which add up exactly; how many files are left follows the logarithm of the number of packs.
 //!
 //! `strata gc --all` joins whatever fits into a full pack, whatever the lengths: who asks for as little as can be
 //! had pays for it each time, at most one full pack for each that is not full.
