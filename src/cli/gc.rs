@@ -11,10 +11,11 @@ use super::progress::Progress;
 ///
 /// Finds the content that no version that is kept, no pending change and no open file needs: what pruned
 /// versions alone held, and what writes that never came to be left behind. Packs of which a fifth or more is
-/// such are rewritten without it, and small packs joined into fewer files; reading and writing go on meanwhile. A
-/// kill or power failure at any point costs nothing but the work; needs room on the disk for one pack (64 MiB) more. After the first, the cost follows
-/// what was written and pruned since the last, and the garbage; only where a pack may have enough of it are all
-/// values of inodes gone through, see RETENTION in strata(7).
+/// such are rewritten without it, and small packs joined into fewer files; reading and writing go on
+/// meanwhile. A kill or power failure at any point costs nothing but the work; needs room on the disk for one
+/// pack (64 MiB) more. After the first, the cost follows what was written and pruned since the last, and the
+/// garbage; only where a pack may have enough of it are all values of inodes gone through, see RETENTION in
+/// strata(7).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata prune imagenet --keep-last 10 && strata gc

@@ -209,10 +209,7 @@ impl Packs {
             return Pack::of(file, &span, number).ok_or_else(|| self.unlisted(&span));
         }
         let pack = self.reopen(number)?;
-        let mut held = self.held.lock();
-        if held.turn == turn {
-            held.open.put(*span.start(), pack.shared());
-        }
+        self.keep_open(&span, turn, &pack.shared());
         Ok(pack)
     }
 
@@ -236,20 +233,33 @@ impl Packs {
         }
     }
 
-    /// A pack, whatever is in its file.
+    /// A pack, whatever is in its file. One of several is opened anew with the first of them: what is read of the
+    /// others is kept as it comes.
     pub fn open_any(&self, number: u32) -> Result<Pack> {
         loop {
-            let held = self.held.lock();
+            let mut held = self.held.lock();
             let (span, turn) = (held.span(number), held.turn);
+            let found = if *span.start() < number { held.open.get(span.start()).cloned() } else { None };
             drop(held);
-            match self.open_file(&span) {
-                // It was joined with others meanwhile.
-                Err(Error::Missing(_)) if self.held.lock().turn != turn => {}
-                file => {
-                    let pack = Pack::of(Arc::new(file?), &span, number);
-                    return pack.ok_or_else(|| self.unlisted(&span));
-                }
+            let file = match found {
+                Some(file) => file,
+                None => match self.open_file(&span) {
+                    // It was joined with others meanwhile.
+                    Err(Error::Missing(_)) if self.held.lock().turn != turn => continue,
+                    file => Arc::new(file?),
+                },
+            };
+            if span.start() < span.end() {
+                self.keep_open(&span, turn, &file);
             }
+            return Pack::of(file, &span, number).ok_or_else(|| self.unlisted(&span));
+        }
+    }
+
+    fn keep_open(&self, span: &Span, turn: u64, file: &Arc<PackFile>) {
+        let mut held = self.held.lock();
+        if held.turn == turn {
+            held.open.put(*span.start(), file.clone());
         }
     }
 
