@@ -11,22 +11,23 @@ use super::progress::Progress;
 ///
 /// Finds the content that no version that is kept, no pending change and no open file needs: what pruned
 /// versions alone held, and what writes that never came to be left behind. Packs of which a fifth or more is
-/// such are rewritten without it; reading and writing go on meanwhile. A kill or power failure at any point costs
-/// nothing but the work; needs room on the disk for one pack (64 MiB) more. After the first, the cost follows
-/// what was written and pruned since the last, and the garbage; only where a pack may have enough of it are all
-/// values of inodes gone through, see RETENTION in strata(7).
+/// such are rewritten without it, and small packs joined into fewer files; reading and writing go on
+/// meanwhile. A kill or power failure at any point costs nothing but the work; needs room on the disk for one
+/// pack (64 MiB) more. After the first, the cost follows what was written and pruned since the last, and the
+/// garbage; only where a pack may have enough of it are all values of inodes gone through, see RETENTION in
+/// strata(7).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata prune imagenet --keep-last 10 && strata gc
   strata gc --dry-run")]
 pub struct Args {
-    /// Look at all there is, and rewrite packs with little to be given back too
+    /// Look at all there is, rewrite packs with little to be given back too, and join all small ones
     #[arg(long)]
     all: bool,
     /// Only tell what there is
     #[arg(long)]
     dry_run: bool,
-    /// Print a JSON object: dry_run, packs, rewritten, objects, dead, left, freed, unsure
+    /// Print a JSON object: dry_run, packs, rewritten, objects, dead, left, freed, unsure, joined
     #[arg(long)]
     json: bool,
 }
@@ -48,7 +49,15 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
 }
 
 fn print(out: &mut Out, collected: Collected) -> Result<(), Failure> {
-    let Collected { dry_run, packs, rewritten, objects, dead, left, freed, unsure } = collected;
+    print_freed(out, &collected)?;
+    match collected.joined {
+        0 => Ok(()),
+        joined => out.text(format_args!("small packs joined: {} fewer\n", count(joined, "file"))),
+    }
+}
+
+fn print_freed(out: &mut Out, collected: &Collected) -> Result<(), Failure> {
+    let Collected { dry_run, packs, rewritten, objects, dead, left, freed, unsure, .. } = *collected;
     let (objects_text, packs_text) = (count(objects, "object"), count(packs, "pack"));
     if unsure > 0 {
         return out.text(format_args!(

@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Store;
 use super::error::{Error, Result};
 use super::layout::sync_dir;
-use super::pack::{PackFile, Scanner, Step};
+use super::pack::{self, Pack, PackFile, Scanner, Span, Step};
 use super::plain;
 
 /// What was done about packs put aside.
@@ -37,9 +38,9 @@ impl Store {
         };
         for entry in entries {
             let path = entry.map_err(|e| Error::io("list", &dir, e))?.path();
-            let Some(pack) = pack_of(&path) else { continue };
+            let Some(span) = packs_of(&path) else { continue };
             // One that cannot be read at all may have anything.
-            match self.has_any(&path, pack, objects).unwrap_or(Has::Perhaps) {
+            match self.has_any(&path, &span, objects).unwrap_or(Has::Perhaps) {
                 Has::Yes => {
                     fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))?;
                     aside.removed.push(path);
@@ -56,25 +57,28 @@ impl Store {
         Ok(aside)
     }
 
-    fn has_any(&self, path: &Path, pack: u32, objects: &HashSet<[u8; 32]>) -> io::Result<Has> {
-        let file = PackFile::read_once(plain::open(path, OpenOptions::new().read(true))?)?;
-        let mut scanner = Scanner::new(&file, self.id, pack, 0, u64::MAX)?;
+    fn has_any(&self, path: &Path, span: &Span, objects: &HashSet<[u8; 32]>) -> io::Result<Has> {
+        let file = Arc::new(PackFile::read_once(plain::open(path, OpenOptions::new().read(true))?)?);
         let mut has = Has::No;
-        while let Some(step) = scanner.step(|_| false)? {
-            match step {
-                Step::Record { header, .. } if objects.contains(&header.hash) => return Ok(Has::Yes),
-                Step::Gap { lost: true, .. } => has = Has::Perhaps,
-                Step::Record { .. } | Step::Gap { .. } => {}
+        for number in span.clone() {
+            let Some(pack) = Pack::of(file.clone(), span, number) else { return Ok(Has::Perhaps) };
+            let mut scanner = Scanner::new(&pack, self.id, number, 0, u64::MAX)?;
+            while let Some(step) = scanner.step(|_| false)? {
+                match step {
+                    Step::Record { header, .. } if objects.contains(&header.hash) => return Ok(Has::Yes),
+                    Step::Gap { lost: true, .. } => has = Has::Perhaps,
+                    Step::Record { .. } | Step::Gap { .. } => {}
+                }
             }
         }
         Ok(has)
     }
 }
 
-/// The number of a pack put aside: of `00000042.pack`, or of `00000042.pack.1` where there was one before.
-fn pack_of(path: &Path) -> Option<u32> {
+/// The packs of a file put aside: of `00000042.pack`, or of `00000042.pack.1` where there was one before.
+fn packs_of(path: &Path) -> Option<Span> {
     let name = path.file_name()?.to_str()?;
-    let (number, rest) = name.split_once('.')?;
+    let (numbers, rest) = name.split_once('.')?;
     (rest == "pack" || rest.starts_with("pack.")).then_some(())?;
-    number.parse().ok()
+    pack::packs_of(format!("{numbers}.pack").as_ref())
 }

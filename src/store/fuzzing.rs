@@ -12,8 +12,8 @@ pub use super::index::change::{
 pub use super::index::{Entry, keys};
 pub use super::layout::Layout;
 pub use super::pack::{
-    CODEC_RAW, Codec, FooterEntry, FrameWriter, LogPos, PACK_HEADER, PackFile, Place, PlaceNote,
-    RECORD_HEADER, ReadAt, Scanner, Step, check_file, compress, decode_footer, decode_pack_header,
+    CODEC_RAW, Codec, FooterEntry, Form, FrameWriter, LogPos, PACK_HEADER, Pack, PackFile, Place, PlaceNote,
+    RECORD_HEADER, ReadAt, Row, Scanner, Step, check_file, compress, decode_footer, decode_pack_header,
     encode_footer, encode_pack_header, read_footer, read_record,
 };
 

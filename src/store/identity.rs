@@ -1,14 +1,15 @@
 //! The file `strata.json`: which store this is, and in which format.
 //!
 //! ```text
-//! {"format":8,"id":"<32 hexadecimal digits>","lost":[2],"check":"<16 hexadecimal digits>"}
+//! {"format":9,"id":"<32 hexadecimal digits>","lost":[2],"check":"<16 hexadecimal digits>"}
 //! ```
 //! `lost` names the packs that `strata fsck` found missing and went on without; it is left out where there
 //! are none. A store of format 1 has no compressed packs; one of format 2 has no tags, one of format 3 no
 //! annotations, and everything that was ever stored, one of format 4 no quotas, one of format 5 no imports
-//! under way that have annotations, one of format 6 none of which something was given up, one of format 7 none
-//! that have pins. The first of each makes it one of the format that has it. `check` is the start of the BLAKE3
-//! of the others as text. A store of an earlier release has none.
+//! under way that have annotations, one of format 6 none of which something was given up, one of format 7 no
+//! files of several packs, one of format 8 no imports under way that have pins. The first of each makes it one
+//! of the format that has it. `check` is the start of the BLAKE3 of the others as text. A store of an earlier
+//! release has none.
 
 use std::fmt;
 use std::fs::File;
@@ -24,7 +25,7 @@ use super::layout::{Layout, sync_dir};
 use super::plain;
 
 /// The format of stores written by this release, and the newest it reads.
-pub const FORMAT: u32 = 8;
+pub const FORMAT: u32 = 9;
 /// The first format that has compressed packs.
 pub const COMPRESSED: u32 = 2;
 /// The first format that has tags.
@@ -39,8 +40,10 @@ pub const QUOTAS: u32 = 5;
 pub const ANNOTATED_IMPORTS: u32 = 6;
 /// The first format whose imports under way may tell what was given up.
 pub const GIVEN_UP_IMPORTS: u32 = 7;
+/// The first format that has files of several packs.
+pub const JOINED: u32 = 8;
 /// The first format whose imports under way may have pins.
-pub const PINNED_IMPORTS: u32 = 8;
+pub const PINNED_IMPORTS: u32 = 9;
 /// Most bytes of the file.
 const SIZE_MAX: u64 = 1 << 20;
 

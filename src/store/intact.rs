@@ -30,6 +30,12 @@ pub fn check(layout: &Layout, identity: &Identity, packs: &Packs, session: LastS
             advice: "put it back, or let `strata fsck` go on without it",
         });
     }
+    if let Some((one, other)) = packs.at_odds()? {
+        return Err(Error::Damaged {
+            what: format!("{one} and {other} both have some of the same packs"),
+            advice: "one of them is of another time: put the right one back, and the other elsewhere",
+        });
+    }
     let Some(&last) = numbers.last() else { return Ok(()) };
     check_store(identity, packs, &numbers)?;
     let file = packs.reopen(last)?;

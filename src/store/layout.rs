@@ -26,7 +26,7 @@ use rustix::fs::{AtFlags, CWD, FlockOperation, StatxFlags, statx};
 
 use super::error::{Error, Result};
 use super::identity::{Identity, StoreId};
-use super::pack::{PlaceNote, pack_number};
+use super::pack::{PlaceNote, packs_of};
 use super::plain;
 
 /// Most bytes of the small files.
@@ -204,7 +204,7 @@ impl Layout {
     /// Whether there are packs.
     pub fn has_packs(&self) -> bool {
         let entries = fs::read_dir(self.packs());
-        entries.is_ok_and(|entries| entries.flatten().any(|e| pack_number(&e.file_name()).is_some()))
+        entries.is_ok_and(|entries| entries.flatten().any(|e| packs_of(&e.file_name()).is_some()))
     }
 
     /// Checks that the directories of the store are such, and its own.

@@ -223,7 +223,7 @@ impl Store {
                 (None, None)
             }
             None => {
-                packs.clear_temporary()?;
+                packs.clear_left_over()?;
                 let started =
                     Followers::start(&log, &index).and_then(|f| Ok((f, Background::start(&compactor)?)));
                 let (f, b) = started.map_err(|e| Error::io("start a thread for", layout.root(), e))?;
@@ -305,7 +305,7 @@ impl Store {
     /// The store's sizes.
     pub fn stats(&self) -> StoreStats {
         StoreStats {
-            pack_bytes: self.log.bytes().saturating_sub(self.compactor.saved()),
+            pack_bytes: self.compactor.pack_bytes(),
             index_bytes: dir_bytes(&self.layout.index()),
             unsynced_bytes: self.log.unsynced(),
         }

@@ -14,7 +14,7 @@ use super::index::change::{decode_pos, is_reclaimed};
 use super::index::keys;
 use super::objects::ReadPart;
 use super::pack::{
-    CODEC_RAW, LogPos, PackFile, Place, Pos, RECORD_HEADER, ReadAt, RecordHeader, RecordKind, read_record,
+    CODEC_RAW, LogPos, Pack, Place, Pos, RECORD_HEADER, ReadAt, RecordHeader, RecordKind, read_record,
 };
 use crate::model::{ChunkHash, NodeHash};
 
@@ -170,7 +170,7 @@ impl Store {
         let len = file.size().map_err(|e| Error::io("stat", &path(), e))?;
         let offset = pos.offset.saturating_sub(RECORD_HEADER);
         let place = Place { store: self.id, pack: pos.pack, offset };
-        match read_record(&*file, len, place).map_err(|e| Error::io("read", &path(), e))? {
+        match read_record(&file, len, place).map_err(|e| Error::io("read", &path(), e))? {
             Some((header, Some(payload))) => Ok((header, payload)),
             found => {
                 if let Some((header, _)) = found.filter(|(h, _)| h.kind.is_object()) {
@@ -263,8 +263,8 @@ fn group_len(segments: &mut [Segment<'_>]) -> usize {
     len
 }
 
-fn read_segments(pack: &PackFile, group: &mut [Segment<'_>]) -> io::Result<()> {
-    if group.len() == 1 || pack.frames().is_some() {
+fn read_segments(pack: &Pack, group: &mut [Segment<'_>]) -> io::Result<()> {
+    if group.len() == 1 || !pack.is_raw() {
         return group.iter_mut().try_for_each(|segment| {
             let from = segment.from;
             pack.fill_at(segment.buffer(), from)
@@ -287,7 +287,7 @@ fn read_segments(pack: &PackFile, group: &mut [Segment<'_>]) -> io::Result<()> {
     let mut bufs = &mut bufs[..];
     let mut from = start;
     while !bufs.is_empty() {
-        match rustix::io::preadv(pack.file(), bufs, from) {
+        match rustix::io::preadv(pack.file().file(), bufs, from) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(n) => {
                 from += n as u64;

@@ -26,7 +26,7 @@ use super::layout::{Layout, private_file, sync_dir};
 use super::media::Media;
 use super::pack::{
     LogPos, PACK_HEADER, Packs, Payload, Place, Pos, RECORD_HEADER, ReadAt, RecordHeader, Scanner, Step,
-    Tail, create_pack, encode_pack_header, read_footer, read_pack_header, read_record,
+    Tail, create_pack, encode_pack_header, read_pack_header, read_record,
 };
 use super::plain;
 use crate::model::{DatasetId, VersionId, VersionNo, VersionRecord};
@@ -75,16 +75,17 @@ pub fn prepare(
         create_pack(&layout.packs(), store, 1)?;
     }
     let mut end = LogPos::default();
-    for number in packs.numbers()?.into_iter().filter(|&n| n >= synced.pack()) {
+    for span in packs.files()?.into_iter().filter(|span| *span.end() >= synced.pack()) {
+        let number = *span.end();
         let path = packs.path(number);
         let io = |e| Error::io("sync", &path, e);
-        let file = packs.reopen(number)?;
+        let pack = packs.reopen(number)?;
         if cached {
-            let from = if number == synced.pack() { synced.offset() } else { 0 };
+            let from = if pack.is_raw() && number == synced.pack() { synced.offset() } else { 0 };
             write_again(&path, u64::from(from))?;
         }
-        media.sync(file.file()).map_err(io)?;
-        let len = file.size().map_err(io)?;
+        media.sync(pack.file().file()).map_err(io)?;
+        let len = pack.size().map_err(io)?;
         end = LogPos::new(number, u32::try_from(len).unwrap_or(u32::MAX));
     }
     sync_dir(&layout.packs()).map_err(|e| Error::io("sync", &layout.packs(), e))?;
@@ -145,6 +146,7 @@ impl<'a> Recovery<'a> {
     /// Publishes all records after `from`, and brings the end of the log in order.
     pub fn run(mut self, from: LogPos) -> Result<Recovered> {
         let numbers = self.packs.numbers()?;
+        self.trusted = self.trusted.max(self.shown_durable()?);
         let mut sealed_bytes = 0;
         for (i, &number) in numbers.iter().enumerate() {
             let later = &numbers[i + 1..];
@@ -152,14 +154,17 @@ impl<'a> Recovery<'a> {
             let doubtful = later.is_empty() || LogPos::new(number, u32::MAX) >= self.trusted;
             let path = self.packs.path(number);
             let len = std::fs::metadata(&path).map_err(|e| Error::io("stat", &path, e))?.len();
-            if doubtful && self.packs.file(number)?.frames().is_some() {
-                // A pack is compressed only when all of it and the beginning of the next are durable.
+            // A file of several packs counts once.
+            let bytes = if *self.packs.span(number).start() == number { len } else { 0 };
+            if doubtful && !self.packs.file(number)?.is_raw() {
+                // A pack is compressed, or joined with others, only when all of it and the beginning of the next
+                // are durable.
                 if number >= from.pack() {
                     self.sealed_pack(number, start..u32::MAX)?;
                 }
                 if later.is_empty() {
                     let tail = self.next_tail(number)?;
-                    return Ok(Recovered { tail, sealed_bytes: sealed_bytes + len, damaged: self.damaged });
+                    return Ok(Recovered { tail, sealed_bytes: sealed_bytes + bytes, damaged: self.damaged });
                 }
             } else if doubtful {
                 let cut = if number >= from.pack() { self.scan(number, start, len, true)? } else { None };
@@ -174,14 +179,27 @@ impl<'a> Recovery<'a> {
                     self.sealed_pack(number, start..u32::MAX)?;
                 }
             }
-            sealed_bytes += len;
+            sealed_bytes += bytes;
         }
         Err(Error::Missing(format!("any pack in {}", self.layout.packs().display())))
     }
 
+    /// Up to where the files themselves show that the log was durable: packs are compressed and joined no sooner.
+    fn shown_durable(&self) -> Result<LogPos> {
+        for span in self.packs.files()?.into_iter().rev() {
+            if LogPos::new(*span.end(), u32::MAX) < self.trusted {
+                break;
+            }
+            if !self.packs.file(*span.end())?.is_raw() {
+                return Ok(LogPos::new(span.end() + 1, 0));
+            }
+        }
+        Ok(LogPos::default())
+    }
+
     fn is_sealed(&self, number: u32) -> Result<bool> {
         let file = self.packs.file(number)?;
-        let footer = read_footer(&*file, self.store, number);
+        let footer = file.records((self.store, number));
         Ok(footer.map_err(|e| Error::io("read", &self.packs.path(number), e))?.is_some())
     }
 
@@ -237,7 +255,7 @@ impl<'a> Recovery<'a> {
         let io = |e| Error::io("read", &path, e);
         let file = self.packs.file(number)?;
         let len = file.size().map_err(io)?;
-        let Some(entries) = read_footer(&*file, self.store, number).map_err(io)? else {
+        let Some(entries) = file.records((self.store, number)).map_err(io)? else {
             log::error!("{} has no intact footer: its records are searched for", path.display());
             return self.scan(number, part.start, len.min(u64::from(part.end)), false).map(drop);
         };
@@ -248,7 +266,7 @@ impl<'a> Recovery<'a> {
                 continue;
             }
             let place = Place { store: self.store, pack: number, offset: entry.offset };
-            match read_record(&*file, len, place) {
+            match read_record(&file, len, place) {
                 Ok(Some((header, Some(payload)))) => self.take(&header, &payload, pos)?,
                 Ok(_) => self.lost(pos, &entry.header)?,
                 Err(e) => return Err(io(e)),

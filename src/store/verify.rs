@@ -7,7 +7,7 @@ use super::error::{Error, Result, chain};
 use super::index::change::LogRecord;
 use super::pack::{
     FileDamage, FooterEntry, LogPos, PACK_HEADER, Payload, Pos, RECORD_HEADER, ReadAt, RecordHeader,
-    RecordKind, Scanner, Step, check_file, read_footer,
+    RecordKind, Scanner, Step, check_file,
 };
 
 /// How far a verification is.
@@ -162,11 +162,14 @@ impl Store {
         let file = self.packs.reopen(pack)?;
         let mut damages = Vec::new();
         let mut damage = |offset, kind, hash| damages.push(Damage { pack, offset, kind, hash });
-        check_file(&file, |at, what| damage(at, DamageKind::File(what), None)).map_err(io)?;
+        // A file of several is looked at with the first.
+        if *self.packs.span(pack).start() == pack {
+            check_file(file.file(), |at, what| damage(at, DamageKind::File(what), None)).map_err(io)?;
+        }
         if file.header().map_err(io)? != Some((self.id, pack)) {
             damage(0, DamageKind::PackHeader, None);
         }
-        let footer = read_footer(&file, self.id, pack).map_err(io)?;
+        let footer = file.records((self.id, pack)).map_err(io)?;
         let mut scanner = Scanner::new(file, self.id, pack, 0, end).map_err(io)?;
         let mut found = Vec::new();
         loop {
@@ -255,7 +258,7 @@ impl Store {
                 }
                 Err(e) => return Err(e),
             };
-            if let Some(entries) = read_footer(&file, self.id, pack).map_err(io)? {
+            if let Some(entries) = file.records((self.id, pack)).map_err(io)? {
                 entries.iter().for_each(|entry| totals.add(&entry.header));
                 continue;
             }

@@ -1,7 +1,11 @@
 //! Several processes that append to one file.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::process::{Child, Command};
+
+use serde_json::Value;
 
 use crate::harness::*;
 
@@ -70,5 +74,39 @@ fn appenders_lose_and_tear_no_line() {
                 assert_eq!(lines, all[..lines.len()], "lines of writer {writer} in {what}");
             }
         }
+    }
+}
+
+/// What is stored of a file at each of many small appends takes little once it is compressed, and every version is
+/// what it was; where no version has them, a collection gives these chunks back.
+#[test]
+fn the_last_chunks_of_a_growing_file_take_little_once_compressed() {
+    const APPENDS: u64 = 600;
+    let line = |n: u64| noise(n, 50);
+    let whole = |count: u64| (0..count).flat_map(line).collect::<Vec<u8>>();
+    for policy in ["every-write", "manual"] {
+        let m = Mount::new();
+        let d = m.dataset("d");
+        d.policy(policy);
+        for n in 0..APPENDS {
+            let mut file = OpenOptions::new().create(true).append(true).open(d.path("log")).expect("open");
+            file.write_all(&line(n)).expect("append");
+        }
+        let stored = m.pack_bytes();
+        assert!(stored > APPENDS / 2 * 50 * APPENDS / 4, "{policy}: {stored}");
+        m.strata(&["compact"]).ok();
+        assert!(m.pack_bytes() < stored / 4, "{policy}: {} of {stored}", m.pack_bytes());
+        if policy == "manual" {
+            m.strata(&["commit", "d"]).ok();
+            let said: Value = serde_json::from_str(&m.strata(&["gc", "--json"]).ok()).expect("JSON");
+            assert!(said["dead"].as_u64() > Some(stored / 2), "{said}");
+            assert!(m.unique_bytes() < 4 * 50 * APPENDS, "{} bytes", m.unique_bytes());
+        } else {
+            for n in (1..=APPENDS).step_by(37) {
+                assert!(d.bytes(&format!("@v{n}/log")) == whole(n), "v{n}");
+            }
+        }
+        assert!(d.bytes("log") == whole(APPENDS));
+        assert!(m.strata(&["verify"]).ok().is_empty());
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 use rustix::io::Errno;
@@ -140,14 +141,18 @@ fn what_does_not_exist_is_named() {
 }
 
 /// A disk of its own for a store.
-struct SmallDisk(TempDir);
+pub struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    fn new(mib: u32) -> SmallDisk {
+    pub fn new(mib: u32) -> SmallDisk {
         let disk = SmallDisk(TempDir::with_prefix("strata-disk-").expect("make a temporary directory"));
         let size = format!("size={mib}m,mode=777");
         run(as_root("mount").args(["-t", "tmpfs", "-o", &size, "none"]).arg(disk.0.path())).ok();
         disk
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
     }
 }
 

@@ -43,6 +43,7 @@ mod hostile_rig;
 mod import;
 mod import_history;
 mod import_missing;
+mod joined;
 mod manual;
 mod meta;
 mod mirror;

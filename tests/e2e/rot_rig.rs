@@ -72,6 +72,19 @@ impl Sample {
         self
     }
 
+    /// The same with small packs joined into files of several.
+    pub fn joined(self) -> Sample {
+        let m = Mount::unmounted().store_at(self.store());
+        let sizes: Vec<u64> =
+            self.packs().iter().map(|path| fs::metadata(path).expect("stat").len()).collect();
+        // As much as is to be in a file.
+        let mut command = m.command(&["gc", "--all", "--json"]);
+        let said = run(command.env("STRATA_PACK_BYTES", "900000")).ok();
+        let report: Value = serde_json::from_str(&said).expect("a report");
+        assert!(report["joined"].as_u64() >= Some(2), "{report}: {sizes:?}");
+        self
+    }
+
     /// The store.
     pub fn store(&self) -> PathBuf {
         self.dir.path().join("store")
@@ -276,6 +289,11 @@ impl Sample {
     pub fn with_unread_changes(&self, named: &[Damage]) -> Vec<String> {
         let unread = named.iter().filter(|damage| damage.version.is_none() && damage.path.is_none());
         unread.filter_map(|damage| damage.dataset.clone()).collect()
+    }
+
+    /// Whether a dataset is to be seen in the mount: what is lost of one that is archived, nobody can read there.
+    pub fn is_in_sight(&self, dataset: Option<&String>) -> bool {
+        dataset.is_none_or(|dataset| self.truth.keys().any(|(of, ..)| of == dataset))
     }
 
     /// Whether the packs of a store are those of this one, bit for bit.

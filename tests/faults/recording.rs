@@ -123,6 +123,8 @@ pub fn script() -> Vec<Step> {
         Do(Prune("k", 2)),
         Do(Gc("k", false)),
         Do(Purge("k/secret")),
+        // Packs that were joined are joined with others.
+        Do(Gc("k", true)),
         Kill,
         Do(Write("d/after", noise(15, 5000), false)),
         Do(Write("m/r", noise(16, 5000), true)),

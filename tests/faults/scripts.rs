@@ -91,6 +91,7 @@ fn retention() -> (Vec<Op>, Vec<Op>) {
         Prune("d", 2),
         Gc("d", false),
         Purge("d/secret"),
+        Gc("d", true),
         Write("d/last", noise(8, 20_000), true),
     ];
     (before, under)

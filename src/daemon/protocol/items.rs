@@ -175,6 +175,8 @@ pub struct Collected {
     pub freed: u64,
     /// Bytes that may not be needed, and were not looked for: they are in packs with too few to be rewritten.
     pub unsure: u64,
+    /// By how many files there are fewer, since small packs were joined.
+    pub joined: u64,
 }
 
 /// What was read ahead.

@@ -19,7 +19,7 @@ impl Service {
         }
         let _alone = self.retaining.lock();
         let collection = reporting(sink, |step| self.collect(how, &mut |packs| step(packs, 0)))?;
-        let Collection { packs, rewritten, objects, dead, left, freed, unsure, .. } = collection;
+        let Collection { packs, rewritten, objects, dead, left, freed, unsure, joined, .. } = collection;
         let How { dry_run, .. } = how;
         sink.item(Item::Collected(Collected {
             dry_run,
@@ -30,6 +30,7 @@ impl Service {
             left,
             freed,
             unsure,
+            joined,
         }))
     }
 

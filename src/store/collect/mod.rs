@@ -3,8 +3,8 @@
 //! Which those are is found out by who knows the datasets, and given as [`Candidates`] that were not marked. To
 //! be forgotten, an object is first named in a record of the log ([`ReclaimRecord`]), with which it is gone from
 //! the index, now and in every replay: whoever puts it again stores it again. Only once that record is durable
-//! are the packs rewritten, one by one, with the bytes of what is dead left out ([`super::compact`]); what stays
-//! in a pack stays where it was. A process that dies in between leaves bytes that the next collection finds,
+//! are the packs rewritten, file by file, with the bytes of what is dead left out ([`super::compact`]); what stays
+//! in a pack stays where it was. Last, small packs are joined ([`Store::join_packs`]): each collection seals one. A process that dies in between leaves bytes that the next collection finds,
 //! since the index has nothing at their place.
 //!
 //! Which objects can be garbage at all follows, for the most part, from what the last collection found (`looked`)
@@ -27,9 +27,10 @@ use std::ops::ControlFlow;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use super::Store;
+use super::compact::Eagerness;
 use super::error::{Error, Result, chain};
 use super::manifest::content_id;
-use super::pack::{FooterEntry, Pos, RECORD_HEADER, read_footer, seal_size};
+use super::pack::{FooterEntry, Pos, RECORD_HEADER, RecordKind, Span, seal_size};
 use crate::model::{Content, ContentId, ReclaimRecord};
 
 use self::candidates::short;
@@ -44,7 +45,7 @@ const CANDIDATES_MAX: usize = 4 << 20;
 const FORGET_MAX: usize = 8192;
 /// Bytes that the last pack must have to be sealed for a collection.
 const SEAL_BYTES: u32 = 64 << 10;
-/// A pack of which one part in so many is dead is rewritten.
+/// A file of packs of which one part in so many is dead is rewritten.
 const SHARE: u64 = 5;
 
 /// What is put while a collection is under way; and who holds objects that no tree has yet.
@@ -96,6 +97,8 @@ pub struct Collection {
     pub put_again: u64,
     /// Bytes of objects that may be garbage, and were not looked for: no pack has enough of them to be rewritten.
     pub unsure: u64,
+    /// By how many files there are fewer, since small packs were joined.
+    pub joined: u64,
 }
 
 /// What is known of an object of a pack.
@@ -118,9 +121,15 @@ struct Round<'a> {
     open: &'a mut Vec<(u32, u32)>,
 }
 
-/// Bytes of a record.
+/// Records of a pack that nothing needs: what they hold, and where, by offset.
+type Dead = BTreeMap<u32, ([u8; 32], Pos)>;
+
+/// Bytes of a record; those of one of nothing take next to no room.
 fn size_of(entry: &FooterEntry) -> u64 {
-    u64::from(RECORD_HEADER) + u64::from(entry.header.stored)
+    match entry.header.kind {
+        RecordKind::Void => 0,
+        _ => u64::from(RECORD_HEADER) + u64::from(entry.header.stored),
+    }
 }
 
 /// A collection under way, of the packs before the one that was written to when it began; a drop ends it.
@@ -169,7 +178,7 @@ impl Store {
     /// The records of a pack; `None` where it is damaged.
     fn footer_of(&self, pack: u32) -> Result<Option<Vec<FooterEntry>>> {
         let file = self.packs.file(pack)?;
-        read_footer(&*file, self.id, pack).map_err(|e| Error::io("read", &self.packs.path(pack), e))
+        file.records((self.id, pack)).map_err(|e| Error::io("read", &self.packs.path(pack), e))
     }
 
     /// Notes that a part of a content is used by another file from now on: by a collection that is under way,
@@ -258,30 +267,51 @@ impl Store {
         }
     }
 
-    /// Collects packs one by one. One that there is no room to rewrite may find it when others are done.
+    /// Joins small packs that are neighbours into one file, as far as that costs little over time; all that fit
+    /// into one if `all`.
+    pub fn join_packs(
+        &self,
+        all: bool,
+        collection: &mut Collection,
+        step: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<()> {
+        let eagerness = if all { Eagerness::All } else { Eagerness::Amortised };
+        collection.joined += self.compactor.join(eagerness, step)?;
+        Ok(())
+    }
+
+    /// Collects packs file by file. One that there is no room to rewrite may find it when others are done.
     fn collect_packs(
         &self,
-        mut packs: Vec<u32>,
+        packs: Vec<u32>,
         round: &mut Round<'_>,
         step: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
-        while !packs.is_empty() {
-            let mut full = Vec::new();
-            for &pack in &packs {
+        let mut files: Vec<(Span, Vec<u32>)> = Vec::new();
+        for pack in packs {
+            match files.last_mut() {
+                Some((span, file)) if span.contains(&pack) => file.push(pack),
+                _ => files.push((self.packs.span(pack), vec![pack])),
+            }
+        }
+        let mut files: Vec<Vec<u32>> = files.into_iter().map(|(_, file)| file).collect();
+        while !files.is_empty() {
+            let (count, mut full) = (files.len(), Vec::new());
+            for file in files {
                 if step().is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
                 let before = (*round.collection, round.open.len());
-                match self.collect_pack(pack, round) {
+                match self.collect_file(&file, round) {
                     Err(Error::NoSpace(_)) => {
                         *round.collection = before.0;
                         round.open.truncate(before.1);
-                        full.push(pack);
+                        full.push(file);
                     }
                     done => done?,
                 }
             }
-            if full.len() == packs.len() {
+            if full.len() == count {
                 return Err(Error::Refused(format!(
                     "{} bytes were given back, but the disk has no room to rewrite {} further pack{}, which takes \
                      what is kept of one and 1 MiB: free some space on it, and try again",
@@ -290,68 +320,81 @@ impl Store {
                     if full.len() == 1 { "" } else { "s" },
                 )));
             }
-            packs = full;
+            files = full;
         }
         Ok(ControlFlow::Continue(()))
     }
 
-    fn collect_pack(&self, pack: u32, round: &mut Round<'_>) -> Result<()> {
+    /// Collects packs that are in one file.
+    fn collect_file(&self, packs: &[u32], round: &mut Round<'_>) -> Result<()> {
         let Round { verdict, all, dry_run, collection, open } = round;
-        collection.packs += 1;
-        let Some(entries) = self.footer_of(pack)? else {
-            log::error!("{}: damaged, and left as it is", self.packs.path(pack).display());
-            collection.damaged += 1;
-            return Ok(());
-        };
-        let mut dead = BTreeMap::new();
+        let mut dead: BTreeMap<u32, Dead> = BTreeMap::new();
         let (mut bytes, mut total) = (0, 0);
-        for entry in &entries {
-            total += size_of(entry);
-            if !entry.header.kind.is_object() {
+        for &pack in packs {
+            collection.packs += 1;
+            let Some(entries) = self.footer_of(pack)? else {
+                log::error!("{}: damaged, and left as it is", self.packs.path(pack).display());
+                collection.damaged += 1;
                 continue;
-            }
-            match verdict(&entry.header.hash) {
-                Verdict::Kept => {}
-                Verdict::Open => open.push((pack, entry.offset)),
-                Verdict::Dead => {
-                    bytes += size_of(entry);
-                    dead.insert(entry.offset, (entry.header.hash, entry.pos(pack)));
+            };
+            let mut here = Dead::new();
+            for entry in &entries {
+                total += size_of(entry);
+                if !entry.header.kind.is_object() {
+                    continue;
+                }
+                match verdict(&entry.header.hash) {
+                    Verdict::Kept => {}
+                    Verdict::Open => open.push((pack, entry.offset)),
+                    Verdict::Dead => {
+                        bytes += size_of(entry);
+                        here.insert(entry.offset, (entry.header.hash, entry.pos(pack)));
+                    }
                 }
             }
+            if !here.is_empty() {
+                dead.insert(pack, here);
+            }
         }
+        let places = |dead: &BTreeMap<u32, Dead>| -> Vec<(u32, u32)> {
+            dead.iter().flat_map(|(pack, here)| here.keys().map(|offset| (*pack, *offset))).collect()
+        };
+        let wanted = places(&dead);
         if dead.is_empty() {
             return Ok(());
         }
-        collection.objects += dead.len() as u64;
+        collection.objects += wanted.len() as u64;
         collection.dead += bytes;
         if !*all && bytes < total / SHARE {
             collection.left += bytes;
-            open.extend(dead.into_keys().map(|offset| (pack, offset)));
+            open.extend(wanted);
             return Ok(());
         }
         if *dry_run {
             return Ok(());
         }
-        let wanted: Vec<u32> = dead.keys().copied().collect();
-        self.forget(&mut dead)?;
-        let again = wanted.iter().filter(|offset| !dead.contains_key(offset));
-        open.extend(again.map(|offset| (pack, *offset)));
-        collection.put_again += (wanted.len() - dead.len()) as u64;
+        dead.values_mut().try_for_each(|here| self.forget(here))?;
+        dead.retain(|_, here| !here.is_empty());
+        let gone: HashSet<(u32, u32)> = places(&dead).into_iter().collect();
+        collection.put_again += (wanted.len() - gone.len()) as u64;
+        open.extend(wanted.into_iter().filter(|place| !gone.contains(place)));
         if dead.is_empty() {
             return Ok(());
         }
-        match self.compactor.reclaim(pack, &dead.into_keys().collect())? {
+        let count = dead.len() as u64;
+        let offsets = dead.into_iter().map(|(pack, here)| (pack, here.into_keys().collect())).collect();
+        match self.compactor.reclaim(&offsets)? {
             Some(freed) => {
-                collection.rewritten += 1;
+                collection.rewritten += count;
                 collection.freed += freed;
             }
-            None => collection.damaged += 1,
+            None => collection.damaged += count,
         }
         Ok(())
     }
 
     /// Takes objects out of the index, durably; those that were put meanwhile are left out of `dead`.
-    fn forget(&self, dead: &mut BTreeMap<u32, ([u8; 32], Pos)>) -> Result<()> {
+    fn forget(&self, dead: &mut Dead) -> Result<()> {
         Looked::remove(&self.layout)?;
         let offsets: Vec<u32> = dead.keys().copied().collect();
         for part in offsets.chunks(FORGET_MAX) {

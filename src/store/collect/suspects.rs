@@ -120,15 +120,21 @@ impl Store {
             by_pack.entry(pos.pack).or_default().push((pos.offset.saturating_sub(RECORD_HEADER), size));
             hashes.push(short(hash));
         }
-        let (mut open, mut bytes, mut is_worth_a_look) = (Vec::new(), 0, false);
+        let (mut open, mut bytes) = (Vec::new(), 0);
+        let mut by_file: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
         for (pack, suspected) in &by_pack {
-            let Some(entries) = self.footer_of(*pack)? else { return Ok(None) };
-            let total: u64 = entries.iter().map(size_of).sum();
             let here: u64 = suspected.iter().map(|(_, size)| size).sum();
-            is_worth_a_look |= here >= total / SHARE;
             bytes += here;
             open.extend(suspected.iter().map(|(offset, _)| (*pack, *offset)));
+            by_file.entry(*self.packs.span(*pack).start()).or_default().0 += here;
         }
+        for (first, (_, total)) in &mut by_file {
+            for pack in self.packs.span(*first) {
+                let Some(entries) = self.footer_of(pack)? else { return Ok(None) };
+                *total += entries.iter().map(size_of).sum::<u64>();
+            }
+        }
+        let is_worth_a_look = by_file.values().any(|(here, total)| *here >= total / SHARE);
         let candidates = Candidates::new(by_pack.into_keys().collect(), hashes);
         Ok(Some(Weighed { candidates, bytes, is_worth_a_look, open }))
     }

@@ -1,4 +1,4 @@
-//! Putting right the files of compressed packs.
+//! Putting right the files of compressed packs, and those of several.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -8,7 +8,7 @@ use super::restore::keep;
 use super::{Fsck, Outcome, Problem};
 use crate::store::error::{Error, Result};
 use crate::store::pack::{
-    FileDamage, FrameHeader, FrameWriter, PackFile, Packs, ReadAt, RecordKind, check_file,
+    FileDamage, FrameHeader, FrameWriter, PackFile, Packs, ReadAt, RecordKind, Span, check_file,
 };
 use crate::store::verify::name_file_damage;
 
@@ -16,12 +16,12 @@ use crate::store::verify::name_file_damage;
 type Mended = HashMap<u32, Option<Vec<u8>>>;
 
 impl Fsck<'_> {
-    /// Puts right the file of a pack, if it is a compressed one, as far as that can be done without looking
+    /// Puts right a file of packs, if it is one of frames, as far as that can be done without looking
     /// at its records: where a frame is lost there are zeros afterwards.
-    pub(super) fn compressed(&mut self, packs: &Packs, number: u32) -> Result<()> {
-        let path = packs.path(number);
+    pub(super) fn compressed(&mut self, packs: &Packs, span: &Span) -> Result<()> {
+        let path = packs.path(*span.start());
         let io = |e| Error::io("read", &path, e);
-        let pack = packs.open_any(number)?;
+        let pack = packs.open_file(span)?;
         let mut damages = Vec::new();
         check_file(&pack, |at, damage| damages.push((at, damage))).map_err(io)?;
         if damages.is_empty() {
@@ -43,15 +43,15 @@ impl Fsck<'_> {
                 FileDamage::NoFrame(_) => ("gone on without".into(), Outcome::GivenUp),
                 FileDamage::Header | FileDamage::FrameHeader | FileDamage::End => anew,
             };
-            let name = format!("packs/{number:08}.pack");
+            let name = packs.name(*span.start());
             self.problem(Problem::of(&name, Some(at), name_file_damage(damage), action, outcome))?;
         }
         if self.options.dry_run {
             return Ok(());
         }
-        let (new, ()) = packs.write_new(number, |file| write_frames(&pack, &mended, file))?;
+        let (new, ()) = packs.write_new(span, |file| write_frames(&pack, &mended, file))?;
         keep(&self.layout, &path, false)?;
-        packs.replace(number, &new)?;
+        packs.replace(span, &new)?;
         packs.sync_names()
     }
 }
@@ -71,7 +71,7 @@ fn mend(pack: &PackFile, frame: &FrameHeader, budget: &mut Budget) -> std::io::R
 /// Writes the frames of a pack that are as they were, or are so again.
 fn write_frames(pack: &PackFile, mended: &Mended, file: &mut File) -> std::io::Result<()> {
     let Some(frames) = pack.frames() else { return Ok(()) };
-    let mut writer = FrameWriter::begin(frames.whose, file)?;
+    let mut writer = FrameWriter::begin(frames.form, frames.whose, file)?;
     for frame in &frames.frames {
         let read = || {
             let mut payload = vec![0; frame.stored as usize];

@@ -1,7 +1,7 @@
 //! Checking a closed store and putting right what can be put right.
 //!
 //! 1. `place`: which store this is, and whether its packs are there under their names.
-//! 2. `scan`, `gap`, `restore`: every record of every pack. What is damaged is restored where it lies, from
+//! 2. `compressed`, `joined`, `scan`, `gap`, `restore`: every record of every pack. What is damaged is restored where it lies, from
 //!    what tells what it was: the footer or the index for a header, a copy elsewhere in the log for a
 //!    payload, the hash for a single flipped bit (`flip`).
 //! 3. `index`: whether the index is what a replay of the log gives. What only the old one still knows of
@@ -14,6 +14,7 @@ mod compressed;
 pub(super) mod flip;
 mod gap;
 mod index;
+mod joined;
 mod place;
 mod restore;
 mod salvage;
@@ -35,8 +36,7 @@ use super::index::keys;
 use super::layout::{LastSession, Layout};
 use super::media::Disk;
 use super::pack::{
-    LogPos, PACK_HEADER, Packs, Place, PlaceNote, Pos, ReadAt, Scanner, Step, create_pack, read_footer,
-    read_record,
+    LogPos, PACK_HEADER, Packs, Place, PlaceNote, Pos, ReadAt, Scanner, Step, create_pack, read_record,
 };
 use super::{Store, plain};
 use crate::model::VersionId;
@@ -145,8 +145,9 @@ impl Fsck<'_> {
         let mut identity = self.identity()?;
         let packs = Packs::new(self.layout.packs(), identity.id);
         if !self.options.dry_run {
-            packs.clear_temporary()?;
+            packs.clear_left_over()?;
         }
+        self.joined_names(&packs, identity.id)?;
         self.names(&packs, identity.id)?;
         if self.moved {
             // What the packs hold can only be seen once they have their names.
@@ -188,25 +189,30 @@ impl Fsck<'_> {
         let last = numbers.last().copied();
         let mut end = LogPos::default();
         let mut troubled = Vec::new();
-        for &number in &numbers {
-            self.compressed(packs, number)?;
-            let is_last = Some(number) == last;
-            let mut scan = PackScan::read(packs, identity.id, number, is_last, synced)?;
-            let short = is_last && LogPos::new(number, scan.len as u32) < reached;
-            if short {
-                // What follows is written to the next pack: no place in the log is used twice.
-                scan.sealed = true;
+        for file in packs.files()? {
+            self.compressed(packs, &file)?;
+            if !self.lists(packs, identity.id, &file)? {
+                continue;
             }
-            if short && number == reached.pack() {
-                let name = format!("packs/{number:08}.pack");
-                let what =
-                    format!("{} bytes are missing from its end", u64::from(reached.offset()) - scan.len);
-                let action = "gone on without".into();
-                self.problem(Problem::of(&name, Some(scan.len), what, action, Outcome::GivenUp))?;
-            }
-            end = LogPos::new(number, scan.len as u32);
-            if !scan.is_sound() {
-                troubled.push(scan);
+            for number in file {
+                let is_last = Some(number) == last;
+                let mut scan = PackScan::read(packs, identity.id, number, is_last, synced)?;
+                let short = is_last && LogPos::new(number, scan.len as u32) < reached;
+                if short {
+                    // What follows is written to the next pack: no place in the log is used twice.
+                    scan.sealed = true;
+                }
+                if short && number == reached.pack() {
+                    let name = packs.name(number);
+                    let what =
+                        format!("{} bytes are missing from its end", u64::from(reached.offset()) - scan.len);
+                    let action = "gone on without".into();
+                    self.problem(Problem::of(&name, Some(scan.len), what, action, Outcome::GivenUp))?;
+                }
+                end = LogPos::new(number, scan.len as u32);
+                if !scan.is_sound() {
+                    troubled.push(scan);
+                }
             }
         }
         if !troubled.is_empty() {
@@ -245,6 +251,10 @@ impl Fsck<'_> {
         for (scan, damaged) in troubled.iter().zip(&damaged) {
             let mut plan: Plan = planner.plan(scan, damaged)?;
             if !plan.is_empty() && !self.options.dry_run {
+                let span = packs.span(scan.number);
+                if span.start() < span.end() {
+                    joined::take_apart(&self.layout, packs, store, &span)?;
+                }
                 plan.carry_out(&self.layout, packs, scan.number)?;
             }
             std::mem::take(&mut plan.problems).into_iter().try_for_each(|problem| self.problem(problem))?;
@@ -298,7 +308,7 @@ fn find_copies(
         if let Some(scan) = troubled.iter().find(|scan| scan.number == number) {
             let good = scan.entries.iter().filter(|e| scan.bad.binary_search(&e.offset).is_err());
             good.for_each(|entry| look(entry.offset, entry.header.hash));
-        } else if let Some(entries) = read_footer(&file, identity.id, number).map_err(io)? {
+        } else if let Some(entries) = file.records((identity.id, number)).map_err(io)? {
             entries.iter().for_each(|entry| look(entry.offset, entry.header.hash));
         } else {
             let mut scanner = Scanner::new(&file, identity.id, number, 0, u64::MAX).map_err(io)?;

@@ -10,12 +10,12 @@ use crate::store::error::{Error, Result};
 use crate::store::identity::{Identity, StoreId};
 use crate::store::intact::{missing, name_packs};
 use crate::store::layout::sync_dir;
-use crate::store::pack::Packs;
+use crate::store::pack::{Packs, Span};
 
 /// Most packs that are given up at once: a store of so many would be one of terabytes.
 const LOST_MAX: u64 = 100_000;
 
-/// The packs there are, and what their headers say.
+/// The files of packs there are by the first of each, and what their headers say.
 type Headers = BTreeMap<u32, Option<(StoreId, u32)>>;
 
 impl Fsck<'_> {
@@ -55,17 +55,17 @@ impl Fsck<'_> {
     fn headers(&self) -> Result<Headers> {
         // The store's id is not looked at by what is called here.
         let packs = Packs::new(self.layout.packs(), StoreId([0; 16]));
-        let header = |number| {
-            let file = packs.open_any(number)?;
-            let header = file.whose().map_err(|e| Error::io("read", &packs.path(number), e))?;
-            Ok((number, header))
+        let header = |span: Span| {
+            let header = packs.open_file(&span)?.whose();
+            Ok((*span.start(), header.map_err(|e| Error::io("read", &packs.path(*span.start()), e))?))
         };
-        packs.numbers()?.into_iter().map(header).collect()
+        packs.files()?.into_iter().map(header).collect()
     }
 
     /// Puts packs whose names were exchanged where they belong, and those of other stores aside.
     pub(super) fn names(&mut self, packs: &Packs, store: StoreId) -> Result<()> {
         let mut headers = self.headers()?;
+        headers.retain(|number, _| packs.span(*number).end() == number);
         // Each step puts one file where it belongs, or out of the way.
         loop {
             let wrong = headers.iter().find_map(|(&number, header)| {

@@ -20,7 +20,7 @@ use crate::store::error::{Error, Result};
 use crate::store::identity::StoreId;
 use crate::store::layout::{Layout, make_dir, sync_dir};
 use crate::store::pack::{
-    Cursor, FooterEntry, PACK_HEADER, PackFile, Packs, Place, Pos, RECORD_HEADER, ReadAt, RecordKind,
+    Cursor, FooterEntry, PACK_HEADER, Pack, Packs, Place, Pos, RECORD_HEADER, ReadAt, RecordKind,
     encode_footer, encode_pack_header, read_record,
 };
 
@@ -94,7 +94,7 @@ impl Planner<'_> {
         let mut plan = Plan { len: scan.len, ..Plan::default() };
         plan.entries =
             scan.entries.iter().filter(|e| scan.bad.binary_search(&e.offset).is_err()).copied().collect();
-        let name = format!("packs/{:08}.pack", scan.number);
+        let name = self.packs.name(scan.number);
         let mut problems = Vec::new();
         let mut note = |offset: u64, what: String, action: String, outcome: Outcome| {
             let (file, offset) = (name.clone(), Some(offset));
@@ -211,7 +211,7 @@ impl Planner<'_> {
     /// The payload of a record, and where it comes from; `header_ok`: nothing else of the record is damaged.
     fn restore(
         &mut self,
-        file: &PackFile,
+        file: &Pack,
         pack: u32,
         entry: &FooterEntry,
         header_ok: bool,
@@ -258,11 +258,7 @@ fn leave_footer(parts: &mut Vec<Part>, known: &[(Pos, Knows)]) {
 }
 
 /// A record in place of bytes that are given up; `None` where there is no room for one.
-fn void(
-    file: &PackFile,
-    from: u64,
-    to: u64,
-) -> io::Result<Option<(crate::store::pack::RecordHeader, Vec<u8>)>> {
+fn void(file: &Pack, from: u64, to: u64) -> io::Result<Option<(crate::store::pack::RecordHeader, Vec<u8>)>> {
     let Some(len) = (to - from).checked_sub(u64::from(RECORD_HEADER)) else { return Ok(None) };
     let Ok(len) = u32::try_from(len) else { return Ok(None) };
     let payload = read_range(file, from + u64::from(RECORD_HEADER), to)?;
@@ -301,13 +297,13 @@ impl Plan {
     /// damaged ones.
     pub fn carry_out(&self, layout: &Layout, packs: &Packs, number: u32) -> Result<()> {
         let old = packs.open_any(number)?;
-        let (new, ()) = packs.write_new(number, |file| {
+        let (new, ()) = packs.write_new(&(number..=number), |file| {
             io::copy(&mut Cursor::new(&old)?, file)?;
             self.patches.iter().try_for_each(|(at, bytes)| file.write_all_at(bytes, *at))?;
             file.set_len(self.len)
         })?;
         keep(layout, &packs.path(number), false)?;
-        packs.replace(number, &new)?;
+        packs.replace(&(number..=number), &new)?;
         packs.sync_names()
     }
 }

@@ -3,7 +3,7 @@
 use crate::store::error::{Error, Result};
 use crate::store::identity::StoreId;
 use crate::store::pack::{
-    FooterEntry, LogPos, Packs, Payload, RECORD_HEADER, ReadAt, RecordKind, Scanner, Step, read_footer,
+    FooterEntry, LogPos, Packs, Payload, RECORD_HEADER, ReadAt, RecordKind, Scanner, Step,
 };
 
 /// What is in a pack.
@@ -40,7 +40,7 @@ impl PackScan {
             number,
             len: file.size().map_err(io)?,
             header_ok: file.header().map_err(io)? == Some((store, number)),
-            footer: read_footer(&file, store, number).map_err(io)?,
+            footer: file.records((store, number)).map_err(io)?,
             sealed: !last,
             ..PackScan::default()
         };

@@ -1,4 +1,4 @@
-//! Rewriting a sealed pack as a compressed one.
+//! Rewriting sealed packs as compressed ones.
 //!
 //! A frame holds about 16 neighbouring records: the more there are the better they compress, and the more
 //! there is to decompress to read one. Measured on five releases of three Python packages (371 MB of
@@ -9,9 +9,9 @@
 use std::fs::File;
 use std::io::{self, Write};
 
-use super::footer::FooterEntry;
-use super::frames::{Codec, FrameHeader, Whose, table_and_trailer};
-use super::header::{COMPRESSED_FORMAT, COMPRESSED_MAGIC, PACK_HEADER, RECORD_HEADER, encode_header};
+use super::frames::{Codec, Form, FrameHeader, Whose, table_and_trailer};
+use super::header::PACK_HEADER;
+use super::joined::Row;
 use super::read_at::ReadAt;
 
 /// How much is done to make a pack small.
@@ -48,19 +48,20 @@ impl Effort {
 /// What compressing must save, of a frame or a pack, as a part of it.
 const WORTH: u64 = 20;
 
-/// Writes the file of a compressed pack.
+/// Writes the file of a compressed pack, or of several.
 pub struct FrameWriter<'a> {
     out: &'a mut File,
+    form: Form,
     whose: Whose,
     frames: Vec<FrameHeader>,
     offset: u64,
 }
 
 impl<'a> FrameWriter<'a> {
-    /// Begins the file of the pack of `whose`.
-    pub fn begin(whose: Whose, out: &'a mut File) -> io::Result<FrameWriter<'a>> {
-        out.write_all(&encode_header(COMPRESSED_MAGIC, COMPRESSED_FORMAT, whose))?;
-        Ok(FrameWriter { out, whose, frames: Vec::new(), offset: PACK_HEADER.into() })
+    /// Begins the file of the pack of `whose`, or of several of which it is the first.
+    pub fn begin(form: Form, whose: Whose, out: &'a mut File) -> io::Result<FrameWriter<'a>> {
+        out.write_all(&form.header(whose))?;
+        Ok(FrameWriter { out, form, whose, frames: Vec::new(), offset: PACK_HEADER.into() })
     }
 
     /// Adds the frame of the `len` bytes of the pack from `at` on.
@@ -82,7 +83,7 @@ impl<'a> FrameWriter<'a> {
 
     /// Ends the file of a pack of `len` bytes, and gives the file's length.
     pub fn end(self, len: u64) -> io::Result<u64> {
-        let end = table_and_trailer(self.whose, &self.frames, short(len)?);
+        let end = table_and_trailer(self.form, self.whose, &self.frames, short(len)?);
         self.out.write_all(&end)?;
         Ok(self.offset + end.len() as u64)
     }
@@ -92,39 +93,22 @@ fn short(value: u64) -> io::Result<u32> {
     u32::try_from(value).map_err(|_| io::Error::other("a pack has over 4 GiB"))
 }
 
-/// Writes `pack`, of which these are the records, to `out` in compressed form. Gives the length of what was
-/// written; `None` where it would save too little, and then what is in `out` is of no use.
-pub fn compress(
-    pack: &impl ReadAt,
-    whose: Whose,
-    records: &[FooterEntry],
-    effort: Effort,
-    out: &mut File,
-) -> io::Result<Option<u64>> {
-    let written = write_frames(pack, whose, records, effort, out)?;
-    Ok(is_worth(written, pack.size()?).then_some(written))
+/// Writes packs to `out` in compressed form. Gives the length of what was written; `None` where it would save too
+/// little, and then what is in `out` is of no use.
+pub fn compress(row: &Row<'_>, effort: Effort, out: &mut File) -> io::Result<Option<u64>> {
+    let written = rewrite(row, effort, out)?;
+    Ok(is_worth(written, row.size()?).then_some(written))
 }
 
-/// Writes `pack` to `out` in compressed form, whatever that saves. Gives the length of what was written.
-pub fn rewrite(pack: &impl ReadAt, whose: Whose, records: &[FooterEntry], out: &mut File) -> io::Result<u64> {
-    write_frames(pack, whose, records, Effort::Usual, out)
-}
-
-fn write_frames(
-    pack: &impl ReadAt,
-    whose: Whose,
-    records: &[FooterEntry],
-    effort: Effort,
-    out: &mut File,
-) -> io::Result<u64> {
-    let len = pack.size()?;
+/// Writes packs to `out` in compressed form, whatever that saves. Gives the length of what was written.
+pub fn rewrite(row: &Row<'_>, effort: Effort, out: &mut File) -> io::Result<u64> {
     let measure = effort.measure();
     let mut compressor = zstd::bulk::Compressor::new(measure.level)?;
-    let mut writer = FrameWriter::begin(whose, out)?;
+    let mut writer = FrameWriter::begin(row.form(), row.whose(), out)?;
     let (mut raw, mut packed) = (Vec::new(), Vec::new());
-    for (from, to) in cuts(records, len, &measure) {
+    for (from, to) in cuts(row, &measure)? {
         raw.resize((to - from) as usize, 0);
-        pack.fill_at(&mut raw, from)?;
+        row.fill_at(&mut raw, from)?;
         packed.clear();
         packed.reserve(zstd::zstd_safe::compress_bound(raw.len()));
         compressor.compress_to_buffer(&raw, &mut packed)?;
@@ -132,19 +116,19 @@ fn write_frames(
         let (codec, payload) = if worth { (Codec::Zstd, &packed) } else { (Codec::Raw, &raw) };
         writer.add(codec, from, raw.len() as u32, payload)?;
     }
-    writer.end(len)
+    writer.end(row.size()?)
 }
 
-/// Whether compressing a pack, of which these are the records, seems to be worth it: by a part of it.
-pub fn is_compressible(pack: &impl ReadAt, records: &[FooterEntry]) -> io::Result<bool> {
+/// Whether compressing packs seems to be worth it: by a part of them.
+pub fn is_compressible(row: &Row<'_>) -> io::Result<bool> {
     /// Of so many frames one is tried.
     const EACH: usize = 8;
     let measure = Effort::Usual.measure();
     let mut compressor = zstd::bulk::Compressor::new(measure.level)?;
     let (mut before, mut after) = (0, 0);
-    for (from, to) in cuts(records, pack.size()?, &measure).into_iter().step_by(EACH) {
+    for (from, to) in cuts(row, &measure)?.into_iter().step_by(EACH) {
         let mut raw = vec![0; (to - from) as usize];
-        pack.fill_at(&mut raw, from)?;
+        row.fill_at(&mut raw, from)?;
         before += raw.len() as u64;
         after += (compressor.compress(&raw)?.len() as u64).min(raw.len() as u64);
     }
@@ -155,20 +139,23 @@ fn is_worth(packed: u64, raw: u64) -> bool {
     packed + raw / WORTH <= raw
 }
 
-/// Where the frames of a pack of `len` bytes begin and end: between records, as far as these are not too long.
-fn cuts(records: &[FooterEntry], len: u64, measure: &Measure) -> Vec<(u64, u64)> {
+/// Where frames begin and end: between records, as far as these are not too long, and at the edges of a row.
+fn cuts(row: &Row<'_>, measure: &Measure) -> io::Result<Vec<(u64, u64)>> {
+    let len = row.size()?;
     let mut cuts = Vec::new();
     let (mut from, mut count) = (0, 0);
+    let mut edges = row.edges().into_iter().peekable();
     let mut cut = |from: &mut u64, to: u64| {
         while *from < to {
-            let next = to.min(*from + measure.frame_size);
+            while edges.next_if(|edge| edge <= from).is_some() {}
+            let next = to.min(*from + measure.frame_size).min(edges.peek().copied().unwrap_or(to));
             cuts.push((*from, next));
             *from = next;
         }
     };
-    for record in records {
-        let start = u64::from(record.offset).min(len);
-        let end = (start + u64::from(RECORD_HEADER) + u64::from(record.header.stored)).min(len);
+    for record in row.records() {
+        let start = record.start.min(len);
+        let end = record.end.min(len);
         if end.saturating_sub(from) > measure.frame_size {
             cut(&mut from, start);
             count = 0;
@@ -181,5 +168,5 @@ fn cuts(records: &[FooterEntry], len: u64, measure: &Measure) -> Vec<(u64, u64)>
         }
     }
     cut(&mut from, len);
-    cuts
+    Ok(cuts)
 }

@@ -1,4 +1,4 @@
-//! A pack as its readers see it, whether its file is as it was written or compressed.
+//! A file of packs as its readers see it, whether it is as it was written or compressed.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -12,8 +12,9 @@ use parking_lot::Mutex;
 use rustix::fs::Advice;
 use zstd::bulk::Decompressor;
 
-use super::frames::{Codec, FrameHeader, Frames, Whose, read_frames};
+use super::frames::{Codec, Form, FrameHeader, Frames, Whose, read_frames};
 use super::header::{PACK_HEADER, decode_pack_header};
+use super::joined::Members;
 use super::read_at::ReadAt;
 
 /// What a pack's header says of it; `None` where it says nothing.
@@ -48,7 +49,7 @@ impl FrameCache {
     }
 }
 
-/// A pack, open for reading.
+/// A file of one pack, or of several, open for reading.
 ///
 /// What it holds is read at the same places whether it is compressed or not. Where a frame of a compressed
 /// one is damaged, zeros are read, which no record is: what was there fails its own check.
@@ -59,6 +60,8 @@ pub struct PackFile {
     cache: Arc<FrameCache>,
     /// Its number in the cache.
     opened: u64,
+    /// Where the packs are, of several; `None` where no list of them is left.
+    members: Option<Members>,
 }
 
 impl PackFile {
@@ -66,7 +69,11 @@ impl PackFile {
     pub fn new(file: File, cache: Arc<FrameCache>) -> io::Result<PackFile> {
         let frames = read_frames(&file)?;
         let opened = cache.opened.fetch_add(1, Ordering::Relaxed);
-        Ok(PackFile { file, frames, cache, opened })
+        let mut pack = PackFile { file, frames, cache, opened, members: None };
+        if let Some(Frames { form: Form::Joined, whose, .. }) = pack.frames {
+            pack.members = Members::read(&pack, whose)?;
+        }
+        Ok(pack)
     }
 
     /// Takes a file for a pack that is read once, from its beginning to its end.
@@ -77,6 +84,16 @@ impl PackFile {
     /// The file.
     pub fn file(&self) -> &File {
         &self.file
+    }
+
+    /// The packs of a file of several; `None` of any other, and where no list of them is left.
+    pub fn members(&self) -> Option<&Members> {
+        self.members.as_ref()
+    }
+
+    /// Whether it is a file of several packs.
+    pub fn is_joined(&self) -> bool {
+        self.frames.as_ref().is_some_and(|frames| frames.form == Form::Joined)
     }
 
     /// The frames of a compressed pack; `None` of one that is as it was written.
@@ -104,17 +121,12 @@ impl PackFile {
         }
     }
 
-    /// Whose pack the file says it is, if it says so.
+    /// Whose pack the file says it is, if it says so; of several, whose the first is.
     pub fn whose(&self) -> io::Result<Option<Whose>> {
         match &self.frames {
             Some(frames) => Ok(Some(frames.whose)),
             None => read_pack_header(&self.file),
         }
-    }
-
-    /// What the pack's own header says, which a compressed one holds as it holds all of the pack.
-    pub fn header(&self) -> io::Result<Option<Whose>> {
-        read_pack_header(self)
     }
 
     /// Fills `out` with what a frame has after `skip` bytes.

@@ -18,6 +18,8 @@ use crate::store::identity::StoreId;
 const ENTRY: usize = 46;
 const TRAILER: usize = 8;
 const MAGIC: [u8; 4] = *b"sEnd";
+/// What a sealed pack ends with.
+pub const FOOTER_END: [u8; 4] = MAGIC;
 
 /// A record as a footer lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

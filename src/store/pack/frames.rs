@@ -21,15 +21,16 @@
 //! ```
 //! All of this is there twice or can be found by searching, so that damage in one place costs at most the
 //! frame it is in.
+//!
+//! A file of several packs ([`super::joined`]) has the same form, but for its magics, "STRATAPJ" and "STRATAJT":
+//! what its frames hold are those packs, and the pack number is that of the first.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::header::{
-    COMPRESSED_FORMAT, COMPRESSED_MAGIC, PACK_HEADER, PACK_MAGIC, be32, check, decode_header,
-};
+use super::header::{PACK_HEADER, PACK_MAGIC, be32, check, decode_header, encode_header};
 use crate::store::identity::StoreId;
 
 /// Length of a frame's header in bytes.
@@ -40,7 +41,6 @@ pub const TRAILER: usize = 48;
 pub const FRAME_MAX: u32 = 1 << 20;
 
 const FRAME_MAGIC: [u8; 4] = *b"sFrm";
-const TRAILER_MAGIC: [u8; 8] = *b"STRATAZT";
 /// Most frames of a pack.
 const FRAMES_MAX: u32 = 1 << 16;
 /// Bytes read at once in a search.
@@ -53,6 +53,47 @@ pub enum Codec {
     Raw,
     /// As one zstd frame (RFC 8878).
     Zstd,
+}
+
+/// What a file of frames holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// One pack.
+    Compressed,
+    /// Several.
+    Joined,
+}
+
+impl Form {
+    const ALL: [Form; 2] = [Form::Compressed, Form::Joined];
+
+    /// What the file begins with.
+    fn magic(self) -> [u8; 8] {
+        match self {
+            Form::Compressed => *b"STRATAPZ",
+            Form::Joined => *b"STRATAPJ",
+        }
+    }
+
+    fn trailer_magic(self) -> [u8; 8] {
+        match self {
+            Form::Compressed => *b"STRATAZT",
+            Form::Joined => *b"STRATAJT",
+        }
+    }
+
+    /// The format of the first stores that had any.
+    fn format(self) -> u32 {
+        match self {
+            Form::Compressed => 2,
+            Form::Joined => 8,
+        }
+    }
+
+    /// The header of such a file.
+    pub fn header(self, whose: Whose) -> [u8; PACK_HEADER as usize] {
+        encode_header(self.magic(), self.format(), whose)
+    }
 }
 
 /// Which pack a compressed one is.
@@ -134,10 +175,10 @@ fn header_check(whose: Whose, fields: &[u8]) -> [u8; 8] {
     check(&input)
 }
 
-fn encode_trailer(whose: Whose, frames: u32, len: u32) -> [u8; TRAILER] {
+fn encode_trailer(form: Form, whose: Whose, frames: u32, len: u32) -> [u8; TRAILER] {
     let mut out = [0; TRAILER];
-    out[..8].copy_from_slice(&TRAILER_MAGIC);
-    out[8..12].copy_from_slice(&COMPRESSED_FORMAT.to_be_bytes());
+    out[..8].copy_from_slice(&form.trailer_magic());
+    out[8..12].copy_from_slice(&form.format().to_be_bytes());
     out[12..16].copy_from_slice(&whose.1.to_be_bytes());
     out[16..32].copy_from_slice(&whose.0.0);
     out[32..36].copy_from_slice(&frames.to_be_bytes());
@@ -147,24 +188,39 @@ fn encode_trailer(whose: Whose, frames: u32, len: u32) -> [u8; TRAILER] {
     out
 }
 
-/// What follows the frames of a compressed pack of `len` bytes.
-pub fn table_and_trailer(whose: Whose, frames: &[FrameHeader], len: u32) -> Vec<u8> {
+/// What follows the frames of a file that hold `len` bytes.
+pub fn table_and_trailer(form: Form, whose: Whose, frames: &[FrameHeader], len: u32) -> Vec<u8> {
     let mut out: Vec<u8> = frames.iter().flat_map(|frame| frame.encode(whose)).collect();
-    out.extend_from_slice(&encode_trailer(whose, frames.len() as u32, len));
+    out.extend_from_slice(&encode_trailer(form, whose, frames.len() as u32, len));
     out
 }
 
-/// What a trailer says: whose pack it is, how many frames, and how many bytes they hold.
-fn decode_trailer(bytes: &[u8; TRAILER]) -> Option<(Whose, u32, u32)> {
-    let sound = bytes[..8] == TRAILER_MAGIC && bytes[40..] == check(&bytes[..40]);
+/// What a trailer says.
+struct Trailer {
+    form: Form,
+    whose: Whose,
+    /// How many frames there are, and how many bytes they hold.
+    frames: u32,
+    len: u32,
+}
+
+fn decode_trailer(bytes: &[u8; TRAILER]) -> Option<Trailer> {
+    let form = Form::ALL.into_iter().find(|form| bytes[..8] == form.trailer_magic())?;
     let mut id = [0; 16];
     id.copy_from_slice(&bytes[16..32]);
-    sound.then(|| ((StoreId(id), be32(bytes, 12)), be32(bytes, 32), be32(bytes, 36)))
+    (bytes[40..] == check(&bytes[..40])).then(|| Trailer {
+        form,
+        whose: (StoreId(id), be32(bytes, 12)),
+        frames: be32(bytes, 32),
+        len: be32(bytes, 36),
+    })
 }
 
 /// What is known of the frames of a compressed pack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frames {
+    /// What they hold.
+    pub form: Form,
     /// Whose pack it is.
     pub whose: Whose,
     /// The frames, by where they begin in the pack; none overlaps another.
@@ -181,20 +237,23 @@ pub fn read_frames(file: &File) -> io::Result<Option<Frames>> {
     if size > u64::from(u32::MAX) || header.is_some_and(|bytes| bytes.starts_with(&PACK_MAGIC)) {
         return Ok(None);
     }
-    let header = header.and_then(|bytes| decode_header(&bytes, COMPRESSED_MAGIC));
+    let header = header.and_then(|bytes| {
+        Form::ALL.into_iter().find_map(|form| Some((form, decode_header(&bytes, form.magic())?)))
+    });
     let end = size.saturating_sub(TRAILER as u64);
     let trailer = read_array(file, end, size)?.and_then(|bytes| decode_trailer(&bytes));
-    let Some(whose) = trailer.map(|(whose, ..)| whose).or(header) else { return Ok(None) };
-    if let Some((_, count, len)) = trailer
-        && count <= FRAMES_MAX
-        && let Some(frames) = read_table(file, end, whose, count)?
+    let said = trailer.as_ref().map(|trailer| (trailer.form, trailer.whose));
+    let Some((form, whose)) = said.or(header) else { return Ok(None) };
+    if let Some(trailer) = &trailer
+        && trailer.frames <= FRAMES_MAX
+        && let Some(frames) = read_table(file, end, whose, trailer.frames)?
         && sorted_apart(&frames)
     {
-        return Ok(Some(Frames { whose, frames, len }));
+        return Ok(Some(Frames { form, whose, frames, len: trailer.len }));
     }
     let frames = search(file, size, whose)?;
     let last = frames.last().map_or(0, |frame| frame.at + frame.len);
-    Ok(Some(Frames { whose, frames, len: trailer.map_or(last, |(.., len)| len) }))
+    Ok(Some(Frames { form, whose, frames, len: trailer.map_or(last, |trailer| trailer.len) }))
 }
 
 /// The table of `count` frames that ends at `end`, if it is whole.

@@ -22,11 +22,8 @@ pub const PACK_HEADER: u32 = 40;
 pub const RECORD_HEADER: u32 = 56;
 
 pub(super) const PACK_MAGIC: [u8; 8] = *b"STRATAPK";
-pub(super) const COMPRESSED_MAGIC: [u8; 8] = *b"STRATAPZ";
 /// The format of packs, which is that of stores before there were compressed ones.
 const PACK_FORMAT: u32 = 1;
-/// The format of compressed packs, which is that of the first stores that had any.
-pub(super) const COMPRESSED_FORMAT: u32 = 2;
 pub(super) const RECORD_MAGIC: [u8; 4] = *b"sRec";
 
 /// What a record holds.

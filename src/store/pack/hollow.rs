@@ -11,23 +11,23 @@ use super::header::{Place, RECORD_HEADER, RecordHeader, RecordKind};
 use super::read_at::ReadAt;
 
 /// See the [module](self).
-pub struct Hollow<'a, R> {
-    pack: &'a R,
+pub struct Hollow<R> {
+    pack: R,
     /// Records of nothing: where each begins and ends, and its header.
     voids: Vec<(u64, u64, [u8; RECORD_HEADER as usize])>,
     footer_at: u64,
     footer: Vec<u8>,
 }
 
-impl<'a, R: ReadAt> Hollow<'a, R> {
+impl<R: ReadAt> Hollow<R> {
     /// A pack without the records at these offsets; and the records it then has. Records of nothing that are
     /// neighbours become one.
     pub fn new(
-        pack: &'a R,
+        pack: R,
         whose: Whose,
         records: Vec<FooterEntry>,
         dead: &BTreeSet<u32>,
-    ) -> io::Result<(Hollow<'a, R>, Vec<FooterEntry>)> {
+    ) -> io::Result<(Hollow<R>, Vec<FooterEntry>)> {
         let end = |entry: &FooterEntry| {
             u64::from(entry.offset) + u64::from(RECORD_HEADER) + u64::from(entry.header.stored)
         };
@@ -94,7 +94,7 @@ fn lay(out: &mut [u8], at: u64, part: &[u8], from: u64) {
     }
 }
 
-impl<R: ReadAt> ReadAt for Hollow<'_, R> {
+impl<R: ReadAt> ReadAt for Hollow<R> {
     fn size(&self) -> io::Result<u64> {
         Ok(self.footer_at + self.footer.len() as u64)
     }

@@ -14,7 +14,9 @@ mod footer;
 mod frames;
 mod header;
 mod hollow;
+mod joined;
 mod log;
+mod member;
 mod note;
 mod read_at;
 mod scan;
@@ -26,15 +28,17 @@ use std::sync::OnceLock;
 
 pub use compress::{Effort, FrameWriter, compress, is_compressible, rewrite};
 pub use file::{PackFile, read_pack_header};
-pub use files::{Packs, pack_number};
-pub use footer::{FooterEntry, decode_footer, encode_footer, read_footer};
-pub use frames::{Codec, FrameHeader};
+pub use files::{Packs, packs_of};
+pub use footer::{FOOTER_END, FooterEntry, decode_footer, encode_footer, read_footer};
+pub use frames::{Codec, Form, FrameHeader};
 pub use header::{
     PACK_HEADER, Place, RECORD_HEADER, RecordHeader, RecordKind, decode_pack_header, encode_pack_header,
 };
 pub use hollow::Hollow;
+pub use joined::{MEMBERS_MAX, Row, list_len};
 pub(super) use log::create_pack;
 pub use log::{Log, NewRecord, Tail};
+pub use member::{Pack, Span};
 pub use note::PlaceNote;
 pub use read_at::{Cursor, ReadAt};
 pub use scan::{Payload, Scanner, Step, read_record};

@@ -26,13 +26,26 @@ impl ReadAt for File {
     }
 }
 
-impl<R: ReadAt> ReadAt for &R {
+impl<R: ReadAt + ?Sized> ReadAt for &R {
     fn size(&self) -> io::Result<u64> {
         R::size(self)
     }
 
     fn fill_at(&self, out: &mut [u8], at: u64) -> io::Result<()> {
         R::fill_at(self, out, at)
+    }
+}
+
+impl ReadAt for Vec<u8> {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.len() as u64)
+    }
+
+    fn fill_at(&self, out: &mut [u8], at: u64) -> io::Result<()> {
+        let from = usize::try_from(at).ok();
+        let part = from.and_then(|from| self.get(from..from.checked_add(out.len())?));
+        out.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
     }
 }
 

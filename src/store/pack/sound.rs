@@ -4,7 +4,7 @@ use std::io;
 
 use super::file::PackFile;
 use super::frames::{FrameHeader, Frames, table_and_trailer};
-use super::header::{COMPRESSED_FORMAT, COMPRESSED_MAGIC, PACK_HEADER, encode_header};
+use super::header::PACK_HEADER;
 use super::read_at::ReadAt;
 
 /// Something wrong with the file of a compressed pack.
@@ -22,10 +22,10 @@ pub enum FileDamage {
     End,
 }
 
-/// Looks at all of a pack's file, and calls `found` with what is wrong and where in the file; of a pack that is
-/// not compressed there is nothing to say.
+/// Looks at all of a pack's file, and calls `found` with what is wrong and where in the file; of one that has no
+/// frames there is nothing to say.
 pub fn check_file(pack: &PackFile, mut found: impl FnMut(u64, FileDamage)) -> io::Result<()> {
-    let Some(Frames { whose, frames, len }) = pack.frames() else { return Ok(()) };
+    let Some(Frames { form, whose, frames, len }) = pack.frames() else { return Ok(()) };
     let file = pack.file();
     let size = file.size()?;
     let is_there = |at: u64, bytes: &[u8]| {
@@ -37,7 +37,7 @@ pub fn check_file(pack: &PackFile, mut found: impl FnMut(u64, FileDamage)) -> io
             },
         )
     };
-    if !is_there(0, &encode_header(COMPRESSED_MAGIC, COMPRESSED_FORMAT, *whose))? {
+    if !is_there(0, &form.header(*whose))? {
         found(0, FileDamage::Header);
     }
     let (mut at, mut file_at) = (0, u64::from(PACK_HEADER));
@@ -62,7 +62,7 @@ pub fn check_file(pack: &PackFile, mut found: impl FnMut(u64, FileDamage)) -> io
     if at < u64::from(*len) {
         found(file_at, FileDamage::NoFrame(u64::from(*len) - at));
     }
-    let end = table_and_trailer(*whose, frames, *len);
+    let end = table_and_trailer(*form, *whose, frames, *len);
     if size != file_at + end.len() as u64 || !is_there(file_at, &end)? {
         found(file_at, FileDamage::End);
     }

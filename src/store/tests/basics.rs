@@ -57,7 +57,7 @@ fn identities_keep_their_form() {
     Identity::new(id, vec![2, 5]).write(&layout).unwrap();
     assert_eq!(
         std::fs::read_to_string(layout.identity()).unwrap(),
-        "{\"format\":8,\"id\":\"abababababababababababababababab\",\"lost\":[2,5],\"check\":\"6a74c2fdbf858621\"}\n"
+        "{\"format\":9,\"id\":\"abababababababababababababababab\",\"lost\":[2,5],\"check\":\"1787b9256034d700\"}\n"
     );
     let good = std::fs::read(layout.identity()).unwrap();
     for bit in 0..good.len() * 8 {

@@ -6,7 +6,7 @@ use super::*;
 use crate::model::codec;
 
 /// Copies the store in `from` as it is on disk.
-fn copy(from: &Path) -> TempDir {
+pub fn copy(from: &Path) -> TempDir {
     fn copy_dir(from: &Path, to: &Path) {
         std::fs::create_dir_all(to).unwrap();
         for entry in std::fs::read_dir(from).unwrap() {

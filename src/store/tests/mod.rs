@@ -6,6 +6,7 @@ mod collect;
 mod crash;
 mod damage;
 mod faults;
+mod joined;
 mod model;
 
 use std::path::{Path, PathBuf};

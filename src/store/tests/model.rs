@@ -1,6 +1,7 @@
 //! Random histories with rollbacks, and chunks that come and go, looked up in the store and in a naive model.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 use proptest::prelude::*;
 
@@ -20,6 +21,8 @@ enum Step {
     /// Puts a chunk; collects all but these.
     Put(u8),
     Collect(BTreeSet<u8>),
+    /// Joins small packs: where that costs little, or all.
+    Join(bool),
     /// Applies the index, or has it fail and be had in one of three ways, or kills and reopens the store,
     /// or rebuilds the index.
     Apply,
@@ -36,6 +39,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => any::<bool>().prop_map(Step::Pending),
         4 => (0u8..6).prop_map(Step::Put),
         2 => prop::collection::btree_set(0u8..6, 0..5).prop_map(Step::Collect),
+        2 => any::<bool>().prop_map(Step::Join),
         2 => Just(Step::Apply),
         2 => (0u8..3).prop_map(Step::Lose),
         1 => Just(Step::Kill),
@@ -165,6 +169,11 @@ fn take(step: &Step, dir: &Path, store: Store, model: &mut Model, history: &mut 
             let needed: Vec<ChunkRef> = model.chunks.values().copied().collect();
             let mut underway = store.begin_collection(true).unwrap();
             collect(&store, &mut underway, 0, &needed);
+        }
+        Step::Join(all) => {
+            store.log.seal(1).unwrap();
+            store.sync().unwrap();
+            store.join_packs(*all, &mut Collection::default(), &mut || ControlFlow::Continue(())).unwrap();
         }
         Step::Lose(how) => store.index.lose(*how),
         Step::Apply => store.index.apply(|| store.log.sync()).unwrap(),
