@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 /// Bytes that can be read anywhere.
 pub trait ReadAt {
@@ -27,6 +28,16 @@ impl ReadAt for File {
 }
 
 impl<R: ReadAt> ReadAt for &R {
+    fn size(&self) -> io::Result<u64> {
+        R::size(self)
+    }
+
+    fn fill_at(&self, out: &mut [u8], at: u64) -> io::Result<()> {
+        R::fill_at(self, out, at)
+    }
+}
+
+impl<R: ReadAt> ReadAt for Arc<R> {
     fn size(&self) -> io::Result<u64> {
         R::size(self)
     }
