@@ -310,7 +310,7 @@ mod tests {
         let mut record = record();
         let mut inode = Inode::root(0o644, 1, 2, Timestamp(3));
         inode.body = Body::Symlink(vec![b'x'; 4000].into());
-        let places = (0..10_000_u64).map(|n| Place { dir: Ino(n), key: NameKey::of(&n.to_be_bytes()) });
+        let places = (1..=10_000_u64).map(|n| Place { dir: Ino(n), key: NameKey::of(&n.to_be_bytes()) });
         let many_names = Inode {
             body: Body::File(Content::Empty),
             place: Some(Place { dir: Ino(1), key: NameKey::MIN }),
