@@ -84,6 +84,9 @@ pub enum Error {
     /// No file can be that large.
     #[error("files larger than {} bytes are not possible", i64::MAX)]
     TooLarge,
+    /// More paths than can be told of at once.
+    #[error("more paths differ than can be told of at once: compare versions that are nearer to each other")]
+    TooManyPaths,
     /// A handle or inode of a mount before.
     #[error("stale handle")]
     Stale,

@@ -53,7 +53,7 @@ impl Dataset {
             return Ok(None);
         }
         let changes = self.diff(before.version(), version, &[])?;
-        let renamed = changes.into_iter().filter(|change| change.change == ChangeKind::Renamed);
+        let renamed = changes.iter().filter(|change| change.change == ChangeKind::Renamed);
         let above = renamed.filter(|change| path.starts_with(&change.path)).max_by_key(|c| c.path.len());
         Ok(above.and_then(|change| Some([change.from?, path[change.path.len()..].to_vec()].concat())))
     }

@@ -43,7 +43,7 @@ pub use author::Caller;
 pub use blame::{SORT_MAX, Touched};
 pub use climb::Climb;
 pub use dataset::Dataset;
-pub use diff::{Change, ChangeJson, Stat, diff_trees, renamed_above};
+pub use diff::{Below, Change, ChangeJson, Changes, Stat, diff_trees, renamed_above};
 pub use digests::{Algorithm, Digests};
 pub use error::{Error, Result};
 pub use follow::PathLog;

@@ -27,7 +27,7 @@ pub fn errno(error: &Error) -> i32 {
         // What ext4 says when an inode's attributes outgrow their room.
         Error::XattrTooLarge(_) => libc::ENOSPC,
         Error::Unsupported(_) => libc::EOPNOTSUPP,
-        Error::TooLarge => libc::EFBIG,
+        Error::TooLarge | Error::TooManyPaths => libc::EFBIG,
         Error::Stale => libc::ESTALE,
         Error::NoDataset(_) | Error::Archived(_) | Error::NoVersion { .. } | Error::Pruned { .. } => {
             libc::ENOENT

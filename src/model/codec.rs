@@ -20,6 +20,14 @@ pub enum CodecError {
         /// bincode's reason.
         source: DecodeError,
     },
+    /// The bytes cannot be had.
+    #[error("cannot read {what}")]
+    Read {
+        /// What was wanted.
+        what: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// Bytes follow the value.
     #[error("{extra} bytes follow the {what}")]
     Trailing {

@@ -38,4 +38,4 @@ pub use record::{Author, DatasetRecord, Op, PendingRecord, Policy, SalvagedVersi
 pub use retention::{ReclaimRecord, RetentionAction, RetentionRecord, Rules, VersionSet, parse_span};
 pub use tag::{TagError, TagName, TagRange, TagRecord};
 pub use time::Timestamp;
-pub use version_reader::{Encoded, VersionHead, VersionReader};
+pub use version_reader::{Again, Encoded, RecordBytes, VersionHead, VersionReader};

@@ -1,6 +1,10 @@
 //! Writing and reading a version record change by change, so that one of millions of changes needs no memory for
 //! them, and what is said of the version costs no look at them.
 
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::check::Check;
@@ -85,11 +89,38 @@ impl Encoded {
     }
 }
 
+/// The bytes of an encoded record, wherever they are.
+pub trait RecordBytes: fmt::Debug + Send + Sync {
+    /// How many there are.
+    fn size(&self) -> usize;
+
+    /// Fills `out` from byte `at` on.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    fn fill(&self, at: usize, out: &mut [u8]) -> io::Result<()>;
+}
+
+impl RecordBytes for Vec<u8> {
+    fn size(&self) -> usize {
+        self.len()
+    }
+
+    fn fill(&self, at: usize, out: &mut [u8]) -> io::Result<()> {
+        let bytes = self.get(at..at + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        out.copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// Bytes of a record that are held at a time, unless a change is longer.
+const WINDOW: usize = 64 << 10;
+
 /// An encoded version record, read from front to back: an iterator over its changes.
 #[derive(Debug)]
 pub struct VersionReader {
     head: VersionHead,
-    payload: Vec<u8>,
+    window: Window,
     /// How much of the payload has been decoded.
     at: usize,
     /// Changes that follow there.
@@ -98,10 +129,11 @@ pub struct VersionReader {
 
 impl VersionReader {
     /// Reads the record that `payload` holds from byte `at` on.
-    pub fn new(payload: Vec<u8>, mut at: usize) -> Result<VersionReader, CodecError> {
-        let head: VersionHead = next(&payload, &mut at)?;
-        let left = next(&payload, &mut at)?;
-        Ok(VersionReader { head, payload, at, left })
+    pub fn new(payload: impl RecordBytes + 'static, mut at: usize) -> Result<VersionReader, CodecError> {
+        let mut window = Window::of(Arc::new(payload));
+        let head: VersionHead = window.next(&mut at)?;
+        let left = window.next(&mut at)?;
+        Ok(VersionReader { head, window, at, left })
     }
 
     /// What the record says beside the changes.
@@ -114,10 +146,19 @@ impl VersionReader {
         self.left
     }
 
+    /// Where in the record the next change is.
+    pub fn offset(&self) -> usize {
+        self.at
+    }
+
+    /// Reads changes of this record again, by where they are.
+    pub fn again(&self) -> Again {
+        Again(Window::of(self.window.payload.clone()))
+    }
+
     fn next_op(&mut self) -> Result<Op, CodecError> {
-        let op: Op = next(&self.payload, &mut self.at)?;
-        op.check().map_err(|why| CodecError::Nonsense { what: WHAT, why })?;
-        match self.payload.len() - self.at {
+        let op = self.window.next_op(&mut self.at)?;
+        match self.window.payload.size() - self.at {
             extra if self.left == 1 && extra > 0 => Err(CodecError::Trailing { what: WHAT, extra }),
             _ => Ok(op),
         }
@@ -138,18 +179,79 @@ impl Iterator for VersionReader {
     }
 }
 
+/// Reads changes of a record again.
+#[derive(Debug)]
+pub struct Again(Window);
+
+impl Again {
+    /// The change at a [`VersionReader::offset`].
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn op_at(&mut self, mut at: usize) -> Result<Op, CodecError> {
+        self.0.next_op(&mut at)
+    }
+}
+
 const WHAT: &str = "version record";
 
-fn next<T: DeserializeOwned>(payload: &[u8], at: &mut usize) -> Result<T, CodecError> {
-    let (value, used) = decode_first(WHAT, &payload[*at..])?;
-    *at += used;
-    Ok(value)
+/// A part of a payload.
+#[derive(Debug)]
+struct Window {
+    payload: Arc<dyn RecordBytes>,
+    bytes: Vec<u8>,
+    /// Where in the payload they begin.
+    start: usize,
+}
+
+impl Window {
+    fn of(payload: Arc<dyn RecordBytes>) -> Window {
+        Window { payload, bytes: Vec::new(), start: 0 }
+    }
+
+    fn next_op(&mut self, at: &mut usize) -> Result<Op, CodecError> {
+        let op: Op = self.next(at)?;
+        op.check().map_err(|why| CodecError::Nonsense { what: WHAT, why })?;
+        Ok(op)
+    }
+
+    /// Decodes what is at byte `at` of the payload, and moves `at` behind it.
+    fn next<T: DeserializeOwned>(&mut self, at: &mut usize) -> Result<T, CodecError> {
+        let mut wanted = 1;
+        loop {
+            let bytes = self.from(*at, wanted)?;
+            let (found, held) = (decode_first(WHAT, bytes), bytes.len());
+            // What does not decode may only be longer than what is held of it.
+            if found.is_err() && *at + held < self.payload.size() {
+                wanted = held + WINDOW.max(held);
+                continue;
+            }
+            let (value, used) = found?;
+            *at += used;
+            return Ok(value);
+        }
+    }
+
+    /// The bytes from `at` on, as many as are held, but at least `wanted` or all.
+    fn from(&mut self, at: usize, wanted: usize) -> Result<&[u8], CodecError> {
+        let left = self.payload.size().saturating_sub(at);
+        let is_held = self.start <= at && at + wanted.min(left) <= self.start + self.bytes.len();
+        if !is_held {
+            self.bytes.resize(left.min(wanted.max(WINDOW)), 0);
+            self.start = at;
+            let filled = self.payload.fill(at, &mut self.bytes);
+            filled
+                .inspect_err(|_| self.bytes.clear())
+                .map_err(|source| CodecError::Read { what: WHAT, source })?;
+        }
+        Ok(&self.bytes[at - self.start..])
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Name, codec};
+    use crate::model::{Body, Content, Inode, Name, NameKey, Place, codec};
 
     fn record() -> VersionRecord {
         let unlink = |n: u64| Op::Unlink { dir: Ino(n), name: Name::new(b"name").unwrap() };
@@ -200,5 +302,36 @@ mod tests {
         let long = read(&[&payload[..], &[0]].concat());
         assert!(long.len() == 300 && matches!(long[299], Err(CodecError::Trailing { extra: 1, .. })));
         assert!(VersionReader::new(payload[..40].to_vec(), 0).is_err());
+    }
+
+    /// Changes across the ends of what is held at a time, and one that is longer than that.
+    #[test]
+    fn a_long_record_reads_as_it_decodes_and_any_change_again() {
+        let mut record = record();
+        let mut inode = Inode::root(0o644, 1, 2, Timestamp(3));
+        inode.body = Body::Symlink(vec![b'x'; 4000].into());
+        let places = (1..=10_000_u64).map(|n| Place { dir: Ino(n), key: NameKey::of(&n.to_be_bytes()) });
+        let many_names = Inode {
+            body: Body::File(Content::Empty),
+            place: Some(Place { dir: Ino(1), key: NameKey::MIN }),
+            others: Some(places.collect()),
+            ..inode.clone()
+        };
+        record.ops.extend((0..100).map(|n| Op::Inode { ino: Ino(1000 + n), inode: inode.clone() }));
+        record.ops.push(Op::Inode { ino: Ino(2000), inode: many_names });
+        record.ops.extend((0..100).map(|n| Op::Inode { ino: Ino(3000 + n), inode: inode.clone() }));
+        let payload = codec::encode(&record);
+        assert!(payload.len() > 8 * WINDOW);
+        let mut reader = VersionReader::new(payload, 0).unwrap();
+        let mut places = Vec::new();
+        for op in &record.ops {
+            places.push(reader.offset());
+            assert_eq!(reader.next().unwrap().unwrap(), *op);
+        }
+        assert!(reader.next().is_none());
+        let mut again = reader.again();
+        for (at, op) in places.iter().zip(&record.ops).rev().chain(places.iter().zip(&record.ops)) {
+            assert_eq!(again.op_at(*at).unwrap(), *op);
+        }
     }
 }

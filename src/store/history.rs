@@ -6,9 +6,14 @@ use super::index::change::{Summary, VersionMeta, decode, decode_version};
 use super::index::keys;
 use super::pack::RecordKind;
 use super::recovery::last_version;
+use crate::model::codec::{self, CodecError};
 use crate::model::hash::hex;
-use crate::model::{DatasetId, Span, Timestamp, VersionId, VersionNo, VersionReader, VersionRecord, codec};
+use crate::model::{
+    DatasetId, RecordBytes, Span, Timestamp, VersionId, VersionNo, VersionReader, VersionRecord,
+};
 
+/// Most bytes of what precedes the record in a salvaged version: an id and a number.
+const SALVAGED_HEAD: usize = 64;
 /// Fewest digits of a hash that are looked up.
 pub const HASH_DIGITS_MIN: usize = 8;
 
@@ -125,13 +130,17 @@ impl Store {
     ) -> Result<Option<(VersionId, VersionReader)>> {
         let Some(meta) = self.version_meta(ds, number)? else { return Ok(None) };
         let what = || format!("record of {number} of dataset {}", ds.0);
-        let (header, payload) = self.read_at(meta.record, what)?;
+        let (header, payload) = self.open_at(meta.record, what)?;
         let failed = |source| Error::Decode { what: what(), source };
         let (id, reader) = match header.kind {
             RecordKind::Version => (VersionId(header.hash), VersionReader::new(payload, 0)),
             RecordKind::Salvaged => {
+                let mut start = vec![0; payload.size().min(SALVAGED_HEAD)];
+                payload
+                    .fill(0, &mut start)
+                    .map_err(|source| failed(CodecError::Read { what: "salvaged version", source }))?;
                 let ((id, _), used) =
-                    codec::decode_first::<(VersionId, u64)>("salvaged version", &payload).map_err(failed)?;
+                    codec::decode_first::<(VersionId, u64)>("salvaged version", &start).map_err(failed)?;
                 (id, VersionReader::new(payload, used))
             }
             _ => return Err(Error::Index("a version is not where it says".into())),

@@ -14,7 +14,8 @@ use super::index::change::{decode_pos, is_reclaimed};
 use super::index::keys;
 use super::objects::ReadPart;
 use super::pack::{
-    CODEC_RAW, LogPos, Pack, Place, Pos, RECORD_HEADER, ReadAt, RecordHeader, RecordKind, read_record,
+    CODEC_RAW, InPack, LogPos, Pack, Place, Pos, RECORD_HEADER, ReadAt, RecordHeader, RecordKind,
+    open_record, read_record,
 };
 use crate::model::{ChunkHash, NodeHash};
 
@@ -165,12 +166,30 @@ impl Store {
 
     /// The record whose payload lies at `pos`, verified; `what` names it in errors.
     pub(super) fn read_at(&self, pos: Pos, what: impl Fn() -> String) -> Result<(RecordHeader, Vec<u8>)> {
+        self.record_at(pos, what, |pack, len, place| read_record(&pack, len, place))
+    }
+
+    /// The same record, of whose payload a part is read at a time.
+    pub(super) fn open_at(
+        &self,
+        pos: Pos,
+        what: impl Fn() -> String,
+    ) -> Result<(RecordHeader, InPack<Pack>)> {
+        self.record_at(pos, what, open_record)
+    }
+
+    fn record_at<P>(
+        &self,
+        pos: Pos,
+        what: impl Fn() -> String,
+        read: impl FnOnce(Pack, u64, Place) -> io::Result<Option<(RecordHeader, Option<P>)>>,
+    ) -> Result<(RecordHeader, P)> {
         let path = || self.packs.path(pos.pack);
         let file = self.packs.file(pos.pack)?;
         let len = file.size().map_err(|e| Error::io("stat", &path(), e))?;
         let offset = pos.offset.saturating_sub(RECORD_HEADER);
         let place = Place { store: self.id, pack: pos.pack, offset };
-        match read_record(&file, len, place).map_err(|e| Error::io("read", &path(), e))? {
+        match read(file, len, place).map_err(|e| Error::io("read", &path(), e))? {
             Some((header, Some(payload))) => Ok((header, payload)),
             found => {
                 if let Some((header, _)) = found.filter(|(h, _)| h.kind.is_object()) {

@@ -1,7 +1,7 @@
 //! Parquet, as rows. The only place that names the crate `parquet`.
 //!
-//! Pages are read one at a time, column by column; what is held is a page of each column, and the list of row
-//! groups. The crate panics on some files that are damaged: that is caught, and such a file is malformed.
+//! Pages are read one at a time, column by column; what is held is a page of each column, a few of its values, and
+//! the list of row groups. The crate panics on some files that are damaged: that is caught, and such a file is malformed.
 
 mod encrypted;
 mod exact;
@@ -12,6 +12,7 @@ mod panics;
 mod values;
 mod within;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use parquet::errors::{ParquetError, Result as ParquetResult};
@@ -31,6 +32,11 @@ use panics::caught;
 
 /// Magic, and the length of the footer before the last one.
 const SMALLEST: u64 = 12;
+
+/// Values read ahead, of all columns together, as far as the least for each allows that.
+const VALUES_HELD: usize = 64 << 10;
+/// How many of a column: each takes some 40 bytes, which of thousands of columns are a lot.
+const BATCH: Range<usize> = 16..1024;
 
 /// Rows of a Parquet file.
 pub struct ParquetRows {
@@ -71,11 +77,15 @@ impl ParquetRows {
         let notes = Notes::of(file.metadata().file_metadata());
         let total = file.metadata().file_metadata().num_rows();
         let total = u64::try_from(total).map_err(|_| malformed(format!("it claims to have {total} rows")))?;
+        let batch = (VALUES_HELD / schema.num_columns().max(1)).clamp(BATCH.start, BATCH.end);
         let mut exact = Vec::new();
-        for (place, leaf) in exact::columns(&schema) {
-            exact.push((place, Exact::new(caught(|| open(schema.clone())).map_err(malformed)?, leaf)));
+        let exactly = exact::columns(&schema);
+        if !exactly.is_empty() {
+            let file = Arc::new(caught(|| open(schema.clone())).map_err(malformed)?);
+            let column = |(place, leaf)| (place, Exact::new(file.clone(), leaf, batch));
+            exact.extend(exactly.into_iter().map(column));
         }
-        let rows = caught(|| Ok(RowIter::from_file_into(Box::new(file)))).map_err(malformed)?;
+        let rows = RowIter::from_file_into(Box::new(file)).with_batch_size(batch);
         let bytes = bytes.clone();
         Ok(ParquetRows { bytes, schema, columns, repeats_names, rows, exact, notes, total, read: 0 })
     }

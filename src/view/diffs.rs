@@ -12,16 +12,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lru::LruCache;
 use parking_lot::Mutex;
 
-use crate::dataset::{
-    Caller, Change, ChangeJson, ChangeKind, Climb, Dataset, Error, Frozen, Result, Stat, renamed_above,
-};
+use crate::dataset::{Caller, ChangeKind, Changes, Climb, Dataset, Error, Frozen, Result};
 use crate::model::{DatasetId, Dirent, Ino, Kind, Name, NameKey, Place, VersionNo, VersionSpec};
 
+use super::diff_summary::DiffSummary;
 use super::fs::{FileSystem, not_found};
 use super::nodes::{Node, NodeId};
-use super::way::{Way, can_list, way_to};
+use super::way::{Way, way_to};
 
-/// Most paths that may differ: what is held of them takes some hundred MiB.
+/// Most paths that may differ: what is held of them takes some tens of MiB.
 const CHANGES_MAX: usize = 250_000;
 /// Pairs of versions whose differences are kept, as long as they have no more paths than that together.
 const KEPT: NonZeroUsize = NonZeroUsize::new(16).expect("not 0");
@@ -75,14 +74,14 @@ impl Part {
 /// What differs between two versions.
 #[derive(Debug)]
 pub struct Differences {
-    changes: Vec<Change>,
+    pub(super) changes: Changes,
     /// For each part, the directories that are shown, each with the keys of the names shown in it, ordered.
     shown: [HashMap<Ino, Vec<NameKey>>; 4],
 }
 
 impl Differences {
     /// # Errors
-    /// [`Error::TooLarge`] where there are more than can be held.
+    /// [`Error::TooManyPaths`] where there are more than can be held.
     fn compute(dataset: &Dataset, pair: Pair) -> Result<Differences> {
         let changes = dataset.diff_up_to(pair.before, pair.after, CHANGES_MAX)?;
         let Some(changes) = changes else {
@@ -92,16 +91,12 @@ impl Differences {
                 pair.before,
                 pair.after
             );
-            return Err(Error::TooLarge);
+            return Err(Error::TooManyPaths);
         };
         let (before, after) = (dataset.frozen(pair.before), dataset.frozen(pair.after));
         let mut shown: [HashMap<Ino, Vec<NameKey>>; 4] = Default::default();
-        for change in &changes {
-            let modified = match change.change {
-                ChangeKind::Modified => true,
-                ChangeKind::Renamed => is_rewritten(&before, &after, change)?,
-                _ => false,
-            };
+        for change in changes.iter() {
+            let modified = change.change == ChangeKind::Modified || change.is_rewritten;
             let parts = match change.change {
                 ChangeKind::Added => [None, Some(Part::Added)],
                 ChangeKind::Removed => [Some(Part::Removed), None],
@@ -133,15 +128,6 @@ impl Differences {
     }
 }
 
-/// Whether what was renamed has other content too.
-fn is_rewritten(before: &Frozen, after: &Frozen, change: &Change) -> Result<bool> {
-    let body = |tree: &Frozen, place: Option<Place>| -> Result<_> {
-        let entry = place.map(|place| tree.entry(place.dir, place.key)).transpose()?.flatten();
-        entry.map(|entry| tree.inode(entry.ino).map(|(_, inode)| inode.body)).transpose()
-    };
-    Ok(body(before, change.places.0)? != body(after, change.places.1)?)
-}
-
 /// Shows a place, and the directories above it.
 fn show(shown: &mut HashMap<Ino, Vec<NameKey>>, tree: &Frozen, mut place: Place) -> Result<()> {
     let mut climb = Climb::default();
@@ -163,14 +149,14 @@ struct Cell {
     paths: AtomicUsize,
 }
 
-/// A summary, for whom it was made of what.
-type Summary = ((Pair, [Option<Ino>; 2], Caller), Arc<Vec<u8>>);
+/// What a summary is of: two versions, a directory in each, and who looks.
+pub(super) type Of = (Pair, [Option<Ino>; 2], Caller);
 
 /// Differences that were looked at lately.
 #[derive(Debug)]
 pub struct Diffs {
     kept: Mutex<LruCache<Pair, Arc<Cell>>>,
-    summary: Mutex<Option<Summary>>,
+    summary: Mutex<Option<(Of, Arc<DiffSummary>)>>,
 }
 
 impl Default for Diffs {
@@ -205,7 +191,7 @@ impl FileSystem {
             return Ok(known.clone());
         }
         let made = Arc::new(Differences::compute(&*self.dataset(pair.dataset)?, pair)?);
-        cell.paths.store(made.changes.len(), Ordering::Relaxed);
+        cell.paths.store(made.changes.count(), Ordering::Relaxed);
         *computed = Some(made.clone());
         drop(computed);
         let mut kept = self.diffs.kept.lock();
@@ -226,7 +212,7 @@ impl FileSystem {
                 let found = root_entries(*pair, *dirs, 0).find(|(entry, ..)| *entry == name.as_bytes());
                 match found.ok_or_else(|| not_found(name))?.2 {
                     Node::DiffSummary(pair, dirs, _) => {
-                        let size = self.diff_summary(by, pair, dirs)?.len() as u64;
+                        let size = self.diff_summary(by, pair, dirs)?.size();
                         Ok(Node::DiffSummary(pair, dirs, size))
                     }
                     tree => Ok(tree),
@@ -280,76 +266,23 @@ impl FileSystem {
         }
     }
 
-    /// The text of `summary.json`, of what `by` could list in the versions.
+    /// `summary.json`, of what `by` could list in the versions.
     pub(super) fn diff_summary(
         &self,
         by: Caller,
         pair: Pair,
         dirs: [Option<Ino>; 2],
-    ) -> Result<Arc<Vec<u8>>> {
+    ) -> Result<Arc<DiffSummary>> {
         let by = if by.uid == 0 { Caller::default() } else { by };
         let key = (pair, dirs, by);
-        if let Some((of, text)) = &*self.diffs.summary.lock()
+        if let Some((of, summary)) = &*self.diffs.summary.lock()
             && *of == key
         {
-            return Ok(text.clone());
+            return Ok(summary.clone());
         }
         let differences = self.differences(pair)?;
-        let dataset = self.dataset(pair.dataset)?;
-        let trees = [dataset.frozen(pair.before), dataset.frozen(pair.after)];
-        let mut above = [None, None];
-        for ((above, dir), tree) in above.iter_mut().zip(dirs).zip(&trees) {
-            *above = dir.map(|dir| tree.dir_path(dir)).transpose()?.flatten();
-        }
-        // What a directory above took along is told of this one alone: the changes are of the whole dataset.
-        let above_renamed = match &above[1] {
-            Some(path) if differences.changes.iter().all(|change| change.path != *path) => {
-                renamed_above(&trees[0], &trees[1], path)?
-            }
-            _ => None,
-        };
-        let is_below =
-            |side: usize, path: &[Name]| above[side].as_ref().is_some_and(|above| path.starts_with(above));
-        let mut known: [HashMap<Ino, bool>; 2] = Default::default();
-        let mut sees = |side: usize, place: Option<Place>| -> Result<bool> {
-            let Some(Place { dir, .. }) = place else { return Ok(true) };
-            if by.uid != 0 && !known[side].contains_key(&dir) {
-                known[side].insert(dir, can_list(&trees[side], dir, by)?);
-            }
-            Ok(known[side].get(&dir).copied().unwrap_or(true))
-        };
-        let (name, before, after) = (dataset.name(), pair.before, pair.after);
-        let name = serde_json::Value::from(name.as_str());
-        let mut text =
-            format!("{{\"dataset\":{name},\"before\":\"{before}\",\"after\":\"{after}\",\"changes\":[")
-                .into_bytes();
-        let mut stat = Stat::default();
-        let mut comma: &[u8] = b"";
-        for change in above_renamed.iter().chain(&differences.changes) {
-            let side = usize::from(change.change != ChangeKind::Removed);
-            let below =
-                is_below(side, &change.path) || change.from.as_ref().is_some_and(|from| is_below(0, from));
-            if !below || !sees(0, change.places.0)? || !sees(1, change.places.1)? {
-                continue;
-            }
-            stat.add(change.change, change.sizes);
-            let (path, from) = (bytes(&change.path), change.from.as_deref().map(bytes));
-            let what = (change.kind, change.change);
-            let json = ChangeJson::new((&path, from.as_deref()), what, change.sizes, change.modes)
-                .with(change.kind_before, change.attributes.iter().copied());
-            text.extend(std::mem::replace(&mut comma, b",\n"));
-            // Writing to memory cannot fail.
-            let _ = serde_json::to_writer(&mut text, &json);
-        }
-        text.extend(b"],\"stat\":");
-        let _ = serde_json::to_writer(&mut text, &stat);
-        text.extend(b"}\n");
-        let text = Arc::new(text);
-        *self.diffs.summary.lock() = Some((key, text.clone()));
-        Ok(text)
+        let summary = Arc::new(DiffSummary::of(differences, &*self.dataset(pair.dataset)?, key)?);
+        *self.diffs.summary.lock() = Some((key, summary.clone()));
+        Ok(summary)
     }
-}
-
-fn bytes(path: &[Name]) -> Vec<u8> {
-    path.iter().map(Name::as_bytes).collect::<Vec<_>>().join(&b'/')
 }

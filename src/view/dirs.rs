@@ -56,7 +56,7 @@ impl FileSystem {
                 dataset.seal_to_look()?;
                 Handle::Tags(dataset.tags().into_iter().collect())
             }
-            Node::Diff(pair, dirs) => Handle::DiffRoot(self.diff_summary(by, pair, dirs)?.len() as u64),
+            Node::Diff(pair, dirs) => Handle::DiffRoot(self.diff_summary(by, pair, dirs)?.size()),
             Node::DiffDir(pair, ..) => Handle::Diff(self.differences(pair)?),
             Node::Dvc(id, dir) => Handle::Names(self.dvc_names(id, dir)?),
             Node::FrozenDir(id, version, _) | Node::Tagged(id, _, version, _) => {

@@ -78,7 +78,7 @@ impl FileSystem {
             }
             Node::Lost(_, version, ..) => Err(lost(version)),
             Node::DiffSummary(pair, dirs, _) => {
-                let fh = self.handles.insert(Handle::Text(self.diff_summary(by, pair, dirs)?));
+                let fh = self.handles.insert(Handle::DiffSummary(self.diff_summary(by, pair, dirs)?));
                 Ok(Opened { fh, quiet_close: true, generated: true, source: Source::Requests })
             }
             Node::HistoryLog(id, dir) => {
@@ -209,6 +209,7 @@ impl FileSystem {
             Handle::Frozen { content, .. } => Ok(read_at(self.repo.objects(), content, offset, out)?),
             Handle::List(list) => Ok(list.read_at(offset, out)?),
             Handle::Told(told) => Ok(read_text(told, offset, out)?),
+            Handle::DiffSummary(summary) => Ok(summary.read_at(offset, out)),
             Handle::Text(text) => {
                 let rest = usize::try_from(offset).ok().and_then(|offset| text.get(offset..)).unwrap_or(&[]);
                 let len = rest.len().min(out.len());

@@ -11,6 +11,7 @@ use crate::dataset::{Dataset, OpenFile, Tag};
 use crate::model::{Content, DatasetId, Ino, Name, TagName, Timestamp, VersionNo};
 use crate::store::dvc::DirList;
 
+use super::diff_summary::DiffSummary;
 use super::diffs::Differences;
 use super::nodes::NodeId;
 
@@ -45,6 +46,8 @@ pub enum Handle {
     },
     /// A list of files, for DVC.
     List(DirList),
+    /// The summary of what two versions differ in.
+    DiffSummary(Arc<DiffSummary>),
     /// A generated text.
     Text(Arc<Vec<u8>>),
     /// A text about a version.

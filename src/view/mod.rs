@@ -9,6 +9,7 @@
 //! number that is given out when they are first looked up and taken back when the kernel forgets them.
 
 mod copies;
+mod diff_summary;
 mod diffs;
 mod dirs;
 mod dvc;

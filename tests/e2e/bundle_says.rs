@@ -126,7 +126,7 @@ fn only_what_needs_a_newer_form_has_it() {
     other.strata(&["import", text(&fourth), "e"]).ok();
     is_of(7);
     other.strata(&["import", text(&fifth), "e"]).ok();
-    is_of(8);
+    is_of(9);
     assert_eq!(of(&other, "e@v1")["annotations"], json!({"license": "MIT"}));
     assert_eq!(fs::read_dir(other.store().join("imports")).expect("list").count(), 0);
 }

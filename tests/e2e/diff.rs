@@ -396,3 +396,62 @@ fn a_file_that_is_saved_by_a_rename_is_modified() {
     let told = m.strata(&["show", "d"]).ok();
     assert!(told.contains("t.csv -> t.csv~") && told.contains("n -> t.csv"), "{told}");
 }
+
+/// An archive of as many small files, in directories of a thousand.
+fn many_files(m: &Mount, name: &str, count: usize, above: &str) -> PathBuf {
+    let path = m.outside().join(name);
+    let program = format!(
+        "import io, tarfile\n\
+         with tarfile.open({path:?}, 'w') as tar:\n  \
+           for n in range({count}):\n    \
+             member = tarfile.TarInfo('{above}/part-%03d/picture-%07d.jpg' % (n // 1000, n))\n    \
+             text = b'%d' % n\n    \
+             member.size = len(text)\n    \
+             tar.addfile(member, io.BytesIO(text))\n"
+    );
+    python(&program, &[] as &[&str]);
+    path
+}
+
+/// The most memory that a command takes, in bytes; it must succeed.
+fn peak(m: &Mount, arguments: &[&str]) -> u64 {
+    let command = m.command(arguments);
+    let program = "import resource, subprocess, sys\n\
+                   subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n\
+                   print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)\n";
+    let mut measured = std::process::Command::new("python3");
+    measured.args(["-c", program]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            measured.env(name, value);
+        }
+    }
+    run(&mut measured).ok().trim().parse().expect("a number")
+}
+
+/// Some hundred bytes of memory are enough for each path that differs; all are told, in order.
+#[test]
+fn many_differences_take_little_memory_each() {
+    let m = Mount::unmounted();
+    m.strata(&["init"]).ok();
+    let counts: [usize; 2] = [5_000, 45_000];
+    let import = |archive: PathBuf, name: &str| {
+        m.strata(&["import", "--delete", archive.to_str().expect("text"), name]).ok();
+    };
+    let grown = [("few", counts[0]), ("many", counts[1])].map(|(name, count)| {
+        import(many_files(&m, "one.tar", 1, "first"), name);
+        import(many_files(&m, "all.tar", count, "second"), name);
+        let versions = [format!("{name}@v1"), format!("{name}@v2")];
+        let beside = peak(&m, &["diff", &versions[0], &versions[0]]);
+        peak(&m, &["diff", &versions[0], &versions[1]]).saturating_sub(beside)
+    });
+    let each = grown[1].saturating_sub(grown[0]) / (counts[1] - counts[0]) as u64;
+    assert!(each < 700, "{each} bytes for each path");
+
+    import(many_files(&m, "renamed.tar", counts[0], "third"), "few");
+    let told = diff(&m, &["few@v2", "few@v3"]);
+    assert_eq!(told["stat"]["renamed"], counts[0]);
+    let changes = told["changes"].as_array().expect("changes");
+    let paths: Vec<&str> = changes.iter().filter_map(|change| change["path"].as_str()).collect();
+    assert!(paths.len() >= counts[0] && paths.is_sorted_by(|a, b| a.split('/').lt(b.split('/'))));
+}

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::process::Command;
 
 use rustix::io::Errno;
@@ -205,8 +205,46 @@ fn very_many_differences_are_listed() {
     shell("cd \"$1\"; mkdir a; cd a; seq 20000 | xargs touch", &[d.root()]);
     m.strata(&["commit", "d"]).ok();
     assert_eq!(below(&d, "@diff/v1..v2/added").len(), 20_001);
+    // The summary, which is made where it is read, is the same from any place on.
+    let summary = d.bytes("@diff/v1..v2/summary.json");
+    let told = json(std::str::from_utf8(&summary).expect("text"));
+    let command = json(&m.strata(&["diff", "--json", "d@v1", "d@v2"]).ok());
+    assert_eq!((&told["changes"], &told["stat"]), (&command["changes"], &command["stat"]));
+    assert_eq!(told["stat"]["added"], 20_001);
+    let file = fs::File::open(d.path("@diff/v1..v2/summary.json")).expect("open");
+    let mut random = Random::new(7);
+    for _ in 0..40 {
+        let at = random.below(summary.len() + 10);
+        let mut part = vec![0; random.below(200_000)];
+        let read = file.read_at(&mut part, at as u64).expect("read");
+        let wanted = &summary[at.min(summary.len())..(at + part.len()).min(summary.len())];
+        assert!(&part[..read] == wanted, "{read} bytes at {at}");
+    }
     assert_eq!(d.list("@diff/v2..v1/removed/a").len(), 20_000);
     d.policy("every-write");
     d.write("a/next", "x");
     assert_eq!(d.list("@diff/v2..latest/added/a"), ["next"], "the newest version is another now");
+}
+
+/// A directory that was removed and made again is another one: what has its path in both was modified, and is shown
+/// as it was in the one that is gone.
+#[test]
+fn differences_in_a_directory_made_again() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.policy("manual");
+    shell("cd \"$1\"; mkdir sub; echo one > sub/x; echo same > sub/y; touch -d @1 sub/y", &[d.root()]);
+    m.strata(&["commit", "d"]).ok();
+    shell(
+        "cd \"$1\"; rm -r sub; mkdir sub; echo two > sub/x; echo same > sub/y; touch -d @1 sub/y",
+        &[d.root()],
+    );
+    m.strata(&["commit", "d"]).ok();
+    let told = m.strata(&["diff", "d@v1", "d@v2"]).ok();
+    assert_eq!(told.lines().next(), Some("M file     sub/x"), "{told}");
+    assert_eq!(below(&d, "@diff/v1..v2/modified"), ["sub", "sub/x"]);
+    assert_eq!(below(&d, "@diff/v1..v2/modified.old"), ["sub", "sub/x"]);
+    assert_eq!(d.text("@diff/v1..v2/modified/sub/x"), "two\n");
+    assert_eq!(d.text("@diff/v1..v2/modified.old/sub/x"), "one\n");
+    assert_eq!(d.list("@diff/v1..v2/removed"), Vec::<String>::new());
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::dataset::{Dataset, Error, Origin, Touched, diff_trees};
+use crate::dataset::{Change, Dataset, Error, Origin, Touched, diff_trees};
 use crate::model::{DatasetName, Name, VersionNo, VersionSpec, show_path};
 
 use super::super::failure::Failure;
@@ -77,9 +77,8 @@ impl Service {
         sink.item(Item::Version(dataset.log_entry(number)?))?;
         let limit = limit.and_then(|limit| usize::try_from(limit).ok());
         let (changes, more) = dataset.changes(number, limit)?;
-        for change in changes {
-            sink.item(Item::Change(change.into()))?;
-        }
+        let mut shown = changes.iter().take(limit.unwrap_or(usize::MAX));
+        shown.try_for_each(|change| sink.item(Item::Change(change.into())))?;
         if more { sink.item(Item::More) } else { Ok(()) }
     }
 
@@ -92,17 +91,17 @@ impl Service {
     ) -> Result<(), Failure> {
         let ((a, va, _reading_a), (b, vb, _reading_b)) = (self.version_of(before)?, self.version_of(after)?);
         let ways = [before, after].map(|object| [&object.path, path].concat());
-        let changes = if a.id() == b.id() && ways[0] == ways[1] {
-            a.diff(va, vb, &ways[0])?
-        } else {
-            let mut changes = diff_trees((&a.frozen(va), &ways[0]), (&b.frozen(vb), &ways[1]))?;
-            // Named from the datasets' roots where that is the same on both sides.
-            if ways[0] == ways[1] {
-                changes.iter_mut().for_each(|change| change.put_below(&ways[0]));
-            }
-            changes
-        };
-        changes.into_iter().try_for_each(|change| sink.item(Item::Change(change.into())))
+        let mut tell = |change: Change| sink.item(Item::Change(change.into()));
+        if a.id() == b.id() && ways[0] == ways[1] {
+            return a.diff(va, vb, &ways[0])?.iter().try_for_each(tell);
+        }
+        let changes = diff_trees((&a.frozen(va), &ways[0]), (&b.frozen(vb), &ways[1]))?;
+        // Named from the datasets' roots where that is the same on both sides.
+        let above: &[Name] = if ways[0] == ways[1] { &ways[0] } else { &[] };
+        changes.iter().try_for_each(|mut change| {
+            change.put_below(above);
+            tell(change)
+        })
     }
 
     /// A dataset, and the version of it that an object names, which stays meanwhile: the newest where it names

@@ -3,13 +3,12 @@
 //! Between two versions only the directory itself is told as renamed. Whoever asks for a path below it is told where
 //! that was, or is: at the same place of the same directory.
 
-use crate::model::{Kind, Name, Place};
+use crate::model::{Ino, Inode, Kind, Name, Place};
 
 use super::super::error::Result;
 use super::super::frozen::Frozen;
 use super::super::history::ChangeKind;
-use super::trees::with_inode;
-use super::{Change, Found};
+use super::Change;
 
 /// A path that has another one in the other version, since a directory above it was renamed.
 pub struct Taken {
@@ -39,19 +38,31 @@ pub fn renamed_above(before: &Frozen, after: &Frozen, path: &[Name]) -> Result<O
     Ok(Taken::new((before, from), (after, path.to_vec()), place)?.change)
 }
 
-/// Puts what was taken along among changes, which stay ordered.
-pub fn tell(changes: &mut Vec<Change>, taken: Vec<Taken>) {
-    for Taken { from, to, change } in taken {
-        match changes.iter_mut().find(|change| change.path == to && change.from.is_none()) {
-            Some(told) if matches!(told.change, ChangeKind::Modified | ChangeKind::Attributes) => {
-                (told.change, told.from) = (ChangeKind::Renamed, Some(from));
-                told.attributes.clear();
+/// Tells what was taken along among changes, which are ordered and stay so.
+pub fn tell<'a>(
+    changes: impl Iterator<Item = Change> + 'a,
+    taken: &'a [Taken],
+) -> impl Iterator<Item = Change> + 'a {
+    let mut taken: Vec<&Taken> = taken.iter().collect();
+    taken.sort_by(|a, b| b.to.cmp(&a.to));
+    let mut changes = changes.peekable();
+    std::iter::from_fn(move || {
+        let is_next = |taken: &&Taken, change: Option<&Change>| change.is_none_or(|c| c.path > taken.to);
+        while taken.last().is_some_and(|taken| is_next(taken, changes.peek())) {
+            if let Some(change) = taken.pop().and_then(|taken| taken.change.clone()) {
+                return Some(change);
             }
-            Some(_) => {}
-            None => changes.extend(change),
         }
-    }
-    changes.sort_by(|a, b| a.path.cmp(&b.path));
+        let mut change = changes.next()?;
+        if change.from.is_none()
+            && let Some(Taken { from, .. }) = taken.pop_if(|taken| taken.to == change.path)
+            && matches!(change.change, ChangeKind::Modified | ChangeKind::Attributes)
+        {
+            (change.change, change.from) = (ChangeKind::Renamed, Some(from.clone()));
+            change.attributes.clear();
+        }
+        Some(change)
+    })
 }
 
 /// The place of `path` in a tree, and the path of that place in another where it is a different one.
@@ -72,18 +83,25 @@ impl Taken {
         (after, to): (&Frozen, Vec<Name>),
         place: Place,
     ) -> Result<Taken> {
-        let named = |tree: &Frozen| with_inode(tree, tree.entry(place.dir, place.key)?);
-        let (old, new) = (named(before)?, named(after)?);
-        let is_same = matches!((&old, &new), (Some((a, _)), Some((b, _))) if a.ino == b.ino);
-        let found = || Found {
-            path: to.clone(),
-            old_path: None,
-            place: Some(place),
-            change: ChangeKind::Renamed,
-            old,
-            new,
+        let there = |tree: &Frozen| -> Result<Option<(Ino, Inode)>> {
+            let Some(entry) = tree.entry(place.dir, place.key)? else { return Ok(None) };
+            Ok(Some((entry.ino, tree.inode(entry.ino)?.1)))
         };
-        let change = is_same.then(|| found().into_change(Some((from.clone(), Some(place)))));
+        let change = match (there(before)?, there(after)?) {
+            (Some((was, old)), Some((is, new))) if was == is => Some(Change {
+                path: to.clone(),
+                from: Some(from.clone()),
+                kind: new.kind(),
+                kind_before: None,
+                change: ChangeKind::Renamed,
+                attributes: Vec::new(),
+                is_rewritten: old.body != new.body,
+                sizes: (Some(old.size()), Some(new.size())),
+                modes: (Some(old.mode), Some(new.mode)),
+                places: (Some(place), Some(place)),
+            }),
+            _ => None,
+        };
         Ok(Taken { from, to, change })
     }
 }

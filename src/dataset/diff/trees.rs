@@ -4,19 +4,19 @@
 //! follows the directories that differ. Both sides list a directory in the order of the names' keys, which
 //! depends on the names alone: one pass over both finds what differs.
 
-use crate::model::{Dirent, Ino, Inode, Kind, Name, NameKey};
+use crate::model::{Dirent, Ino, Kind, NameKey};
 
 use super::super::error::Result;
 use super::super::frozen::Frozen;
-use super::super::history::ChangeKind;
-use super::{Found, Named};
+use super::differing::{Differing, Found, NOWHERE, There};
+use super::paths::{Dir, START};
 
 /// Entries of a directory read at a time.
 const PAGE: usize = 1024;
 
 /// A directory to compare: what each side has under the path.
 struct Pair {
-    path: Vec<Name>,
+    path: Dir,
     old: Option<Ino>,
     new: Option<Ino>,
 }
@@ -27,16 +27,15 @@ pub fn compare(
     (old_ino, old_kind): (Ino, Kind),
     new: &Frozen,
     (new_ino, new_kind): (Ino, Kind),
-) -> Result<Vec<Found>> {
-    let mut found = Vec::new();
+) -> Result<Differing> {
+    let mut differing = Differing::default();
     let is_dir = |kind: Kind, ino: Ino| (kind == Kind::Dir).then_some(ino);
-    let root = Pair { path: Vec::new(), old: is_dir(old_kind, old_ino), new: is_dir(new_kind, new_ino) };
+    let root = Pair { path: Dir::ROOT, old: is_dir(old_kind, old_ino), new: is_dir(new_kind, new_ino) };
     if root.old.is_none() || root.new.is_none() {
-        let (before, after) = (old.inode(old_ino)?.1, new.inode(new_ino)?.1);
-        if let Some(change) = changed(&before, &after) {
-            let entry = |ino, kind| -> Result<Dirent> { Ok(Dirent { name: Name::new(b"root")?, ino, kind }) };
-            let (before, after) = ((entry(old_ino, old_kind)?, before), (entry(new_ino, new_kind)?, after));
-            found.push(there(Vec::new(), change, Some(before), Some(after)));
+        let before = differing.owners.facts(old_ino, &old.inode(old_ino)?.1);
+        let after = differing.owners.facts(new_ino, &new.inode(new_ino)?.1);
+        if let Some(change) = before.changed_in_snapshot(&after) {
+            differing.add_both((&before, &after), START, NOWHERE, change);
         }
     }
     // A list of what is to do instead of recursion: a tree may be deeper than the stack.
@@ -57,47 +56,33 @@ pub fn compare(
                 (Some(_), _) => (left.next(), None),
                 (None, Some(_)) => (None, right.next()),
             };
-            let (a, b) = (with_inode(old, a)?, with_inode(new, b)?);
-            let change = match (&a, &b) {
-                (Some(_), None) => Some(ChangeKind::Removed),
-                (None, Some(_)) => Some(ChangeKind::Added),
-                (Some((_, before)), Some((_, after))) => changed(before, after),
+            let mut there = |tree: &Frozen, entry: Option<Dirent>| -> Result<Option<There>> {
+                let Some(entry) = entry else { return Ok(None) };
+                let facts = differing.owners.facts(entry.ino, &tree.inode(entry.ino)?.1);
+                Ok(Some(There { dir: pair.path, entry, facts, number: None }))
+            };
+            let (a, b) = (there(old, a)?, there(new, b)?);
+            let Some(name) = b.as_ref().or(a.as_ref()).map(|there| &there.entry.name) else { continue };
+            let dir = |side: &Option<There>| {
+                side.as_ref().and_then(|there| is_dir(there.entry.kind, there.entry.ino))
+            };
+            if dir(&a).is_some() || dir(&b).is_some() {
+                let path = differing.paths.dir(pair.path, name)?;
+                todo.push(Pair { path, old: dir(&a), new: dir(&b) });
+            }
+            let found = match (a, b) {
+                (Some(old), None) => Some(Found::Lone(0, old)),
+                (None, Some(new)) => Some(Found::Lone(1, new)),
+                (Some(old), Some(new)) => {
+                    let change = old.facts.changed_in_snapshot(&new.facts);
+                    change.map(|change| Found::Both(old, new, change))
+                }
                 (None, None) => None,
             };
-            let Some((entry, _)) = b.as_ref().or(a.as_ref()) else { continue };
-            let mut path = pair.path.clone();
-            path.push(entry.name.clone());
-            let dir =
-                |side: &Option<Named>| side.as_ref().and_then(|(entry, _)| is_dir(entry.kind, entry.ino));
-            if dir(&a).is_some() || dir(&b).is_some() {
-                todo.push(Pair { path: path.clone(), old: dir(&a), new: dir(&b) });
-            }
-            if let Some(change) = change {
-                found.push(there(path, change, a, b));
-            }
+            found.map_or(Ok(()), |found| differing.add(found, NOWHERE))?;
         }
     }
-    Ok(found)
-}
-
-/// What differs at the same path of both sides.
-fn there(path: Vec<Name>, change: ChangeKind, old: Option<Named>, new: Option<Named>) -> Found {
-    Found { path, old_path: None, place: None, change, old, new }
-}
-
-/// How a snapshot id tells two inodes apart.
-fn changed(before: &Inode, after: &Inode) -> Option<ChangeKind> {
-    let executable = |inode: &Inode| inode.kind() == Kind::File && inode.mode & 0o100 != 0;
-    match (before.body == after.body, executable(before) == executable(after)) {
-        (false, _) => Some(ChangeKind::Modified),
-        (true, false) => Some(ChangeKind::Attributes),
-        (true, true) => None,
-    }
-}
-
-/// An entry of a tree with what it names.
-pub(super) fn with_inode(tree: &Frozen, entry: Option<Dirent>) -> Result<Option<Named>> {
-    entry.map(|entry| tree.inode(entry.ino).map(|(_, inode)| (entry, inode))).transpose()
+    Ok(differing)
 }
 
 /// The entries of a directory of one side, read page by page; none where that side has no such directory.

@@ -13,7 +13,7 @@
 //!                                                bytes 0..48; first 8 bytes
 //! ```
 
-use crate::model::{ChunkHash, NodeHash, VersionId};
+use crate::model::{NodeHash, VersionId};
 use crate::store::identity::StoreId;
 
 /// Length of a pack's header in bytes.
@@ -98,11 +98,15 @@ impl RecordKind {
 
     /// The hash that identifies a payload of this kind.
     pub fn hash(self, payload: &[u8]) -> [u8; 32] {
+        *self.hasher().update(payload).finalize().as_bytes()
+    }
+
+    /// What makes that hash of a payload that is had part by part.
+    pub fn hasher(self) -> blake3::Hasher {
         match self {
-            RecordKind::Chunk => ChunkHash::of(payload).0,
-            RecordKind::Node => NodeHash::of(payload).0,
-            RecordKind::Version => VersionId::of(payload).0,
-            _ => *blake3::hash(payload).as_bytes(),
+            RecordKind::Node => blake3::Hasher::new_derive_key(NodeHash::CONTEXT),
+            RecordKind::Version => blake3::Hasher::new_derive_key(VersionId::CONTEXT),
+            _ => blake3::Hasher::new(),
         }
     }
 

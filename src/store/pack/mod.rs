@@ -41,7 +41,7 @@ pub use log::{Log, NewRecord, Tail};
 pub use member::{Pack, Span};
 pub use note::PlaceNote;
 pub use read_at::{Cursor, ReadAt};
-pub use scan::{Payload, Scanner, Step, read_record};
+pub use scan::{InPack, Payload, Scanner, Step, open_record, read_record};
 pub use sound::{FileDamage, check_file};
 
 /// A pack is sealed once it has this many bytes: 64 MiB, and less in tests of the store alone, which make

@@ -1,10 +1,12 @@
 //! Reading a pack's records in order, past any damage.
 
+use std::fmt;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use super::header::{PACK_HEADER, Place, RECORD_HEADER, RECORD_MAGIC, RecordHeader, RecordKind};
 use super::read_at::{Cursor, ReadAt};
 use super::{CODEC_RAW, Pos};
+use crate::model::RecordBytes;
 use crate::store::identity::StoreId;
 
 const BUFFER: usize = 256 << 10;
@@ -170,9 +172,13 @@ fn body_at(at: u64) -> Option<(u32, u32)> {
 }
 
 fn check_payload<'a>(header: &RecordHeader, payload: &'a [u8]) -> Payload<'a> {
-    let sound =
-        header.codec == CODEC_RAW && header.raw == header.stored && header.kind.hash(payload) == header.hash;
+    let sound = is_raw(header) && header.kind.hash(payload) == header.hash;
     if sound { Payload::Intact(payload) } else { Payload::Bad }
+}
+
+/// Whether a record is stored as it is, which is the only way known.
+fn is_raw(header: &RecordHeader) -> bool {
+    header.codec == CODEC_RAW && header.raw == header.stored
 }
 
 /// The record at `place` of a pack of `len` bytes: `None` where no intact header stands, a `None`
@@ -182,18 +188,73 @@ pub fn read_record(
     len: u64,
     place: Place,
 ) -> io::Result<Option<(RecordHeader, Option<Vec<u8>>)>> {
+    let Some(header) = header_at(file, len, place)? else { return Ok(None) };
+    let mut payload = vec![0; header.stored as usize];
+    file.fill_at(&mut payload, u64::from(place.offset) + u64::from(RECORD_HEADER))?;
+    let sound = matches!(check_payload(&header, &payload), Payload::Intact(_));
+    Ok(Some((header, sound.then_some(payload))))
+}
+
+/// The header that stands at `place` of a pack of `len` bytes, if it is intact and the pack has all of its payload.
+fn header_at(file: &impl ReadAt, len: u64, place: Place) -> io::Result<Option<RecordHeader>> {
     let body = u64::from(place.offset) + u64::from(RECORD_HEADER);
     if body > len || body_at(place.offset.into()).is_none() {
         return Ok(None);
     }
     let mut bytes = [0; RECORD_HEADER as usize];
     file.fill_at(&mut bytes, u64::from(place.offset))?;
-    let header = RecordHeader::decode(&bytes, place).filter(|h| body + u64::from(h.stored) <= len);
-    let Some(header) = header else { return Ok(None) };
-    let mut payload = vec![0; header.stored as usize];
-    file.fill_at(&mut payload, body)?;
-    let sound = matches!(check_payload(&header, &payload), Payload::Intact(_));
-    Ok(Some((header, sound.then_some(payload))))
+    Ok(RecordHeader::decode(&bytes, place).filter(|h| body + u64::from(h.stored) <= len))
+}
+
+/// Bytes of a payload that are held at a time.
+const PART: usize = 64 << 10;
+
+/// The payload of a record of a pack, read from there as it is wanted.
+#[derive(Debug)]
+pub struct InPack<R> {
+    file: R,
+    at: u64,
+    len: usize,
+    /// A short one as a whole.
+    held: Vec<u8>,
+}
+
+impl<R: ReadAt + fmt::Debug + Send + Sync> RecordBytes for InPack<R> {
+    fn size(&self) -> usize {
+        self.len
+    }
+
+    fn fill(&self, at: usize, out: &mut [u8]) -> io::Result<()> {
+        match self.held.get(at..at + out.len()) {
+            Some(held) => out.copy_from_slice(held),
+            None => self.file.fill_at(out, self.at + at as u64)?,
+        }
+        Ok(())
+    }
+}
+
+/// The same record as [`read_record`] gives, of which no more than a part is held at a time: it is read once to
+/// find out that it is intact.
+pub fn open_record<R: ReadAt>(
+    file: R,
+    len: u64,
+    place: Place,
+) -> io::Result<Option<(RecordHeader, Option<InPack<R>>)>> {
+    let Some(header) = header_at(&file, len, place)? else { return Ok(None) };
+    let at = u64::from(place.offset) + u64::from(RECORD_HEADER);
+    let len = header.stored as usize;
+    let mut hasher = header.kind.hasher();
+    let mut part = vec![0; len.min(PART)];
+    let mut done = 0;
+    while done < len {
+        let part = &mut part[..PART.min(len - done)];
+        file.fill_at(part, at + done as u64)?;
+        hasher.update(part);
+        done += part.len();
+    }
+    let sound = is_raw(&header) && *hasher.finalize().as_bytes() == header.hash;
+    let held = if len <= PART { part } else { Vec::new() };
+    Ok(Some((header, sound.then_some(InPack { file, at, len, held }))))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Times of 96 bits, which rows of the crate have cut to milliseconds, read to the nanosecond beside them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use parquet::basic::Type as Physical;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
@@ -13,8 +14,6 @@ use super::super::value::Value;
 use super::Chunks;
 use super::values::time_of_nanos;
 
-/// Values read at a time.
-const BATCH: usize = 1024;
 /// Day 0 of the epoch, in days of the Julian calendar that these times count by.
 const EPOCH: i128 = 2_440_588;
 const NANOS_A_DAY: i128 = 86_400_000_000_000;
@@ -30,8 +29,10 @@ pub fn columns(schema: &SchemaDescriptor) -> Vec<(usize, usize)> {
 
 /// The values of such a column, one after another.
 pub struct Exact {
-    file: SerializedFileReader<Chunks>,
+    file: Arc<SerializedFileReader<Chunks>>,
     leaf: usize,
+    /// Values read at a time.
+    batch: usize,
     /// The next row group.
     group: usize,
     reader: Option<ColumnReaderImpl<Int96Type>>,
@@ -40,8 +41,8 @@ pub struct Exact {
 
 impl Exact {
     /// Reads nothing yet.
-    pub fn new(file: SerializedFileReader<Chunks>, leaf: usize) -> Exact {
-        Exact { file, leaf, group: 0, reader: None, read: VecDeque::new() }
+    pub fn new(file: Arc<SerializedFileReader<Chunks>>, leaf: usize, batch: usize) -> Exact {
+        Exact { file, leaf, batch, group: 0, reader: None, read: VecDeque::new() }
     }
 
     /// The value of the next row.
@@ -63,7 +64,7 @@ impl Exact {
                 continue;
             };
             let (mut levels, mut values) = (Vec::new(), Vec::new());
-            let (records, ..) = reader.read_records(BATCH, Some(&mut levels), None, &mut values)?;
+            let (records, ..) = reader.read_records(self.batch, Some(&mut levels), None, &mut values)?;
             if records == 0 {
                 self.reader = None;
             }
