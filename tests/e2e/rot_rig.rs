@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::harness::*;
 
 /// Packs of this size: several, of a store that takes no time to copy.
-const PACK_BYTES: &str = "150000";
+const PACK_BYTES: u32 = 40_000;
 /// An extended attribute too large for an inode.
 const XATTR: (&str, usize) = ("user.large", 3000);
 
@@ -79,7 +79,7 @@ impl Sample {
             self.packs().iter().map(|path| fs::metadata(path).expect("stat").len()).collect();
         // As much as is to be in a file.
         let mut command = m.command(&["gc", "--all", "--json"]);
-        let said = run(command.env("STRATA_PACK_BYTES", "900000")).ok();
+        let said = run(command.env("STRATA_PACK_BYTES", "400000")).ok();
         let report: Value = serde_json::from_str(&said).expect("a report");
         assert!(report["joined"].as_u64() >= Some(2), "{report}: {sizes:?}");
         self
@@ -130,8 +130,13 @@ pub fn copy(from: &Path, to: &Path) {
 
 /// Mounts with small packs.
 pub fn up(m: &Mount) -> Ran {
+    up_with(m, PACK_BYTES)
+}
+
+/// Mounts with packs of so many bytes.
+pub fn up_with(m: &Mount, pack_bytes: u32) -> Ran {
     let mut command = m.command(&["mount"]);
-    let ran = run(command.env("STRATA_PACK_BYTES", PACK_BYTES).arg(m.point()));
+    let ran = run(command.env("STRATA_PACK_BYTES", pack_bytes.to_string()).arg(m.point()));
     if ran.code == Some(0) {
         m.adopt(m.status()["pid"].as_i64().expect("a pid") as i32);
     }
