@@ -75,7 +75,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         }
         Ok(())
     };
-    let told = client.end_batch(success, &mut Print { out: &mut out, each: print });
+    let told = client.end_batch(success, &mut Print::new(&mut out, print));
     if let (Err(failure), Ok(status)) = (&told, &ended)
         && !status.success()
     {

@@ -23,7 +23,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let mut client = context.client()?;
     let mut out = Out::new();
     for object in args.objects {
-        client.run(Request::Cat(object), &mut Print { out: &mut out, each: |_: &mut Out, _| Ok(()) })?;
+        client.run(Request::Cat(object), &mut Print::new(&mut out, |_: &mut Out, _| Ok(())))?;
     }
     out.flush()?;
     client.close()?;

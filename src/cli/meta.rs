@@ -48,7 +48,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let mut client = context.client()?;
     let mut out = Out::new();
     let request = Request::Meta { object: args.object, about };
-    client.run(request, &mut Print { out: &mut out, each: |_: &mut Out, _| Ok(()) })?;
+    client.run(request, &mut Print::new(&mut out, |_: &mut Out, _| Ok(())))?;
     out.flush()?;
     client.close()?;
     Ok(0)

@@ -11,6 +11,8 @@ use serde::Serialize;
 use crate::daemon::{Client, Failure, Item, Request, Sink};
 pub use crate::model::JsonName;
 
+use super::progress::Waiting;
+
 /// When output is coloured; not chosen, it is not.
 static COLOR: OnceLock<ColorChoice> = OnceLock::new();
 
@@ -118,18 +120,29 @@ impl Out {
 
 /// Hands the items of an answer to a function that prints them.
 pub struct Print<'a, F> {
-    /// Where it prints.
-    pub out: &'a mut Out,
-    /// Prints an item.
-    pub each: F,
+    out: &'a mut Out,
+    each: F,
+    waiting: Waiting,
+}
+
+impl<'a, F> Print<'a, F> {
+    /// Prints to `out` by `each`; shows on a terminal that there is nothing yet, where that takes long.
+    pub fn new(out: &'a mut Out, each: F) -> Print<'a, F> {
+        Print { out, each, waiting: Waiting::new("working") }
+    }
 }
 
 impl<F: FnMut(&mut Out, Item) -> Result<(), Failure>> Sink for Print<'_, F> {
     fn item(&mut self, item: Item) -> Result<(), Failure> {
+        self.waiting.end();
         (self.each)(self.out, item)
     }
 
     fn data(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        // Elsewhere, nobody sees what comes.
+        if self.out.terminal {
+            self.waiting.end();
+        }
         self.out.raw(bytes)
     }
 }
@@ -151,7 +164,7 @@ pub fn ask_with(
     each: impl FnMut(&mut Out, Item) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
     let mut out = Out::new();
-    let code = client.run_with(request, input, &mut Print { out: &mut out, each })?;
+    let code = client.run_with(request, input, &mut Print::new(&mut out, each))?;
     out.flush()?;
     client.close()?;
     Ok(code)

@@ -87,13 +87,20 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
-    fn drop(&mut self) {
+impl Waiting {
+    /// Takes the line away: there is something else to be seen.
+    pub fn end(&mut self) {
         if let Some((end, thread)) = self.0.take() {
             drop(end);
             // It has nothing to give back.
             drop(thread.join());
         }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

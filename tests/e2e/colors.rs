@@ -79,18 +79,28 @@ fn what_is_brief_or_no_terminal_shows_no_bar() {
         &["compact"],
         &["hash", point],
         &["import", point, "e"],
+        &["log", "d"],
+        &["meta", "d", "sha256sums"],
+        &["diff", "d", point],
     ] {
         let ran = m.strata(command);
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{command:?}");
     }
     // A terminal is shown what takes longer: here because the daemon is stopped meanwhile.
-    let daemon = m.daemon().expect("the daemon runs");
-    kill_process(daemon, Signal::STOP).expect("stop the daemon");
-    let goes_on = thread::spawn(move || {
-        thread::sleep(Duration::from_millis(2500));
-        kill_process(daemon, Signal::CONT)
-    });
-    let shown = on_a_terminal(&m, &[], &["hash", point]);
-    goes_on.join().expect("the thread ends").expect("continue the daemon");
-    assert!(shown.contains("hashing"), "{shown}");
+    for (command, text) in [
+        (&["hash", point][..], "hashing"),
+        (&["log", "d"], "working"),
+        (&["meta", "d", "sha256sums"], "working"),
+        (&["prune", "d", "--keep-last", "1", "--dry-run"], "working"),
+    ] {
+        let daemon = m.daemon().expect("the daemon runs");
+        kill_process(daemon, Signal::STOP).expect("stop the daemon");
+        let goes_on = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(2500));
+            kill_process(daemon, Signal::CONT)
+        });
+        let shown = on_a_terminal(&m, &[], command);
+        goes_on.join().expect("the thread ends").expect("continue the daemon");
+        assert!(shown.contains(text), "{command:?}: {shown}");
+    }
 }

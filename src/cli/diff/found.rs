@@ -1,5 +1,6 @@
 //! The paths that differ between two sides, and where their files are.
 
+use crate::cli::progress::Waiting;
 use crate::daemon::object::path_bytes;
 use crate::daemon::protocol::ChangeInfo;
 use crate::daemon::{Failure, Item, Request, Sink};
@@ -52,7 +53,9 @@ impl Found {
                     }
                 }
                 let request = Request::Diff { before: a.clone(), after: b.clone(), path: Vec::new() };
-                let mut changes = Changes { held: Vec::new(), after: &bases[1], each, are_many: false };
+                let waiting = Waiting::new("comparing");
+                let mut changes =
+                    Changes { held: Vec::new(), after: &bases[1], each, are_many: false, waiting };
                 contents.run(request, &mut changes)?;
                 Ok(Found { changes: changes.held, unread: Vec::new(), bases, asked })
             }
@@ -149,11 +152,13 @@ struct Changes<'s, 'e> {
     after: &'s Side,
     each: Option<Each<'e>>,
     are_many: bool,
+    waiting: Waiting,
 }
 
 impl Sink for Changes<'_, '_> {
     fn item(&mut self, item: Item) -> Result<(), Failure> {
         let Item::Change(change) = item else { return Ok(()) };
+        self.waiting.end();
         self.held.push(change);
         self.are_many |= self.held.len() > 1;
         let Some(each) = self.each.as_mut().filter(|_| self.are_many) else { return Ok(()) };

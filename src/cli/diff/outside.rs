@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::cli::progress::Waiting;
 use crate::daemon::object::parse_path;
 use crate::daemon::protocol::{ChangeInfo, EntryInfo};
 use crate::daemon::{Failure, Item, ObjectSpec, Request, Sink};
@@ -50,6 +51,7 @@ pub fn compare(
     })?;
     let meta = Reach::new(outside).and_then(|at| fs::metadata(at.path()));
     let meta = meta.map_err(|e| Failure::because(format!("cannot read {}", outside.display()), &e))?;
+    let _waiting = Waiting::new("comparing");
     let mut walk = Walk {
         contents,
         object,
