@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::errors::SmallDisk;
 use crate::harness::*;
-use crate::rot_rig::{files, up, up_with};
+use crate::rot_rig::{files, up};
 
 fn packs(m: &Mount) -> Vec<PathBuf> {
     files(&m.store().join("packs"))
@@ -113,7 +113,7 @@ fn packs_of_a_like_length_are_joined_by_fours() {
 #[test]
 fn small_packs_are_joined_in_the_background() {
     let m = Mount::unmounted();
-    up_with(&m, 300_000).ok();
+    up(&m).ok();
     let d = m.dataset("d");
     for n in 0..12 {
         d.write(&format!("f{}", n % 5), digits(n, 3000));

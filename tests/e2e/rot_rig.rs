@@ -14,7 +14,9 @@ use tempfile::TempDir;
 use crate::harness::*;
 
 /// Packs of this size: several, of a store that takes no time to copy.
-const PACK_BYTES: u32 = 40_000;
+const PACK_BYTES: u32 = 300_000;
+/// In the sample's packs: so that there are several that can be joined.
+const SAMPLE_PACK_BYTES: u32 = 40_000;
 /// An extended attribute too large for an inode.
 const XATTR: (&str, usize) = ("user.large", 3000);
 
@@ -47,14 +49,14 @@ impl Sample {
     pub fn new(make: fn(u64, usize) -> Vec<u8>) -> Sample {
         let dir = TempDir::with_prefix("strata-rot-").expect("make a directory");
         let m = Mount::unmounted().store_at(dir.path().join("store"));
-        up(&m).ok();
+        up_with(&m, SAMPLE_PACK_BYTES).ok();
         fill(&m, make);
         m.down();
         copy(&m.store().join("index"), &dir.path().join("old index"));
-        up(&m).ok();
+        up_with(&m, SAMPLE_PACK_BYTES).ok();
         fill_more(&m, make);
         m.down();
-        up(&m).ok();
+        up_with(&m, SAMPLE_PACK_BYTES).ok();
         let truth = walk(&m);
         assert!(truth.values().all(Option::is_some));
         m.down();
@@ -64,7 +66,7 @@ impl Sample {
     /// The same with its packs compressed.
     pub fn compressed(self) -> Sample {
         let m = Mount::unmounted().store_at(self.store());
-        up(&m).ok();
+        up_with(&m, SAMPLE_PACK_BYTES).ok();
         let said = m.strata(&["compact", "--json"]).ok();
         let report: Value = serde_json::from_str(&said).expect("a report");
         assert!(report["compressed"].as_u64() >= Some(2), "{report}");
@@ -134,7 +136,7 @@ pub fn up(m: &Mount) -> Ran {
 }
 
 /// Mounts with packs of so many bytes.
-pub fn up_with(m: &Mount, pack_bytes: u32) -> Ran {
+fn up_with(m: &Mount, pack_bytes: u32) -> Ran {
     let mut command = m.command(&["mount"]);
     let ran = run(command.env("STRATA_PACK_BYTES", pack_bytes.to_string()).arg(m.point()));
     if ran.code == Some(0) {
