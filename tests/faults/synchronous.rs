@@ -47,6 +47,8 @@ fn synchronous_writes_wait_for_the_disk() {
                 write(&mut open().expect("open"), b"some bytes").unwrap_or_else(|e| panic!("{what}: {e}"));
 
                 let mut file = open().expect("open");
+                // Nothing is left that the daemon would sync by itself just then.
+                file.sync_all().expect("sync");
                 rig.shim.only("store/packs");
                 rig.shim.arm(Fault { class: Class::Sync, from: 1, until: u32::MAX, error: libc::EIO });
                 let written = write(&mut file, b"others");
