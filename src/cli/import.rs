@@ -12,7 +12,7 @@ use crate::dataset::git::Repository;
 use crate::model::DatasetName;
 
 use super::out::{Out, ask, ask_with, count, human, one_line};
-use super::progress::Progress;
+use super::progress::{Progress, Waiting};
 use super::{Context, values};
 
 /// Take a directory or archive into a dataset as one version
@@ -108,7 +108,9 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
             ));
         }
         let mut input = Counted { input, bytes: 0, progress: Progress::default() };
-        return ask_with(context.client()?, Request::Unbundle { dataset }, &mut input, telling(json, true));
+        let request = Request::Unbundle { dataset };
+        // How much came is shown already.
+        return ask_with(context.client()?, request, (&mut input, Waiting::default()), telling(json, true));
     }
     let source = source.canonicalize().map_err(|e| Failure::because(format!("cannot import {shown}"), &e))?;
     if history {

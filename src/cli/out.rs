@@ -128,7 +128,7 @@ pub struct Print<'a, F> {
 impl<'a, F> Print<'a, F> {
     /// Prints to `out` by `each`; shows on a terminal that there is nothing yet, where that takes long.
     pub fn new(out: &'a mut Out, each: F) -> Print<'a, F> {
-        Print { out, each, waiting: Waiting::new("working") }
+        Print { out, each, waiting: working() }
     }
 }
 
@@ -153,18 +153,23 @@ pub fn ask(
     request: Request,
     each: impl FnMut(&mut Out, Item) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
-    ask_with(client, request, &mut io::empty(), each)
+    ask_with(client, request, (&mut io::empty(), working()), each)
 }
 
-/// The same of a request that some bytes follow.
+/// Shows on a terminal that there is no answer yet.
+pub fn working() -> Waiting {
+    Waiting::new("working")
+}
+
+/// The same of a request that some bytes follow, with what is shown until there is an answer.
 pub fn ask_with(
     mut client: Client,
     request: Request,
-    input: &mut dyn Read,
+    (input, waiting): (&mut dyn Read, Waiting),
     each: impl FnMut(&mut Out, Item) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
     let mut out = Out::new();
-    let code = client.run_with(request, input, &mut Print::new(&mut out, each))?;
+    let code = client.run_with(request, input, &mut Print { out: &mut out, each, waiting })?;
     out.flush()?;
     client.close()?;
     Ok(code)

@@ -64,7 +64,9 @@ impl Drop for Progress {
     }
 }
 
-/// Shows that something is under way of which nobody knows how long it takes, until it is dropped.
+/// Shows that something is under way of which nobody knows how long it takes, until it is dropped; a default one
+/// shows nothing.
+#[derive(Default)]
 pub struct Waiting(Option<(Sender<()>, JoinHandle<()>)>);
 
 impl Waiting {

@@ -10,7 +10,7 @@ use crate::daemon::protocol::{Purged, PurgedPath};
 use crate::daemon::{Failure, Item, Request};
 use crate::model::DatasetName;
 
-use super::out::{JsonName, Out, ask, ask_with, count, human, one_line, short_time};
+use super::out::{JsonName, Out, ask, ask_with, count, human, one_line, short_time, working};
 use super::values::DatasetPath;
 use super::{Context, values};
 
@@ -116,7 +116,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let paths = paths::gathered(&paths, from.as_deref().map(|file| (file, nul)))?;
     let request = Request::Purge { dataset, reason: reason.unwrap_or_default(), everywhere, dry_run };
     let mut each = Vec::new();
-    ask_with(context.client()?, request, &mut paths.as_slice(), |out, item| match item {
+    ask_with(context.client()?, request, (&mut paths.as_slice(), working()), |out, item| match item {
         Item::PurgedPath(path) => {
             each.push(path);
             Ok(())

@@ -154,9 +154,8 @@ impl Dataset {
                 let newest = self.newest();
                 let entries =
                     self.store.entry_versions(self.id(), place.dir, place.key, newest, usize::MAX)?;
-                next.extend(
-                    entries.into_iter().filter_map(|(_, entry)| Some((entry.as_ref()?.ino, entry?.kind))),
-                );
+                let entries = entries.into_iter().filter_map(|(_, entry)| entry);
+                next.extend(entries.map(|entry| (entry.ino, entry.kind)));
             }
             named = next;
         }

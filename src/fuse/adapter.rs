@@ -391,14 +391,19 @@ impl Filesystem for Adapter {
         let (by, written) = (caller(request), data.len() as u32);
         // The kernel asks for an fsync after what goes through its cache, and not after what goes past it.
         let synchronous = flags.0 & libc::O_DSYNC != 0 && self.is_past_cache(flags.0);
+        let mut waits = None;
         self.serve("write", |fs| match fs.write(by, fh.0, offset, data, cached, drop_privileges) {
             Err(error) => reply.error(code("write", &error)),
             Ok(()) if !synchronous => reply.written(written),
-            Ok(()) => self.serve_slow("write", move |fs| match fs.fsync(by, fh.0) {
+            Ok(()) => waits = Some(reply),
+        });
+        // Only now: who hands over may have to wait for those that wait for the requests under way.
+        if let Some(reply) = waits {
+            self.serve_slow("write", move |fs| match fs.fsync(by, fh.0) {
                 Ok(()) => reply.written(written),
                 Err(error) => reply.error(code("write", &error)),
-            }),
-        });
+            });
+        }
     }
 
     fn flush(&self, request: &Request, _: INodeNo, fh: FileHandle, _: LockOwner, reply: ReplyEmpty) {

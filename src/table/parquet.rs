@@ -1,7 +1,8 @@
 //! Parquet, as rows. The only place that names the crate `parquet`.
 //!
 //! Pages are read one at a time, column by column; what is held is a page of each column, a few of its values, and
-//! the list of row groups. The crate panics on some files that are damaged: that is caught, and such a file is malformed.
+//! the list of row groups. The crate panics on some files that are damaged: that is caught, and such a file is
+//! malformed.
 
 mod encrypted;
 mod exact;

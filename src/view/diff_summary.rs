@@ -71,7 +71,6 @@ struct Sight<'a> {
 impl Sight<'_> {
     fn look(&mut self, side: usize, place: Option<Place>) -> Result<()> {
         if let Some(Place { dir, .. }) = place
-            && self.by.uid != 0
             && !self.known[side].contains_key(&dir)
         {
             self.known[side].insert(dir, can_list(self.trees[side], dir, self.by)?);
@@ -94,17 +93,21 @@ impl DiffSummary {
         }
         // What a directory above took along is told of this one alone: the changes are of the whole dataset.
         let above_renamed = match &above[1] {
-            Some(path) if differences.changes.iter().all(|change| change.path != *path) => {
+            Some(path)
+                if !path.is_empty() && differences.changes.iter().all(|change| change.path != *path) =>
+            {
                 renamed_above(trees[0], trees[1], path)?
             }
             _ => None,
         };
         let mut shown = Shown { above, hidden: Default::default() };
         let mut sight = Sight { by, trees, known: Default::default() };
-        for change in above_renamed.iter().cloned().chain(differences.changes.iter()) {
-            if shown.is_below(&change) {
-                sight.look(0, change.places.0)?;
-                sight.look(1, change.places.1)?;
+        if by.uid != 0 {
+            for change in above_renamed.iter().cloned().chain(differences.changes.iter()) {
+                if shown.is_below(&change) {
+                    sight.look(0, change.places.0)?;
+                    sight.look(1, change.places.1)?;
+                }
             }
         }
         for (hidden, known) in shown.hidden.iter_mut().zip(sight.known) {

@@ -1,6 +1,8 @@
 //! Colours and bars are for terminals, and only for who wants them.
 
-use std::process::Command;
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -12,11 +14,15 @@ const GREEN_A: &str = "\u{1b}[32mA\u{1b}[0m";
 
 /// What a command shows on a terminal, with these settings of the environment.
 fn on_a_terminal(m: &Mount, environment: &[(&str, &str)], arguments: &[&str]) -> String {
+    run(&mut terminal(m, environment, arguments)).ok()
+}
+
+fn terminal(m: &Mount, environment: &[(&str, &str)], arguments: &[&str]) -> Command {
     let program = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
     let mut command = Command::new("python3");
     command.args(["-c", program]).arg(binary()).args(arguments).env("STRATA_STORE", m.store());
     command.env_remove("NO_COLOR").env("TERM", "xterm").envs(environment.iter().copied());
-    run(&mut command).ok()
+    command
 }
 
 /// A terminal is shown colours, unless NO_COLOR is set or TERM is dumb; others are shown none. --color decides.
@@ -95,12 +101,28 @@ fn what_is_brief_or_no_terminal_shows_no_bar() {
     ] {
         let daemon = m.daemon().expect("the daemon runs");
         kill_process(daemon, Signal::STOP).expect("stop the daemon");
+        let (seen, is_seen) = mpsc::channel::<()>();
+        // Until the bar is seen; or, to end where there is none, for long.
         let goes_on = thread::spawn(move || {
-            thread::sleep(Duration::from_millis(2500));
+            let _ = is_seen.recv_timeout(Duration::from_secs(30));
             kill_process(daemon, Signal::CONT)
         });
-        let shown = on_a_terminal(&m, &[], command);
+        let mut child = terminal(&m, &[], command).stdout(Stdio::piped()).spawn().expect("start a terminal");
+        let mut stdout = child.stdout.take().expect("its output");
+        let (mut shown, mut part) = (Vec::new(), [0; 4096]);
+        loop {
+            let len = stdout.read(&mut part).expect("read what it shows");
+            shown.extend_from_slice(&part[..len]);
+            let has_bar = String::from_utf8_lossy(&shown).contains(text);
+            if has_bar {
+                let _ = seen.send(());
+            }
+            if len == 0 {
+                assert!(has_bar, "{command:?}: {}", String::from_utf8_lossy(&shown));
+                break;
+            }
+        }
         goes_on.join().expect("the thread ends").expect("continue the daemon");
-        assert!(shown.contains(text), "{command:?}: {shown}");
+        assert!(child.wait().expect("it ends").success(), "{command:?}");
     }
 }

@@ -1,4 +1,5 @@
-//! Writes that are to be durable when they return: O_SYNC, O_DSYNC and RWF_DSYNC, through the kernel's cache and past it.
+//! Writes that are to be durable when they return: O_SYNC, O_DSYNC and RWF_DSYNC, through the kernel's cache and
+//! past it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write};

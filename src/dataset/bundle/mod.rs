@@ -7,8 +7,8 @@
 //! frames   kind u8, length u64 big-endian, payload
 //!   D      once, first: the dataset's record
 //!   P      where it begins after a version, once, second: number (u64 big-endian) and id of that version
-//!   R      in form 4 or 5, behind these: the record of a prune, as far as it dropped versions that are in it, or of a
-//!          purge
+//!   R      in form 4 or 5, behind these: the record of a prune, as far as it dropped versions that are in it, or
+//!          of a purge
 //!   C, Z   a chunk as it is, or compressed with zstd
 //!   N      a manifest node; chunks and nodes come before what needs them
 //!   L      in form 4 or 5, before a version that was pruned: the inodes (u64 big-endian each) of which that version

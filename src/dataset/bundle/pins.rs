@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::frame;
 use super::read::Bundle;
 use crate::dataset::error::Result;
 use crate::dataset::retention::Retention;
@@ -69,9 +68,4 @@ impl Bundle {
         }
         Ok(())
     }
-}
-
-/// As frames of a bundle.
-pub fn frames(pins: &[RetentionRecord]) -> impl Iterator<Item = (u8, Vec<u8>)> {
-    pins.iter().map(|pin| (frame::PIN, codec::encode(pin)))
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::given_up::{GivenUp, encode_left_out, given_up};
 use super::output::{Out, Output};
-use super::pins::{self, pins};
+use super::pins::pins;
 use super::{MAGIC, MAGIC_AFTER, MAGIC_ANNOTATED, MAGIC_GIVEN_UP, MAGIC_PINNED, frame};
 use crate::dataset::dataset::Dataset;
 use crate::dataset::error::{Error, Result};
@@ -69,7 +69,7 @@ pub fn bundle(
     };
     let (out, seen) = (Output::new(magic, out), HashSet::new());
     let (pruned_count, purges) = given_up.counts();
-    let done = Bundled { pruned: pruned_count, purges, pins: pins.len() as u64, ..Bundled::default() };
+    let done = Bundled { pruned: pruned_count, purges, ..Bundled::default() };
     let keeping = Keeping::new(dataset, pruned);
     let mut writer = Writer { store, dataset, keeping, out, seen, done };
     let record = DatasetRecord { archived: false, ..dataset.record() };
@@ -100,8 +100,9 @@ pub fn bundle(
         writer.out.frame(frame::ANNOTATION, &codec::encode(annotation))?;
         writer.done.annotations += 1;
     }
-    for (kind, payload) in pins::frames(&pins) {
-        writer.out.frame(kind, &payload)?;
+    for pin in &pins {
+        writer.out.frame(frame::PIN, &codec::encode(pin))?;
+        writer.done.pins += 1;
     }
     Ok(Bundled { bytes: writer.out.finish()?, ..writer.done })
 }

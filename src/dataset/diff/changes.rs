@@ -3,12 +3,11 @@
 //! Of each some tens of bytes are kept beside its name, and of a rename twice as many: a path as a whole, and what
 //! is told of it, is made when it is asked for.
 
-use crate::model::{Kind, Name, Place};
+use crate::model::{Kind, Place};
 
 use super::super::history::ChangeKind;
 use super::Change;
 use super::differing::{Differing, Lone, NONE};
-use super::facts::Attributes;
 use super::paths::At;
 
 /// Paths that differ, ordered.
@@ -156,18 +155,17 @@ impl Changes {
         kinds: [Kind; 2],
         places: [Option<Place>; 2],
     ) -> Change {
-        let path: Vec<Name> = self.of.paths.path(at);
         Change {
-            path,
+            path: self.of.paths.path(at),
             from: None,
             kind: kinds[1],
             kind_before: Some(kinds[0]).filter(|before| *before != kinds[1]),
             change: ChangeKind::Renamed,
-            attributes: Attributes::default().names(),
+            attributes: Vec::new(),
             is_rewritten: false,
             sizes: (Some(sizes[0]), Some(sizes[1])),
             modes: (Some(modes[0].into()), Some(modes[1].into())),
-            places: (places[0], places[1]),
+            places: places.into(),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::model::Name;
 
 use super::super::error::{Error, Result};
 use super::blocks::partition;
+use super::facts::{Digest, digest};
 
 /// A directory of [`Paths`]: the same for all paths that are below the same one, whatever its inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,9 +109,8 @@ impl Paths {
     }
 
     /// What is the same for two paths only if they are, with any probability that matters.
-    pub fn key(&self, at: At) -> [u8; 16] {
-        let hash = blake3::Hasher::new().update(&at.dir.0.to_le_bytes()).update(self.name(at)).finalize();
-        *hash.as_bytes().first_chunk().expect("a hash has 32 bytes")
+    pub fn key(&self, at: At) -> Digest {
+        digest(&[&at.dir.0.to_le_bytes()[..], self.name(at)].concat())
     }
 
     /// The numbers below `count`, ordered by the path that `at` gives for each; those of one path as they are.
@@ -137,17 +137,15 @@ impl Paths {
         while let Some((names, dirs)) = way.last_mut() {
             let leaf = names.clone().next().map(|n| leaves[n]);
             let dir = dirs.clone().next().map(|n| below[n]);
-            match (leaf, dir) {
-                (None, None) => drop(way.pop()),
-                (Some(leaf), dir) if dir.is_none_or(|dir| self.name(at(leaf)) <= self.name(place(dir))) => {
-                    names.start += 1;
-                    ordered.push(leaf);
-                }
-                (_, Some(dir)) => {
-                    dirs.start += 1;
-                    way.push(left(dir));
-                }
-                (Some(_), None) => unreachable!("a name comes where no directory does"),
+            let is_before = |leaf: u32, dir: Dir| self.name(at(leaf)) <= self.name(place(dir));
+            if let Some(leaf) = leaf.filter(|leaf| dir.is_none_or(|dir| is_before(*leaf, dir))) {
+                names.start += 1;
+                ordered.push(leaf);
+            } else if let Some(dir) = dir {
+                dirs.start += 1;
+                way.push(left(dir));
+            } else {
+                way.pop();
             }
         }
         ordered

@@ -183,8 +183,8 @@ impl Live {
 
     /// Whether programs run from a file get capabilities(7).
     pub fn has_capabilities(&mut self, ino: Ino) -> Result<bool> {
-        let Some(xattrs) = self.node(ino)?.inode.xattrs.clone() else { return Ok(false) };
-        Ok(decode_xattrs(&*self.store, Some(&xattrs))?.iter().any(|(name, _)| name == CAPABILITIES))
+        let xattrs = self.node(ino)?.inode.xattrs.clone();
+        Ok(decode_xattrs(&*self.store, xattrs.as_deref())?.iter().any(|(name, _)| name == CAPABILITIES))
     }
 
     /// Takes these from it, if nobody did yet.

@@ -61,7 +61,7 @@ pub fn collect<E: From<Error>>(
     if done && !how.dry_run {
         store.note_collected(underway, &collection);
         let packs = collection.packs;
-        store.join_packs(how.all, &mut collection, &mut || step(packs)).map_err(Error::from)?;
+        collection.joined = store.join_packs(how.all, &mut || step(packs)).map_err(Error::from)?;
     }
     Ok(collection)
 }

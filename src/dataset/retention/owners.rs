@@ -50,10 +50,7 @@ impl<'a> Whose<'a> {
 
     /// Those that an inode, known to have an object of some, has any of.
     pub fn inode(&mut self, inode: &Inode) -> Result<Numbers> {
-        let mut found = match inode.content() {
-            Some(content) => self.content(content)?,
-            None => self.content(&Content::Empty)?,
-        };
+        let mut found = self.content(inode.content().unwrap_or(&Content::Empty))?;
         found.extend(long_xattrs(inode).into_iter().flat_map(|chunk| self.object(&chunk.hash.0)));
         Ok(found)
     }
@@ -69,8 +66,7 @@ impl<'a> Whose<'a> {
         })
     }
 
-    /// The same of pieces of a content.
-    pub fn pieces(&self, pieces: &[Piece]) -> Numbers {
+    fn pieces(&self, pieces: &[Piece]) -> Numbers {
         match self.owners.is_single {
             true => Numbers::from([0]),
             false => {

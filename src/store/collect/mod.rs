@@ -4,8 +4,9 @@
 //! be forgotten, an object is first named in a record of the log ([`ReclaimRecord`]), with which it is gone from
 //! the index, now and in every replay: whoever puts it again stores it again. Only once that record is durable
 //! are the packs rewritten, file by file, with the bytes of what is dead left out ([`super::compact`]); what stays
-//! in a pack stays where it was. Last, small packs are joined ([`Store::join_packs`]): each collection seals one. A process that dies in between leaves bytes that the next collection finds,
-//! since the index has nothing at their place.
+//! in a pack stays where it was. Last, small packs are joined ([`Store::join_packs`]): each collection seals one.
+//! A process that dies in between leaves bytes that the next collection finds, since the index has nothing at
+//! their place.
 //!
 //! Which objects can be garbage at all follows, for the most part, from what the last collection found (`looked`)
 //! and what was put and pruned since (`suspects`). So only these are looked for, and not even these as long as no
@@ -268,16 +269,9 @@ impl Store {
     }
 
     /// Joins small packs that are neighbours into one file, as far as that costs little over time; all that fit
-    /// into one if `all`.
-    pub fn join_packs(
-        &self,
-        all: bool,
-        collection: &mut Collection,
-        step: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> Result<()> {
-        let eagerness = if all { Eagerness::All } else { Eagerness::Amortised };
-        collection.joined += self.compactor.join(eagerness, step)?;
-        Ok(())
+    /// into one if `all`. Gives how many files there are fewer.
+    pub fn join_packs(&self, all: bool, step: &mut dyn FnMut() -> ControlFlow<()>) -> Result<u64> {
+        self.compactor.join(if all { Eagerness::All } else { Eagerness::Amortised }, step)
     }
 
     /// Collects packs file by file. One that there is no room to rewrite may find it when others are done.

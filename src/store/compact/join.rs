@@ -2,8 +2,8 @@
 //!
 //! A collection seals the pack that is written to, and so leaves a small one behind each time; one of which most was
 //! garbage is small from then on. Each is a file that is opened, listed and kept open by itself. Neighbours among
-//! them are written into one file ([`crate::store::pack`]), in which every record is where it was: the index and the log's
-//! writer know nothing of it. It is done by the steps by which a pack is compressed ([`super`]), and by the
+//! them are written into one file ([`crate::store::pack`]), in which every record is where it was: the index and
+//! the log's writer know nothing of it. It is done by the steps by which a pack is compressed ([`super`]), and by the
 //! same thread or a collection: the new file is written beside the others, made durable, compared with them byte for
 //! byte and renamed; once its name is durable they are removed. Wherever that is cut off, either they count or the
 //! new file does, which both have the same; opening the store removes what does not.

@@ -23,10 +23,10 @@ use parking_lot::Mutex;
 
 use super::bell::Bell;
 use super::error::{Error, Result, chain};
-use super::identity::{self, Identity, StoreId};
+use super::identity::{Identity, StoreId};
 use super::layout::Layout;
 use super::pack::{
-    Cursor, Effort, FooterEntry, Form, Hollow, Log, LogPos, Pack, PackFile, Packs, PlaceNote, RECORD_HEADER,
+    Cursor, Effort, FooterEntry, Hollow, Log, LogPos, Pack, PackFile, Packs, PlaceNote, RECORD_HEADER,
     ReadAt, RecordKind, Row, Span, check_file, compress, is_compressible, rewrite, seal_size,
 };
 use super::space::reserve;
@@ -215,11 +215,7 @@ impl Compactor {
             return Ok(None);
         }
         // A release that knows no such files must not open the store any more.
-        let format = match row.form() {
-            Form::Compressed => identity::COMPRESSED,
-            Form::Joined => identity::JOINED,
-        };
-        Identity::require(format, &self.layout)?;
+        Identity::require(row.form().format(), &self.layout)?;
         self.packs.replace(span, &new)?;
         // The name of a new pack may be among what was not written.
         self.packs.sync_names().inspect_err(|e| self.log.fail(&chain(e)))?;

@@ -1,8 +1,8 @@
 //! Checking a closed store and putting right what can be put right.
 //!
 //! 1. `place`: which store this is, and whether its packs are there under their names.
-//! 2. `compressed`, `joined`, `scan`, `gap`, `restore`: every record of every pack. What is damaged is restored where it lies, from
-//!    what tells what it was: the footer or the index for a header, a copy elsewhere in the log for a
+//! 2. `compressed`, `joined`, `scan`, `gap`, `restore`: every record of every pack. What is damaged is restored
+//!    where it lies, from what tells what it was: the footer or the index for a header, a copy elsewhere in the log for a
 //!    payload, the hash for a single flipped bit (`flip`).
 //! 3. `index`: whether the index is what a replay of the log gives. What only the old one still knows of
 //!    versions whose records are lost goes into the log.

@@ -31,7 +31,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::header::{PACK_HEADER, PACK_MAGIC, be32, check, decode_header, encode_header};
-use crate::store::identity::StoreId;
+use crate::store::identity::{self, StoreId};
 
 /// Length of a frame's header in bytes.
 pub const FRAME_HEADER: usize = 64;
@@ -83,10 +83,10 @@ impl Form {
     }
 
     /// The format of the first stores that had any.
-    fn format(self) -> u32 {
+    pub fn format(self) -> u32 {
         match self {
-            Form::Compressed => 2,
-            Form::Joined => 8,
+            Form::Compressed => identity::COMPRESSED,
+            Form::Joined => identity::JOINED,
         }
     }
 

@@ -35,9 +35,7 @@ impl Sample {
     }
 
     fn join(&self, all: bool) -> u64 {
-        let mut collection = Collection::default();
-        self.store.join_packs(all, &mut collection, &mut || ControlFlow::Continue(())).unwrap();
-        collection.joined
+        self.store.join_packs(all, &mut || ControlFlow::Continue(())).unwrap()
     }
 
     fn is_whole(&self) {

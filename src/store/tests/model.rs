@@ -173,7 +173,7 @@ fn take(step: &Step, dir: &Path, store: Store, model: &mut Model, history: &mut 
         Step::Join(all) => {
             store.log.seal(1).unwrap();
             store.sync().unwrap();
-            store.join_packs(*all, &mut Collection::default(), &mut || ControlFlow::Continue(())).unwrap();
+            store.join_packs(*all, &mut || ControlFlow::Continue(())).unwrap();
         }
         Step::Lose(how) => store.index.lose(*how),
         Step::Apply => store.index.apply(|| store.log.sync()).unwrap(),
