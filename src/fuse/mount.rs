@@ -76,6 +76,10 @@ impl Mount {
     /// Tells the kernel to forget names and inodes that were changed by other means than through this
     /// mount. Nothing that was read before the change is cached after this returns. Must not be called
     /// from a request's handler.
+    ///
+    /// Name by name, which takes some microseconds for each: Linux 6.16 can let all names of a mount expire at once
+    /// (`FUSE_NOTIFY_INC_EPOCH`), but then it also drops all pages of all files that are not open, of other datasets
+    /// and of versions too, when they are next looked up.
     pub fn invalidate(&self, dataset: DatasetId, invalid: &Invalid) {
         // Requests under way may have read the old state and not answered yet: wait for them, lest
         // the kernel caches their answers after it was told.
