@@ -150,6 +150,18 @@ impl Mount {
         self.signal(Signal::KILL);
     }
 
+    /// Checks what is to last: at once, after a kill, and with an index made anew from the log.
+    pub fn lasts(&self, check: impl Fn(&str)) {
+        check("at once");
+        self.kill();
+        self.up(&[]);
+        check("after a kill");
+        self.down();
+        self.strata(&["fsck", "--rebuild-index"]).ok();
+        self.up(&[]);
+        check("with a new index");
+    }
+
     /// Takes a daemon that was started otherwise for the mount's own.
     pub fn adopt(&self, pid: i32) {
         self.pid.store(pid, Ordering::SeqCst);
