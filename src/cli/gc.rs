@@ -14,8 +14,7 @@ use super::progress::Progress;
 /// such are rewritten without it, and small packs joined into fewer files; reading and writing go on
 /// meanwhile. A kill or power failure at any point costs nothing but the work; needs room on the disk for one
 /// pack (64 MiB) more. After the first, the cost follows what was written and pruned since the last, and the
-/// garbage; only where a pack may have enough of it are all values of inodes gone through, see RETENTION in
-/// strata(7).
+/// garbage: see RETENTION in strata(7).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strata prune imagenet --keep-last 10 && strata gc
@@ -61,7 +60,7 @@ fn print_freed(out: &mut Out, collected: &Collected) -> Result<(), Failure> {
     let (objects_text, packs_text) = (count(objects, "object"), count(packs, "pack"));
     if unsure > 0 {
         return out.text(format_args!(
-            "nothing given back: at most {} is not needed, in packs that have little of it (--all)\n",
+            "nothing given back: at most {} is not needed, too little to be looked for (--all)\n",
             human(unsure)
         ));
     }

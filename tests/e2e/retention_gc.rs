@@ -235,6 +235,35 @@ fn versions_that_are_kept_survive_every_prune_and_collection() {
     }
 }
 
+/// A history of very many values is gone through only where as much may be gained by it.
+#[test]
+fn a_long_history_is_not_gone_through_for_little() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    let collect = || -> Value { serde_json::from_str(&m.strata(&["gc", "--json"]).ok()).expect("JSON") };
+    // 3,000 values, for which there must be 48,000 bytes to gain.
+    (0..3000).for_each(|n| fs::write(m.outside().join(n.to_string()), n.to_string()).expect("write"));
+    m.strata(&["import", m.outside().to_str().expect("UTF-8"), "many"]).ok();
+    assert_eq!(collect()["dead"], 0, "the first looks at all");
+    let give_up = |name: &str, size: usize| {
+        d.write(name, noise(size as u64, size));
+        d.write(&format!("beside {name}"), noise(1 + size as u64, 60_000));
+        fs::remove_file(d.path(name)).expect("remove");
+        m.strata(&["prune", "d", "--keep-last", "1"]).ok();
+        collect()
+    };
+    let told = give_up("first", 40_000);
+    let unsure = told["unsure"].as_u64().expect("a number");
+    assert!(told["packs"] == 0 && (40_000..45_000).contains(&unsure), "two fifths of a pack: {told}");
+    let told = give_up("second", 41_000);
+    assert!(told["freed"].as_u64().expect("a number") > 80_000 && told["unsure"] == 0, "together: {told}");
+    assert_eq!(collect()["dead"], 0);
+    m.strata(&["verify"]).ok();
+    for (name, seed) in [("beside first", 40_001), ("beside second", 41_001)] {
+        assert_eq!(d.bytes(name), noise(seed, 60_000));
+    }
+}
+
 /// After the first, a collection looks only for what was written or given up since, and only once a pack has enough
 /// that may be garbage; what it left open is not forgotten, whatever comes between.
 #[test]

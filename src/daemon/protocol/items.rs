@@ -173,7 +173,7 @@ pub struct Collected {
     pub left: u64,
     /// Bytes the packs take less on disk.
     pub freed: u64,
-    /// Bytes that may not be needed, and were not looked for: they are in packs with too few to be rewritten.
+    /// Bytes that may not be needed, and were not looked for: they are too few to be worth it.
     pub unsure: u64,
     /// By how many files there are fewer, since small packs were joined.
     pub joined: u64,

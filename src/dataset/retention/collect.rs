@@ -43,8 +43,9 @@ pub fn collect<E: From<Error>>(
     let mut collection = Collection::default();
     let weighed = if how.all { None } else { weigh(store, users, &underway)? };
     let done = match weighed {
-        Some(Weighed { is_worth_a_look, mut candidates, .. }) if is_worth_a_look || how.dry_run => {
-            look(store, users, &mut candidates)?;
+        Some(Weighed { is_worth_a_look, mut candidates, values, .. }) if is_worth_a_look || how.dry_run => {
+            underway.note_values(values);
+            underway.note_values(look(store, users, &mut candidates)?);
             let (how, mut packs) = ((how.all, how.dry_run), 0);
             let last = store.collect(&mut underway, &candidates, how, &mut collection, &mut || {
                 packs += 1;
@@ -93,11 +94,12 @@ pub(super) fn suspects(
     Ok(Some(suspects))
 }
 
-/// Marks what is needed.
-fn look<E: From<Error>>(store: &Store, users: &Users<'_, E>, candidates: &mut Candidates) -> Result<(), E> {
-    find_needed(store, &(users.datasets)()?, None, &(users.open)(), candidates)?;
+/// Marks what is needed. Gives how many values were gone through.
+fn look<E: From<Error>>(store: &Store, users: &Users<'_, E>, candidates: &mut Candidates) -> Result<u64, E> {
+    let values = find_needed(store, &(users.datasets)()?, None, &(users.open)(), candidates)?;
     // What a live file had when it began to be read, and may have lost before that was looked at.
-    Ok(find_needed(store, &[], None, &(users.open)(), candidates)?)
+    find_needed(store, &[], None, &(users.open)(), candidates)?;
+    Ok(values)
 }
 
 /// Looks at all there is, in as many turns as it takes. Gives whether that was not broken off.
@@ -110,7 +112,7 @@ fn collect_all<E: From<Error>>(
 ) -> Result<bool, E> {
     let (mut after, mut packs) = (0, 0);
     while let Some(mut candidates) = store.candidates(underway, after).map_err(Error::from)? {
-        look(store, users, &mut candidates)?;
+        underway.note_values(look(store, users, &mut candidates)?);
         let how = (how.all, how.dry_run);
         let last = store.collect(underway, &candidates, how, collection, &mut || {
             packs += 1;

@@ -136,7 +136,7 @@ impl<'a> Passing<'a> {
 
 /// Marks those of the objects sought that these datasets, which are to be all of the store, need if `planned` says
 /// which versions of one of them are pruned besides. `extra`: contents that are open without being part of any
-/// tree.
+/// tree. Gives how many values of inodes were gone through.
 ///
 /// # Errors
 /// Where anything that is needed cannot be read, so that it is not known what else is.
@@ -146,9 +146,9 @@ pub fn find_needed(
     planned: Option<(&Dataset, &VersionSet)>,
     extra: &[Content],
     sought: &mut dyn Sought,
-) -> Result<()> {
+) -> Result<u64> {
     if sought.is_settled() {
-        return Ok(());
+        return Ok(0);
     }
     let mut trees = Vec::new();
     let mut passing = Passing::new(sought, &mut trees);
@@ -156,7 +156,7 @@ pub fn find_needed(
     // Where things come from first, where they go last: what moves meanwhile is met at one of the two.
     datasets.iter().try_for_each(|dataset| dataset.each_held(&mut passing))?;
     each_copied(store, &mut passing);
-    let mut walker = Walker::new(store);
+    let (mut walker, mut values) = (Walker::new(store), 0);
     for dataset in datasets {
         let mut passing = Passing::new(sought, &mut trees);
         for pending in store.pending(dataset.id()) {
@@ -173,22 +173,25 @@ pub fn find_needed(
             pruned = pruned.with(more.spans().iter().copied());
         }
         let keeping = Keeping::new(dataset, pruned);
-        find_in_values(dataset, keeping, &mut walker, sought)?;
+        values += find_in_values(dataset, keeping, &mut walker, sought)?;
     }
-    walk_passing(trees, &mut walker, sought)
+    walk_passing(trees, &mut walker, sought)?;
+    Ok(values)
 }
 
-/// Marks what the values need that a kept version sees.
+/// Marks what the values need that a kept version sees. Gives how many were gone through.
 fn find_in_values(
     dataset: &Dataset,
     mut keeping: Keeping<'_>,
     walker: &mut Walker<'_>,
     sought: &mut dyn Sought,
-) -> Result<()> {
+) -> Result<u64> {
+    let mut values = 0;
     dataset.each_value(&mut |value| {
         if sought.is_settled() {
             return Ok(ControlFlow::Break(()));
         }
+        values += 1;
         let Value { ino, at, inode } = value;
         if walker.may_hold(inode, sought) && keeping.needs(ino, at)? {
             walker.inode(inode, &mut |hash, _| {
@@ -197,7 +200,8 @@ fn find_in_values(
             })?;
         }
         Ok(ControlFlow::Continue(()))
-    })
+    })?;
+    Ok(values)
 }
 
 /// Marks what was copied between files while it was found out what these hold: the one it was copied to may have

@@ -6,8 +6,8 @@
 //! written when all is done, since bytes that a collection that was cut off left behind are found by one only that
 //! looks at all.
 //!
-//! A [`note`]: the first pack that was not looked at, and pack and offset of the header of each object that may be
-//! garbage.
+//! A [`note`]: the first pack that was not looked at, pack and offset of the header of each object that may be
+//! garbage, and what the last look for what is needed cost.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,8 @@ pub struct Looked {
     pub before: u32,
     /// Objects in earlier ones that may be garbage: pack and offset of the header, ascending.
     pub open: Vec<(u32, u32)>,
+    /// Values of inodes that were gone through when it was last found out what is needed.
+    pub values: u64,
 }
 
 impl Looked {

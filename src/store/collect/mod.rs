@@ -10,7 +10,8 @@
 //!
 //! Which objects can be garbage at all follows, for the most part, from what the last collection found (`looked`)
 //! and what was put and pruned since (`suspects`). So only these are looked for, and not even these as long as no
-//! pack has so many of them that it would be rewritten: then they are noted for the next one. Whatever is forgotten
+//! pack has so many of them that it would be rewritten, or it would cost more than it can gain: then they are noted
+//! for the next one. Whatever is forgotten
 //! was looked for in all that is needed.
 //!
 //! What is put while a collection is under way is not forgotten by it: what is new goes to packs that it does
@@ -96,7 +97,7 @@ pub struct Collection {
     pub damaged: u64,
     /// Objects that were to go and are needed again.
     pub put_again: u64,
-    /// Bytes of objects that may be garbage, and were not looked for: no pack has enough of them to be rewritten.
+    /// Bytes of objects that may be garbage, and were not looked for: they are too few to be worth it.
     pub unsure: u64,
     /// By how many files there are fewer, since small packs were joined.
     pub joined: u64,
@@ -139,6 +140,16 @@ pub struct Underway<'a> {
     end: u32,
     /// What it leaves open: pack and offset.
     open: Vec<(u32, u32)>,
+    /// Values of inodes that were gone through when it was last found out what is needed.
+    values: u64,
+}
+
+impl Underway<'_> {
+    /// Notes how many values of inodes were gone through to find out what is needed; it may have been known before
+    /// all were.
+    pub fn note_values(&mut self, values: u64) {
+        self.values = self.values.max(values);
+    }
 }
 
 impl Drop for Underway<'_> {
@@ -166,7 +177,7 @@ impl Store {
         }
         *touched = Some(Touched::default());
         drop(touched);
-        let mut underway = Underway { store: self, end: 0, open: Vec::new() };
+        let mut underway = Underway { store: self, end: 0, open: Vec::new(), values: 0 };
         // Held until it is known which packs are looked at: what is in flight later is in none of them.
         let Some(_none) = self.collecting.in_flight.try_write() else {
             return Err(Error::Refused("an import is under way: try again when it is done".into()));
@@ -249,10 +260,11 @@ impl Store {
         self.collect_packs(packs, &mut round, &mut || ControlFlow::Continue(())).map(drop)
     }
 
-    /// Leaves it at what the suspects are: no pack would be rewritten.
+    /// Leaves it at what the suspects are: it is not worth to find out whether they are needed.
     pub fn leave(&self, underway: &mut Underway<'_>, weighed: Weighed, collection: &mut Collection) {
         collection.unsure += weighed.bytes;
         underway.open.extend(weighed.open);
+        underway.note_values(weighed.values);
     }
 
     /// Notes what a collection found, for the next one: to be called once all of it is done.
@@ -263,7 +275,9 @@ impl Store {
             return;
         }
         open.sort_unstable();
-        if let Err(e) = (Looked { before: underway.end, open }).write(&self.layout, self.id) {
+        if let Err(e) =
+            (Looked { before: underway.end, open, values: underway.values }).write(&self.layout, self.id)
+        {
             log::warn!("{}; the next collection looks at all again", chain(&e));
         }
     }
