@@ -339,8 +339,8 @@ fn patches_of_odd_lines_and_names_apply() {
     let m = Mount::new();
     let d = m.dataset("d");
     d.policy("manual");
-    let names: [&[u8]; 5] =
-        [b"tab\there", b"not \xff UTF-8", b"q\"uote\\", "\u{85}\u{e4}".as_bytes(), b"plain"];
+    let names: [&[u8]; 6] =
+        [b"tab\there", b"not \xff UTF-8", b"q\"uote\\", "\u{85}\u{e4}".as_bytes(), b"plain", b"the end "];
     let write = |texts: &[(&[u8], &[u8])]| {
         texts.iter().for_each(|(name, text)| {
             fs::write(d.root().join(OsStr::from_bytes(name)), text).expect("write");
@@ -362,6 +362,7 @@ fn patches_of_odd_lines_and_names_apply() {
         "--- \"a/tab\\there\"\n+++ \"b/tab\\there\"\n@@ -1 +1 @@\n-1\n+2\n",
         "--- \"a/not \\377 UTF-8\"\n",
         "--- \"a/q\\\"uote\\\\\"\n",
+        "--- \"a/the end \"\n",
         "--- /dev/null\n+++ \"b/new\\t\\377\"\n",
     ] {
         assert!(shown.contains(hunk), "{hunk:?} in {shown:?}");

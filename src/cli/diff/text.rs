@@ -91,10 +91,12 @@ fn unified([old, new]: &[String; 2], names: [String; 2]) -> String {
 }
 
 /// A name as it is in the head of a patch. One that is not plain text is quoted as git does it, with escapes of C,
-/// which `patch` reads too; a plain one with spaces ends with a tab, as `patch` wants it.
+/// which `patch` reads too; a plain one with spaces ends with a tab, as `patch` wants it. A space at the very end it
+/// would take for none of the name.
 fn quoted(prefix: &str, name: &[u8]) -> String {
     let is_odd = |c: char| c.is_control() || c == '"' || c == '\\';
-    if let Some(name) = std::str::from_utf8(name).ok().filter(|name| !name.contains(is_odd)) {
+    let is_plain = |name: &&str| !name.contains(is_odd) && !name.ends_with(' ');
+    if let Some(name) = std::str::from_utf8(name).ok().filter(is_plain) {
         return format!("{prefix}/{name}{}", if name.contains(' ') { "\t" } else { "" });
     }
     quote(&[prefix.as_bytes(), b"/", name].concat())
