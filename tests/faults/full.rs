@@ -39,9 +39,9 @@ impl Disk {
     /// Takes every byte there is.
     fn fill(&self) {
         let mut ballast = File::options().create(true).append(true).open(self.ballast()).expect("open");
-        let free = || rustix::fs::statvfs(&self.at).map(|s| s.f_bavail * s.f_frsize).expect("statvfs");
         // Most of it at once, the rest byte by byte; the daemon may take some or give some back meanwhile.
-        let _ = rustix::fs::fallocate(&ballast, FallocateFlags::empty(), 0, free().saturating_sub(1 << 20));
+        let _ =
+            rustix::fs::fallocate(&ballast, FallocateFlags::empty(), 0, self.free().saturating_sub(1 << 20));
         poll("the disk is full", || {
             let mut size = 1 << 20;
             while size > 0 {
@@ -50,8 +50,19 @@ impl Disk {
                 }
             }
             let _ = ballast.sync_all();
-            free() == 0
+            self.free() == 0
         });
+    }
+
+    /// Takes all but `left` bytes.
+    fn fill_but(&self, left: u64) {
+        let ballast = File::options().create(true).append(true).open(self.ballast()).expect("open");
+        let taken = self.free().saturating_sub(left);
+        rustix::fs::fallocate(&ballast, FallocateFlags::empty(), 0, taken).expect("fallocate");
+    }
+
+    fn free(&self) -> u64 {
+        rustix::fs::statvfs(&self.at).map(|s| s.f_bavail * s.f_frsize).expect("statvfs")
     }
 
     fn empty(&self) {
@@ -131,6 +142,30 @@ fn somebody_else_fills_the_disk() {
         m.up(&[]);
         crate::harness::assert_same_facts(&facts(&root), &wanted);
     }
+}
+
+/// Where not even a deletion finds room any more, a prune and a collection do, and make some.
+#[test]
+fn a_prune_makes_room_on_a_disk_too_full_for_deletions() {
+    let disk = Disk::new("tmpfs");
+    let m = Mount::unmounted().store_at(disk.at.join("store"));
+    m.up(&[]);
+    let d = m.dataset("d");
+    fs::write(d.path("large"), noise(1, 8 << 20)).expect("write");
+    // Seals the pack that has it.
+    m.strata(&["gc"]).ok();
+    fs::write(d.path("large"), "small").expect("write");
+    disk.fill_but(1700 << 10);
+    for refused in [fs::remove_file(d.path("large")), fs::write(d.path("other"), "text")] {
+        assert_eq!(refused.expect_err("there is no space").raw_os_error(), Some(libc::ENOSPC));
+    }
+    let refused = m.strata(&["tag", "d", "full"]).fails(1);
+    assert!(refused.contains("no space left"), "{refused}");
+    m.strata(&["prune", "d", "--keep-last", "1"]).ok();
+    m.strata(&["gc"]).ok();
+    assert!(disk.free() > 8 << 20, "{} bytes are free", disk.free());
+    fs::remove_file(d.path("large")).expect("remove");
+    m.strata(&["verify"]).ok();
 }
 
 /// A store on a disk without one free byte can be mounted and read, however it was left: killed, closed

@@ -345,7 +345,10 @@ impl Dataset {
         message: Option<String>,
         action: RetentionAction,
     ) -> Result<()> {
-        self.store.check_writable()?;
+        // A prune is how a full disk gets room again: it makes do with what is kept from all else.
+        if !matches!(action, RetentionAction::Prune { .. }) {
+            self.store.check_writable()?;
+        }
         let author = self.lock().authors.author(by);
         // No version may get a tag or a pin while it is decided that nothing names it, or lose its content while
         // it is given one: see `keeping`.
