@@ -1,6 +1,7 @@
 //! What commands ask of a store, and what they are told.
 
 mod items;
+mod paths;
 mod purged;
 
 use std::path::PathBuf;
@@ -209,6 +210,7 @@ pub enum Request {
     /// An [`Item::Made`] after [`Item::Importing`] now and then.
     Import {
         /// The directory, an absolute path.
+        #[serde(with = "paths")]
         source: PathBuf,
         /// The dataset, made if there is none.
         dataset: DatasetName,
@@ -228,12 +230,14 @@ pub enum Request {
     /// [`Item::Made`] at the end.
     ImportHistory {
         /// A directory in the git repository, an absolute path.
+        #[serde(with = "paths")]
         source: PathBuf,
         /// The dataset, made if there is none.
         dataset: DatasetName,
         /// The branch.
         branch: String,
         /// The part of the repository; all of it where there is none.
+        #[serde(with = "paths::optional", default)]
         path: Option<PathBuf>,
         /// Whether pointers whose objects are missing stay as they are.
         #[serde(default)]

@@ -1,5 +1,6 @@
 //! `strata import`: a directory becomes one version of a dataset.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -25,7 +26,7 @@ fn all_sorts(root: &Path) {
     fs::write(root.join("part-1/zeros"), vec![0; 1 << 20]).expect("write");
     mknodat(CWD, root.join("pipe"), FileType::Fifo, Mode::from_raw_mode(0o640), 0).expect("mkfifo");
     for name in [&b"not \xff utf-8"[..], b"new\nline", "n".repeat(255).as_bytes(), b"-rf", b"@v", b"@v01"] {
-        fs::write(root.join(std::ffi::OsStr::from_bytes(name)), name).expect("write");
+        fs::write(root.join(OsStr::from_bytes(name)), name).expect("write");
     }
     fs::write(root.join("marked"), "x").expect("write");
     setxattr(root.join("marked"), "user.label", b"cat", XattrFlags::empty()).expect("setxattr");
@@ -83,6 +84,32 @@ fn an_import_is_one_version_of_the_tree() {
     assert_eq!(snapshot, other);
     assert_taken_in(&source, m.existing("unmounted").root());
     m.strata(&["verify"]).ok();
+}
+
+/// A directory, archive, bundle and repository may be at a path that is no text, beside a daemon too.
+#[test]
+fn sources_may_have_any_path() {
+    let m = Mount::new();
+    let named = |name: &[u8]| m.outside().join(OsStr::from_bytes(name));
+    let [dir, tar, bundle] = [&b"\xff"[..], b"\xff.tar", b"\xff.bundle"].map(named);
+    let part = OsStr::from_bytes(b"part \xfe");
+    fs::create_dir_all(dir.join(part)).expect("make directories");
+    fs::write(dir.join(part).join("file"), "text").expect("write");
+    let import = |to: &str, source: &Path, options: &[&OsStr]| {
+        run(m.command(&["import"]).args(options).arg(source).arg(to)).ok();
+        m.existing(to).snapshot()
+    };
+    let snapshot = import("of-dir", &dir, &[]);
+    run(m.command(&["export", "of-dir"]).arg(&tar)).ok();
+    run(m.command(&["bundle", "of-dir", "-o"]).arg(&bundle)).ok();
+    let commit = "cd \"$1\"; git init -q .; git add -A; git -c user.name=A -c user.email=a@b commit -qm one";
+    shell(commit, &[&dir]);
+    let history = OsStr::new("--history");
+    let again =
+        [import("of-tar", &tar, &[]), import("of-bundle", &bundle, &[]), import("of-git", &dir, &[history])];
+    assert_eq!(again, [(); 3].map(|()| snapshot.clone()));
+    import("of-part", &dir, &[history, OsStr::new("--path"), part]);
+    assert_eq!(m.existing("of-part").text("file"), "text");
 }
 
 /// The next import takes over what changed and nothing else: it does not read what has the same size and time

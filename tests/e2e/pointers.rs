@@ -1,5 +1,6 @@
 //! Pointers: small files that say which content is meant, and what gives it.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -27,7 +28,7 @@ fn tree(m: &Mount) -> Dataset<'_> {
     let run = d.path("train/deep/run");
     fs::set_permissions(&run, fs::Permissions::from_mode(0o700)).expect("chmod");
     File::create(d.path("hole")).and_then(|file| file.set_len(5 << 30)).expect("make a hole");
-    fs::write(d.root().join(std::ffi::OsStr::from_bytes(b"odd\xff")), "odd").expect("write");
+    fs::write(d.root().join(OsStr::from_bytes(b"odd\xff")), "odd").expect("write");
     d.write(&"x".repeat(255), "long");
     symlink("../labels.csv", d.path("train/link")).expect("symlink");
     mknodat(CWD, d.path("fifo"), FileType::Fifo, Mode::from_raw_mode(0o644), 0).expect("mkfifo");
@@ -112,7 +113,7 @@ fn a_pointer_may_mean_a_path() {
     fs::write(out.join("made"), "").expect("write");
     assert_eq!(mode, fs::metadata(out.join("made")).expect("stat").mode() & 0o777, "as the umask has it");
     // Names that are not UTF-8, or hard to write.
-    let odd = std::ffi::OsStr::from_bytes(b"odd\xff");
+    let odd = OsStr::from_bytes(b"odd\xff");
     run(m.command(&["pointer", "pets", "-o", "o.strata"]).arg(odd).current_dir(&out)).ok();
     strata_in(&m, &out, &["checkout", "o.strata"]).ok();
     assert_eq!(fs::read_to_string(out.join("o")).expect("read"), "odd");
@@ -343,6 +344,28 @@ fn pointers_are_linked_and_mounted() {
     assert!(
         m.try_up(&["--at", out.join("bad.strata").to_str().expect("path")]).fails(1).contains("no pointer")
     );
+}
+
+/// So they are where the mount is at a path that is no text.
+#[test]
+fn a_mount_at_any_path_gives_what_is_pointed_to() {
+    let m = Mount::unmounted();
+    let point = m.outside().join(OsStr::from_bytes(b"point \xff"));
+    fs::create_dir(&point).expect("make a directory");
+    run(m.command(&["mount"]).arg(&point)).ok();
+    fs::create_dir(point.join("d")).expect("make a dataset");
+    fs::write(point.join("d/file"), "text").expect("write");
+    strata_in(&m, &m.outside(), &["pointer", "d@v1"]).ok();
+    strata_in(&m, &m.outside(), &["checkout", "d.strata"]).ok();
+    strata_in(&m, &m.outside(), &["checkout", "--link", "d.strata", "link"]).ok();
+    for place in ["d", "link"] {
+        assert_eq!(
+            fs::read_to_string(m.outside().join(place).join("file")).expect("read"),
+            "text",
+            "{place}"
+        );
+    }
+    run(m.command(&["umount"]).arg(&point)).ok();
 }
 
 /// A checkout that is killed leaves nothing at its target, and what it left elsewhere the next one removes; of

@@ -56,7 +56,7 @@ pub struct Exported {
     pub snapshot: String,
     /// Files, each counted once for each name.
     pub files: u64,
-    /// Bytes of the archive.
+    /// Bytes of the archive; of a directory that it is unpacked to, those of its files.
     pub bytes: u64,
     /// The member with the checksums.
     pub sums: Option<String>,
@@ -97,6 +97,7 @@ pub struct Located {
     /// The version: `v3`.
     pub version: String,
     /// Where a mount shows that version.
+    #[serde(with = "super::paths::optional", default)]
     pub mounted: Option<PathBuf>,
 }
 
