@@ -144,6 +144,9 @@ fn an_export_can_be_a_directory() {
     let json: serde_json::Value = serde_json::from_str(&said).expect("JSON");
     assert_eq!((json["version"].as_str(), json["sums"].as_str()), (Some("v1"), Some("SHA256SUMS")));
     assert_eq!(json["files"], 103);
+    let sizes = tool("find", &[text(&dir), "-type", "f", "-printf", "%s\n"]);
+    let bytes: u64 = sizes.lines().map(|size| size.parse::<u64>().expect("a size")).sum();
+    assert_eq!(json["bytes"], bytes, "what its files have, not the archive that they came in");
     tool("sh", &["-c", "cd \"$0\" && sha256sum --quiet -c SHA256SUMS", text(&dir)]);
     let bare = m.outside().join("bare");
     fs::create_dir(&bare).expect("mkdir");

@@ -136,7 +136,8 @@ pub fn directory(
             // Its end is why nobody took the archive any more.
             (Err(asked), Err(unpacked)) if asked.message.is_empty() => Err(unpacked),
             (Err(asked), _) => Err(asked),
-            (Ok(exported), unpacked) => unpacked.map(|()| exported),
+            // Those of the archive that it came as are nobody's business here.
+            (Ok(exported), unpacked) => unpacked.map(|bytes| Exported { bytes, ..exported }),
         }
     })?;
     fs::set_permissions(&temporary.path, Permissions::from_mode(0o777 & !umask)).map_err(failed)?;

@@ -18,10 +18,10 @@ use crate::dataset::{self, Error};
 use crate::model::Kind;
 
 /// Unpacks an archive that `strata export` wrote into the directory `root`, which will be `target`: errors name what
-/// is in that. With `preserve`, owners are set where they can be.
-pub fn unpack(archive: impl Read, root: &Path, target: &Path, preserve: bool) -> Result<(), Failure> {
+/// is in that. With `preserve`, owners are set where they can be. Gives the bytes of all files.
+pub fn unpack(archive: impl Read, root: &Path, target: &Path, preserve: bool) -> Result<u64, Failure> {
     let mut reader = TarReader::new(archive);
-    let mut dirs = Vec::new();
+    let (mut dirs, mut bytes) = (Vec::new(), 0);
     while let Some(member) = reader.next_member()? {
         let name = OsStr::from_bytes(member.path.strip_suffix(b"/").unwrap_or(&member.path));
         let place = Place { path: root.join(name), shown: target.join(name) };
@@ -30,6 +30,9 @@ pub fn unpack(archive: impl Read, root: &Path, target: &Path, preserve: bool) ->
             Error::Store(crate::store::Error::Io { .. }) => e.into(),
             e => Failure::because(format!("cannot write {}", place.shown.display()), &e),
         })?;
+        if let What::File { size, .. } = member.what {
+            bytes += size;
+        }
         // A directory may not be one to write to, and is written to.
         if member.what == What::Dir {
             dirs.push((place, member));
@@ -37,7 +40,8 @@ pub fn unpack(archive: impl Read, root: &Path, target: &Path, preserve: bool) ->
             finish(&place, &member, preserve)?;
         }
     }
-    dirs.iter().rev().try_for_each(|(place, member)| finish(place, member, preserve))
+    dirs.iter().rev().try_for_each(|(place, member)| finish(place, member, preserve))?;
+    Ok(bytes)
 }
 
 /// Where something is put for now, and where it will be.
