@@ -131,7 +131,8 @@ fn diff_of_trees_of_different_origin() {
     let apart = lines(&m, &["d@v1/old", "d@v2/new"]).0;
     assert_eq!(apart, ["M file     deep/in  3 -> 6 bytes"]);
     assert_eq!(lines(&m, &["d@v1/kept/edited", "d@v2/kept/saved"]).0.len(), 1);
-    assert!(m.strata(&["diff", "e", "d@v2", "old"]).fails(1).contains("old"));
+    let missing = m.strata(&["diff", "e", "d@v2", "old"]).fails(1);
+    assert!(missing.contains("old in v2 of d does not exist"), "{missing}");
 }
 
 /// Names that are no text are told as they are, and in JSON by their bytes as well.

@@ -64,10 +64,10 @@ pub fn compare(
     match (entry.kind, kind_of(&meta)) {
         (Kind::Dir, Kind::Dir) => walk.todo.push((Vec::new(), true, true)),
         (Kind::Dir, _) | (_, Kind::Dir) => {
-            let what = |is_dir: bool| if is_dir { "a directory" } else { "none" };
-            let (old, new) = (what(entry.kind == Kind::Dir), what(meta.is_dir()));
-            let name = super::side::Side::Object(object.clone()).name(b"");
-            return Err(Failure::new(format!("{name} is {old}, and {} is {new}", outside.display())));
+            let (name, outside) =
+                (super::side::Side::Object(object.clone()).name(b""), outside.display().to_string());
+            let (dir, other) = if meta.is_dir() { (outside, name) } else { (name, outside) };
+            return Err(Failure::new(format!("{dir} is a directory, and {other} is none")));
         }
         (_, kind) => {
             let there = There { kind, size: meta.len(), mode: meta.mode() & 0o7777, target: None };

@@ -95,7 +95,7 @@ impl Service {
         if a.id() == b.id() && ways[0] == ways[1] {
             return a.diff(va, vb, &ways[0])?.iter().try_for_each(tell);
         }
-        let changes = diff_trees((&a.frozen(va), &ways[0]), (&b.frozen(vb), &ways[1]))?;
+        let changes = diff_trees((&*a, va, &ways[0]), (&*b, vb, &ways[1]))?;
         // Named from the datasets' roots where that is the same on both sides.
         let above: &[Name] = if ways[0] == ways[1] { &ways[0] } else { &[] };
         changes.iter().try_for_each(|mut change| {

@@ -135,10 +135,15 @@ impl Dataset {
 ///
 /// # Errors
 /// [`Error::NotFound`] where a tree does not have its path.
-pub fn diff_trees(before: (&Frozen, &[Name]), after: (&Frozen, &[Name])) -> Result<Changes> {
-    let root = |(tree, path): (&Frozen, &[Name])| {
-        tree.walk(path)?.ok_or_else(|| Error::NotFound(format!("{} in {}", show_path(path), tree.version())))
+pub fn diff_trees(
+    (a, before, from): (&Dataset, VersionNo, &[Name]),
+    (b, after, to): (&Dataset, VersionNo, &[Name]),
+) -> Result<Changes> {
+    let (old, new) = (a.frozen(before), b.frozen(after));
+    let root = |dataset: &Dataset, tree: &Frozen, path: &[Name]| {
+        let what = || format!("{} in {} of {}", show_path(path), tree.version(), dataset.name());
+        tree.walk(path)?.ok_or_else(|| Error::NotFound(what()))
     };
-    let found = trees::compare(before.0, root(before)?, after.0, root(after)?)?;
+    let found = trees::compare(&old, root(a, &old, from)?, &new, root(b, &new, to)?)?;
     Ok(renames::pair(found, renames::By::Content))
 }
