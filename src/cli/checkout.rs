@@ -70,7 +70,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         Some(target) => target,
         None => default_target(&args.file)?,
     };
-    let place = Target::new(&target, &args.file)?;
+    let place = Target::new(&target, &args.file, &context.store()?)?;
     let mut located = None;
     let changed = if args.link {
         let to = link_target(context, &pointer, &mut located)?;

@@ -178,6 +178,18 @@ fn exports_that_fail_leave_nothing() {
     refused("d", "kept.tar", 1, "exists already");
     refused("d@v1/f0", "x.tar", 2, "without a path");
     m.strata(&["export", "--force", "d", text(&m.outside().join("kept.tar"))]).ok();
+    // What is no file is not replaced, however it is asked for: it may be /dev/null.
+    let (pipe, link) = (m.outside().join("pipe.tar"), m.outside().join("link.tar"));
+    tool("mkfifo", &[text(&pipe)]);
+    std::os::unix::fs::symlink("/dev/null", &link).expect("symlink");
+    for target in [&pipe, &link] {
+        for how in [&["export", "--force", "d"][..], &["bundle", "--force", "d", "-o"]] {
+            let said = m.strata(&[how, &[text(target)]].concat()).fails(1);
+            assert!(said.contains("no ordinary file"), "{said}");
+        }
+    }
+    assert!(fs::read_link(&link).is_ok() && fs::symlink_metadata(&pipe).is_ok_and(|meta| !meta.is_file()));
+    fs::remove_file(&pipe).and_then(|()| fs::remove_file(&link)).expect("remove");
     assert!(fs::metadata(m.outside().join("kept.tar")).expect("stat").len() > 4_000_000);
     fs::remove_file(m.outside().join("kept.tar")).expect("unlink");
 

@@ -219,6 +219,17 @@ fn what_differs_is_replaced_only_by_force() {
         assert!(said.contains("another target"), "{target}: {said}");
     }
     assert!(out.join("pets.strata").exists());
+    // Nor is what is no file, nor the store with all there is.
+    mknodat(CWD, &target, FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("mkfifo");
+    assert!(strata_in(&m, &out, &["checkout", "--force", "pets.strata"]).fails(1).contains("another target"));
+    assert_eq!(fs::symlink_metadata(&target).expect("stat").mode() & libc::S_IFMT, libc::S_IFIFO);
+    let store = m.store();
+    for place in [store, store.parent().expect("a parent"), &store.join("packs"), &store.join("new")] {
+        let place = place.to_str().expect("text");
+        let said = strata_in(&m, &out, &["checkout", "--force", "pets.strata", place]).fails(2);
+        assert!(said.contains("another target"), "{place}: {said}");
+    }
+    m.strata(&["verify"]).ok();
     // Where something that is no pointer is, none is written.
     fs::write(out.join("data.csv"), "1,2").expect("write");
     assert!(strata_in(&m, &out, &["pointer", "pets", "-o", "data.csv"]).fails(1).contains("no pointer"));

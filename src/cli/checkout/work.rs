@@ -17,8 +17,8 @@ use super::is_content;
 pub struct Target(PathBuf);
 
 impl Target {
-    /// A place that the pointer `file` is not part of.
-    pub fn new(target: &Path, file: &Path) -> Result<Target, Failure> {
+    /// A place that the pointer `file` and the store are not part of, and that is no part of the store.
+    pub fn new(target: &Path, file: &Path, store: &Path) -> Result<Target, Failure> {
         let parent = target.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let Some(name) = target.file_name() else {
             return Err(Failure::usage(format!(
@@ -32,6 +32,13 @@ impl Target {
         if within(file.canonicalize()) || within(std::env::current_dir()) {
             return Err(Failure::usage(format!(
                 "{} holds the pointer or is where you are: name another target",
+                target.display()
+            )));
+        }
+        let in_store = store.canonicalize().is_ok_and(|store| target.starts_with(store));
+        if in_store || within(store.canonicalize()) {
+            return Err(Failure::usage(format!(
+                "{} is, holds or is in the store: name another target",
                 target.display()
             )));
         }
@@ -54,6 +61,11 @@ impl Target {
     /// Refuses to go on where there is something else.
     pub fn may_replace(&self, force: bool) -> Result<(), Failure> {
         match fs::symlink_metadata(&self.0) {
+            // Putting a file in the place of /dev/null would harm all there is.
+            Ok(meta) if !(meta.is_dir() || meta.is_file() || meta.is_symlink()) => {
+                let what = format!("{} is neither a directory nor an ordinary file", self.0.display());
+                Err(Failure::new(what).hint("name another target"))
+            }
             Ok(_) if !force => {
                 Err(Failure::new(format!("{} is there already, and differs", self.0.display()))
                     .hint("--force replaces it"))

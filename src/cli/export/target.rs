@@ -85,6 +85,11 @@ impl<T, F: FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), Failure>) -> Result<T, Fai
 
 /// Writes an archive.
 pub fn archive<T>(target: &Path, force: bool, umask: u32, ask: impl Ask<T>) -> Result<T, Failure> {
+    // Putting a file in the place of /dev/null would harm all there is.
+    if target.metadata().is_ok_and(|meta| !meta.is_file()) {
+        let what = format!("cannot export to {}: it is no ordinary file", target.display());
+        return Err(Failure::new(what).hint("name another file, or - for standard output"));
+    }
     if !force && target.symlink_metadata().is_ok() {
         return Err(exists(target).hint("--force replaces it"));
     }
