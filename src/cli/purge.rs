@@ -28,10 +28,11 @@ use super::{Context, values};
 /// was there, and no other path of a file is looked for. Any number of paths is one purge, with one tombstone:
 /// it is done as a whole or, where one of them never existed, not at all.
 ///
-/// What live files, open ones or versions of other files and datasets have as well stays: these are named, the
-/// exit code is 1, and the same purge, once they are gone, removes the rest. With --everywhere only live files
-/// and open ones keep anything, and every file of a version that has any part of it, be it a common beginning,
-/// can be read no more: --dry-run tells which. There is no way back.
+/// What live files, open ones, versions of other datasets or versions of files with another content have as well
+/// stays: these are named, the exit code is 1, and the same purge, once they are gone, removes the rest. With
+/// --everywhere only live files and open ones keep anything, and every file of a version that has any part of it,
+/// be it a common beginning, can be read no more. Which other files lose content so, or since they had just the
+/// same, is told, by --dry-run beforehand. There is no way back.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   rm /data/faces/subject-7.jpg && strata purge faces subject-7.jpg --reason 'consent withdrawn'
@@ -63,7 +64,7 @@ pub struct Args {
     /// Print a JSON object: dataset, path (where there is one), paths (of each path: path, files (that any
     /// version had at or below it), objects, bytes, shared, holders), dry_run, objects, bytes, shared (objects
     /// that stay), holders (up to 100 of what has those, and one at least of each path), others (datasets that
-    /// lost content besides), also (up to 100 other files of versions that did), more (whether there are more),
+    /// lost content besides), also (up to 100 other paths in versions that did), more (whether there are more),
     /// aside (removed files of STORE/damaged); with --list one a line: time, uid, command, path, reason,
     /// objects (of all that was purged with it). Beside a path that is not UTF-8 is path_bytes, in hexadecimal
     #[arg(long)]

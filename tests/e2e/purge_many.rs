@@ -69,7 +69,11 @@ fn a_purge_of_a_directory_takes_what_was_ever_below_it() {
             "path": "person", "files": 4, "objects": 5, "bytes": 200_000, "shared": 0, "holders": [],
         }])
     );
-    assert_eq!(purge(&m, &["d", "person"]).ok(), "d: person purged: 195.3 KiB in 5 objects\n");
+    // What is lost by another path is told.
+    assert_eq!(
+        purge(&m, &["d", "person"]).ok(),
+        "d: person purged: 195.3 KiB in 5 objects\nhas some of it, and can be read no more: d@v9/came\n"
+    );
     let check = |when: &str| {
         for (n, there) in
             [(1, false), (2, false), (3, false), (4, true), (5, true), (6, false), (7, true), (8, false)]

@@ -143,6 +143,33 @@ fn a_purge_everywhere_takes_it_from_all_histories() {
     assert_eq!(m.strata(&["purge", "old", "--list"]).ok().lines().count(), 1);
 }
 
+/// Another file of the dataset that had the same content loses it too, and that is told, before and after; what it
+/// keeps since another dataset has it is not told as lost.
+#[test]
+fn what_another_file_of_the_dataset_loses_is_told() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("kept", "0, as others have it");
+    fs::remove_file(d.path("kept")).expect("remove");
+    d.mkdir("secret");
+    d.write("secret/label", "0, as others have it");
+    fs::remove_file(d.path("secret/label")).expect("remove");
+    let would = |more: &[&str]| {
+        json(&m.strata(&[&["purge", "d", "secret", "--dry-run", "--json"], more].concat()).ok())
+    };
+    for more in [&[][..], &["--everywhere"]] {
+        assert_eq!(would(more)["also"], serde_json::json!(["d@v1/kept"]));
+    }
+    let other = m.dataset("other");
+    other.write("copy", "0, as others have it");
+    fs::remove_file(other.path("copy")).expect("remove");
+    assert_eq!(would(&[])["also"], serde_json::json!([]));
+    assert_eq!(would(&["--everywhere"])["also"], serde_json::json!(["d@v1/kept", "other@v1/copy"]));
+    let told = purge(&m, &["d", "secret", "--everywhere"]).ok();
+    assert!(told.contains("can be read no more: d@v1/kept\n"), "{told}");
+    refused(fs::read(d.path("@v1/kept")), Errno::IO);
+}
+
 /// What is purged does not stay in the packs that a repair put aside: those that have it go, and of what cannot be
 /// read it is said that it may have it.
 #[test]

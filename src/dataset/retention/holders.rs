@@ -17,7 +17,7 @@ use super::owners::{Numbers, Owners, Whose};
 use super::walk::{Search, Walker};
 
 /// As many places are named, and one at least of each thing that is purged.
-const NAMED: usize = 100;
+pub(super) const NAMED: usize = 100;
 /// Versions that are gone through for the last name of a file that was removed.
 const LAST_NAMES: usize = 8;
 
@@ -259,12 +259,17 @@ impl Dataset {
             past.needed.take(inode)?;
             past.recorded.push((at, ino));
             let path = self.frozen(version).path_of(ino, inode)?;
-            let shown = path.as_ref().map_or_else(|| format!("inode {}", ino.0), |path| show_path(path));
-            let archived = if is_live { "" } else { " (archived)" };
-            past.needed.name(format!("{}@{version}/{shown}{archived}", self.name()), of);
+            past.needed.name(self.past_place(version, ino, path.as_deref()), of);
             past.paths.extend(path.filter(|_| past.paths.len() < NAMED));
             Ok(ControlFlow::Continue(()))
         })
+    }
+
+    /// What to call a file of a version.
+    pub(super) fn past_place(&self, version: VersionNo, ino: Ino, path: Option<&[Name]>) -> String {
+        let shown = path.map_or_else(|| format!("inode {}", ino.0), show_path);
+        let archived = if self.is_archived() { " (archived)" } else { "" };
+        format!("{}@{version}/{shown}{archived}", self.name())
     }
 
     /// What to call a live or open file.

@@ -7,6 +7,7 @@
 
 pub mod collect;
 pub mod dropped;
+mod elsewhere;
 mod ever;
 pub mod freed;
 pub mod gone;

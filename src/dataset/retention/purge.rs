@@ -49,7 +49,8 @@ pub struct Purging {
     /// Whether some of it lost its manifest already, as garbage or by a purge before: what is left of that goes
     /// with the garbage.
     pub is_garbage: bool,
-    /// Some of the other files in histories that lose content: all that have any of it.
+    /// Some of the other files in histories that lose content: all that have any of it, or if not everywhere,
+    /// those of the dataset that have it as a whole.
     pub also: Vec<String>,
     /// Whether there are more.
     pub more_also: bool,
@@ -243,6 +244,8 @@ impl Dataset {
         purging.shares = own.into_iter().map(share).collect();
         purging.objects = parts.objects;
         purging.objects.retain(|hash, _| !kept.contains(hash));
+        (purging.also, purging.more_also) = self.elsewhere(targets, &recorded, &purging.fresh)?;
+        let recorded = recorded.into_iter().map(|(recorded, _)| recorded).collect();
         purging.recorded.push((self.id(), recorded));
         for Past { dataset, needed, paths, recorded } in holders.past {
             if !everywhere {
@@ -278,7 +281,7 @@ impl Dataset {
         self.each_value(&mut |Value { ino, at, inode, .. }| {
             let id = inode.content().map(content_id).filter(|id| contents.contains_key(id));
             if let Some(id) = id {
-                recorded.push((at, ino));
+                recorded.push(((at, ino), id));
                 if newest.inode(ino).is_ok_and(|(recorded, _)| recorded == at) {
                     live.extend(newest.path_of(ino, inode)?.map(|path| (path, id)));
                 }
@@ -322,8 +325,8 @@ impl Dataset {
 
 /// What was written of contents.
 struct Written {
-    /// What versions recorded.
-    recorded: Vec<Recorded>,
+    /// What versions recorded, and which content that was.
+    recorded: Vec<(Recorded, ContentId)>,
     /// Where the newest version has any, and which.
     live: BTreeMap<Vec<Name>, ContentId>,
 }
