@@ -381,6 +381,25 @@ fn patches_of_odd_lines_and_names_apply() {
     assert!(alone.contains("--- \"a/tab\\there\"\n+++ b/plain\n"), "{alone}");
 }
 
+/// The heads of hunks tell how many lines follow, also where lines that are there more than once were added.
+#[test]
+fn patches_of_repeated_lines_apply() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    let lines = |letters: &str| letters.chars().map(|letter| format!("{letter}\n")).collect::<String>();
+    d.write("letters", lines("ufubeuebb+-@"));
+    d.write("letters", lines("uNNfc+u-exNxxu@@@"));
+    let text = m.strata(&["diff", "-p", "d@v1", "d@v2"]).ok();
+    assert!(text.contains("\n@@ -1,12 +1,17 @@\n"), "{text}");
+    let other = tempfile::tempdir().expect("a directory");
+    fs::write(other.path().join("patch"), &text).expect("write");
+    shell(
+        "cp \"$1\"/@v1/letters \"$2\"; cd \"$2\"; patch -s -p1 < patch",
+        &[d.root().as_os_str(), other.path().as_os_str()],
+    );
+    assert_eq!(fs::read_to_string(other.path().join("letters")).expect("read"), d.text("letters"));
+}
+
 /// In a column of text, NaN is a value like any other.
 #[test]
 fn nan_in_a_column_of_text_is_text() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use similar::{Algorithm, ChangeTag, TextDiff};
+use similar::{Algorithm, Change, ChangeTag, TextDiff};
 
 use crate::model::quote::quote;
 use crate::table::Bytes;
@@ -64,7 +64,8 @@ pub fn patch(files: [File<'_>; 2]) -> Result<Patch, (usize, std::io::Error)> {
 }
 
 /// The difference of two texts as `diff -u` writes it. Lines end at LF alone: a CR is a byte of its line, which
-/// is why the lines are neither cut nor written by the library.
+/// is why the lines are neither cut nor written by the library. Nor are the heads of hunks: where the library moved
+/// an insertion, it may take it for one at another line of the old text.
 fn unified([old, new]: &[String; 2], names: [String; 2]) -> String {
     let lines = [old, new].map(|text| text.split_inclusive('\n').collect::<Vec<&str>>());
     let diff =
@@ -74,8 +75,11 @@ fn unified([old, new]: &[String; 2], names: [String; 2]) -> String {
         if patch.is_empty() {
             patch = format!("--- {}\n+++ {}\n", names[0], names[1]);
         }
-        patch += &format!("{}\n", hunk.header());
-        for change in hunk.iter_changes() {
+        let changes: Vec<Change<&str>> = hunk.iter_changes().collect();
+        let old = span(changes.iter().filter_map(Change::old_index));
+        let new = span(changes.iter().filter_map(Change::new_index));
+        patch += &format!("@@ -{old} +{new} @@\n");
+        for change in changes {
             patch.push(match change.tag() {
                 ChangeTag::Equal => ' ',
                 ChangeTag::Delete => '-',
@@ -88,6 +92,15 @@ fn unified([old, new]: &[String; 2], names: [String; 2]) -> String {
         }
     }
     patch
+}
+
+/// The lines of a hunk in one of the texts, as its head tells them: the first, and how many where not one.
+fn span(mut lines: impl Iterator<Item = usize>) -> String {
+    match (lines.next(), lines.count()) {
+        (None, _) => "0,0".to_owned(),
+        (Some(first), 0) => format!("{}", first + 1),
+        (Some(first), more) => format!("{},{}", first + 1, more + 1),
+    }
 }
 
 /// A name as it is in the head of a patch. One that is not plain text is quoted as git does it, with escapes of C,
