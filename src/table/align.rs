@@ -1,5 +1,5 @@
 //! Walking two tables at once: a row that both have at the same place, as most rows of two versions are, is looked at
-//! once, and never matched with others.
+//! once, and never matched with others. Where it is written the same in both, it is read once, too.
 //!
 //! Where rows differ, the nearest place ahead is looked for from where they are the same again, in a window that
 //! grows as far as memory is to be spent. Whether rows are told as one or as two, what is found out of them is the
@@ -28,22 +28,49 @@ pub(super) enum In {
 /// A table to be walked.
 pub(super) type Table = (Side, Box<dyn Rows>);
 
-/// Walks all rows of two tables, in the order of each. Compared are rows with values for the same columns, of which
-/// the first `alike` of both tables are.
+/// Which columns tables have.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    /// How many those are of each that are known so far.
+    pub counts: [usize; 2],
+    /// How many of both are the same, from the first on.
+    pub alike: usize,
+}
+
+/// Walks all rows of two tables, in the order of each. Compared are rows with values for the same columns.
+/// False where there are more columns than are known: then all of them are those of `tables`, and the walk is
+/// to be begun anew.
 ///
 /// # Errors
 /// Where one cannot be read, and what `take` gives.
 pub(super) fn walk(
-    tables: [Table; 2],
-    alike: usize,
+    tables: &mut [Table; 2],
+    known: Known,
     mut take: impl FnMut(In, &[Value]) -> Result<()>,
-) -> Result<()> {
-    let [mut before, mut after] = tables.map(Ahead::new);
+) -> Result<bool> {
+    let alike = known.alike;
+    let [before, after] = tables;
+    let (mut before, mut after) = (Ahead::new(before), Ahead::new(after));
+    let mut row = Vec::new();
     loop {
+        while before.is_written_as(&mut after)? {
+            before.read(&mut row)?;
+            if row.len() != after.source.columns().len() || row.len() > alike {
+                before.hold(std::mem::take(&mut row));
+                break;
+            }
+            after.unread = false;
+            take(In::Both, &row)?;
+        }
         before.fill(1)?;
         after.fill(1)?;
+        if before.source.columns().len() > known.counts[0] || after.source.columns().len() > known.counts[1] {
+            before.read_all()?;
+            after.read_all()?;
+            return Ok(false);
+        }
         let (only_before, only_after) = match (before.rows.front(), after.rows.front()) {
-            (None, None) => return Ok(()),
+            (None, None) => return Ok(true),
             (Some(a), Some(b)) if a.is_comparable(b, alike) => {
                 if a.is_same(b) {
                     take(In::Both, &a.row)?;
@@ -61,7 +88,7 @@ pub(super) fn walk(
 }
 
 /// How many rows of each come before the nearest that is in both.
-fn distance(before: &mut Ahead, after: &mut Ahead, alike: usize) -> Result<(usize, usize)> {
+fn distance(before: &mut Ahead<'_>, after: &mut Ahead<'_>, alike: usize) -> Result<(usize, usize)> {
     let (mut window, most) = WINDOW;
     loop {
         before.fill(window)?;
@@ -79,8 +106,8 @@ fn distance(before: &mut Ahead, after: &mut Ahead, alike: usize) -> Result<(usiz
 
 /// Of the rows that are in both, how many come before the one before which the fewest come.
 fn nearest(
-    before: &mut Ahead,
-    after: &mut Ahead,
+    before: &mut Ahead<'_>,
+    after: &mut Ahead<'_>,
     held: (usize, usize),
     alike: usize,
 ) -> Option<(usize, usize)> {
@@ -139,30 +166,75 @@ impl Held {
 }
 
 /// The rows of a table from where the walk is.
-struct Ahead {
+struct Ahead<'a> {
     side: Side,
-    source: Box<dyn Rows>,
+    source: &'a mut dyn Rows,
+    /// Whether the row that the source is at is the next one after those that are held, not read yet.
+    unread: bool,
     rows: VecDeque<Held>,
     bytes: usize,
     ended: bool,
 }
 
-impl Ahead {
-    fn new((side, source): Table) -> Ahead {
-        Ahead { side, source, rows: VecDeque::new(), bytes: 0, ended: false }
+impl<'a> Ahead<'a> {
+    fn new((side, source): &'a mut Table) -> Ahead<'a> {
+        let rows = VecDeque::new();
+        Ahead { side: *side, source: &mut **source, unread: false, rows, bytes: 0, ended: false }
+    }
+
+    /// Goes on to a row that is not read yet. False at the end.
+    fn advance(&mut self) -> Result<bool> {
+        if !self.unread && !self.ended {
+            self.unread = self.source.advance().map_err(|error| error.of(self.side))?;
+            self.ended = !self.unread;
+        }
+        Ok(self.unread)
+    }
+
+    /// Reads the row that was gone on to.
+    fn read(&mut self, row: &mut Vec<Value>) -> Result<()> {
+        self.unread = false;
+        self.source.read(row).map_err(|error| error.of(self.side))
+    }
+
+    /// Whether none of both is held, and the next one of both is written in the same way.
+    fn is_written_as(&mut self, other: &mut Ahead<'_>) -> Result<bool> {
+        if !self.rows.is_empty() || !other.rows.is_empty() || !self.advance()? {
+            return Ok(false);
+        }
+        let is_there = other.advance();
+        if is_there.is_err() {
+            // What is wrong here comes first.
+            self.fill(1)?;
+        }
+        if !is_there? {
+            return Ok(false);
+        }
+        let written = self.source.written();
+        Ok(written.is_some() && written == other.source.written())
     }
 
     /// Has so many rows there, as far as there are that many and they do not take too much.
     fn fill(&mut self, count: usize) -> Result<()> {
-        while self.rows.len() < count && !self.ended && (self.bytes < HELD_MAX || self.rows.is_empty()) {
+        while self.rows.len() < count && (self.bytes < HELD_MAX || self.rows.is_empty()) && self.advance()? {
             let mut row = Vec::with_capacity(self.source.columns().len());
-            if !self.source.next(&mut row).map_err(|error| error.of(self.side))? {
-                self.ended = true;
-                break;
-            }
-            let bytes = bytes_of(&row);
-            self.bytes += bytes;
-            self.rows.push_back(Held { row, bytes, hash: None });
+            self.read(&mut row)?;
+            self.hold(row);
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, row: Vec<Value>) {
+        let bytes = bytes_of(&row);
+        self.bytes += bytes;
+        self.rows.push_back(Held { row, bytes, hash: None });
+    }
+
+    /// Reads all that is left, for its columns.
+    fn read_all(&mut self) -> Result<()> {
+        let mut row = Vec::new();
+        while self.advance()? {
+            self.read(&mut row)?;
         }
         Ok(())
     }
@@ -195,7 +267,8 @@ mod tests {
             told.push((which, row[0].to_string().parse().unwrap()));
             Ok(())
         };
-        walk([opened(Side::Before, before), opened(Side::After, after)], alike, take).unwrap();
+        let mut tables = [opened(Side::Before, before), opened(Side::After, after)];
+        assert!(walk(&mut tables, Known { counts: [1, 1], alike }, take).unwrap());
         told
     }
 
@@ -251,7 +324,8 @@ mod tests {
         let long =
             format!("n\n{}", (0..64).map(|n| format!("{n}{}\n", "x".repeat(1 << 20))).collect::<String>());
         let table = open(&bytes(long.as_bytes()), Format::Csv).unwrap();
-        let mut ahead = Ahead::new((Side::Before, table));
+        let mut table = (Side::Before, table);
+        let mut ahead = Ahead::new(&mut table);
         ahead.fill(64).unwrap();
         assert!(ahead.rows.len() <= 9, "{}", ahead.rows.len());
     }

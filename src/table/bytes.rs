@@ -1,7 +1,7 @@
 //! The bytes of a table, wherever they are.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -79,8 +79,14 @@ impl Stream {
         Ok(Stream::new(bytes, skip))
     }
 
-    /// What is there to read without waiting; empty at the end alone.
-    pub fn fill(&mut self) -> io::Result<&[u8]> {
+    /// The next byte, without passing over it.
+    pub fn peek(&mut self) -> io::Result<Option<u8>> {
+        Ok(self.fill_buf()?.first().copied())
+    }
+}
+
+impl BufRead for Stream {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.at == self.block.len() {
             self.block.resize(BLOCK, 0);
             let read = self.bytes.read_at(self.next, &mut self.block);
@@ -91,20 +97,14 @@ impl Stream {
         Ok(&self.block[self.at..])
     }
 
-    /// Passes over bytes that were there to read.
-    pub fn consume(&mut self, count: usize) {
+    fn consume(&mut self, count: usize) {
         self.at = (self.at + count).min(self.block.len());
-    }
-
-    /// The next byte, without passing over it.
-    pub fn peek(&mut self) -> io::Result<Option<u8>> {
-        Ok(self.fill()?.first().copied())
     }
 }
 
 impl Read for Stream {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let there = self.fill()?;
+        let there = self.fill_buf()?;
         let count = there.len().min(out.len());
         out[..count].copy_from_slice(&there[..count]);
         self.consume(count);

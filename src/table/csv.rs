@@ -4,11 +4,12 @@
 //! that opens is closed, and what is not UTF-8 is refused. The first row is the header; empty lines are none.
 
 use std::collections::HashSet;
+use std::io::BufRead;
 use std::sync::Arc;
 
 use super::bytes::{Bytes, Stream};
 use super::error::{Error, Result};
-use super::rows::{Column, ROW_MAX, Rows, unlike};
+use super::rows::{Column, ROW_MAX, Rows, Written, unlike};
 use super::value::Value;
 
 /// Separators that a header may have, in order of preference.
@@ -19,6 +20,8 @@ pub struct CsvRows {
     records: Records,
     columns: Vec<Column>,
     repeats_names: bool,
+    /// Where the row begins that reading is at.
+    line: u64,
 }
 
 impl CsvRows {
@@ -27,7 +30,7 @@ impl CsvRows {
         let mut stream = Stream::after_mark(bytes.clone()).map_err(Error::Read)?;
         let separator = match separator {
             Some(separator) => separator,
-            None => separator_of(stream.fill().map_err(Error::Read)?),
+            None => separator_of(stream.fill_buf().map_err(Error::Read)?),
         };
         let mut records = Records { stream, separator, line: 1, text: Vec::new(), ends: Vec::new() };
         let names: Vec<String> = match records.next()? {
@@ -37,7 +40,7 @@ impl CsvRows {
         };
         let repeats_names = names.iter().collect::<HashSet<_>>().len() < names.len();
         let columns = unlike(names).into_iter().map(|name| Column { name, kind: String::new() }).collect();
-        Ok(CsvRows { records, columns, repeats_names })
+        Ok(CsvRows { records, columns, repeats_names, line: 1 })
     }
 
     /// Whether the header has a name more than once: columns are told apart by numbers then.
@@ -51,19 +54,28 @@ impl Rows for CsvRows {
         &self.columns
     }
 
-    fn next(&mut self, row: &mut Vec<Value>) -> Result<bool> {
+    fn advance(&mut self) -> Result<bool> {
         let Some(line) = self.records.next()? else { return Ok(false) };
+        self.line = line;
         let (fields, columns) = (self.records.ends.len(), self.columns.len());
         if fields != columns {
             let why = format!("{} where the header has {columns}", count(fields));
             return Err(Error::Line { line, why });
         }
+        Ok(true)
+    }
+
+    fn written(&self) -> Option<Written<'_>> {
+        Some((&self.records.text, &self.records.ends))
+    }
+
+    fn read(&mut self, row: &mut Vec<Value>) -> Result<()> {
         row.clear();
-        row.extend(self.records.fields(line)?.map(|field| match field {
+        row.extend(self.records.fields(self.line)?.map(|field| match field {
             "" => Value::Null,
             text => Value::Field(text.to_owned()),
         }));
-        Ok(true)
+        Ok(())
     }
 }
 
@@ -173,7 +185,7 @@ impl Records {
 
     /// Takes what is there up to a byte that ends it, or more is to be read.
     fn take_until(&mut self, ends: impl Fn(u8) -> bool) -> Result<()> {
-        let there = self.stream.fill().map_err(Error::Read)?;
+        let there = self.stream.fill_buf().map_err(Error::Read)?;
         let count = there.iter().position(|byte| ends(*byte)).unwrap_or(there.len());
         let taken = &there[..count];
         self.line += taken.iter().filter(|byte| **byte == b'\n').count() as u64;

@@ -1,8 +1,9 @@
 //! How two tables differ: rows, columns, and what the columns hold.
 //!
-//! Two passes over each table: one for its columns where the format does not tell them ahead, one that sums the
-//! columns up and notes a hash of each row that the other table does not have at the same place. Rows that are to be
-//! shown take a third, as far as the last of them.
+//! One pass over each table sums its columns up and notes a hash of each row that the other table does not have
+//! at the same place. Where the format does not tell the columns ahead and later rows have others than the first,
+//! that pass finds them all, and there is a second one. Rows that are to be shown take another, as far as the last
+//! of them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::align::{In, walk};
+use super::align::{In, Known, walk};
 use super::compare::{Spills, matched};
 use super::error::{Error, Result, Side};
 use super::gathered::Gathered;
@@ -80,6 +81,9 @@ pub struct TableDiff {
     pub samples: RowSamples,
 }
 
+/// Of how many rows the columns are looked at before all are.
+const FIRST_ROWS: u64 = 1000;
+
 /// A table as it is given.
 type Input<'a> = (&'a Arc<dyn Bytes>, Format);
 
@@ -95,16 +99,13 @@ pub fn diff(before: Input<'_>, after: Input<'_>, options: &Options) -> Result<Ta
         );
     }
     let sides = [(Side::Before, before), (Side::After, after)];
-    let [old, new] = sides.map(|(side, table)| columns_of(table).map_err(|error| error.of(side)));
-    let columns = [old?, new?];
-    let names = columns.each_ref().map(|columns| columns.iter().map(|column| column.name.clone()).collect());
-    let plan = plan(&names, &options.key)?;
-    let passed = pass(sides, &columns, &plan, options)?;
-    let matched = matched(&plan, &passed.spills, options.rows)?;
-    let both = passed.gathered[In::Both as usize].rows();
+    let passed = passed(sides, options).map_err(|error| first_error(sides, error));
+    let Passed { columns, plan, gathered, spills } = passed?;
+    let matched = matched(&plan, &spills, options.rows)?;
+    let both = gathered[In::Both as usize].rows();
     let rows = RowCounts {
-        before: both + passed.gathered[In::Before as usize].rows(),
-        after: both + passed.gathered[In::After as usize].rows(),
+        before: both + gathered[In::Before as usize].rows(),
+        after: both + gathered[In::After as usize].rows(),
         added: matched.added,
         removed: matched.removed,
         changed: matched.changed,
@@ -112,56 +113,103 @@ pub fn diff(before: Input<'_>, after: Input<'_>, options: &Options) -> Result<Ta
     };
     let samples = sample([before, after], &matched, &plan.common, &plan.key)?;
     let shared: HashSet<&String> = plan.common.iter().collect();
-    let order = |names: &[String]| -> Vec<String> {
-        names.iter().filter(|name| shared.contains(name)).cloned().collect()
-    };
+    let [old, new] = columns.each_ref().map(|columns| {
+        let names = columns.iter().map(|column| &column.name);
+        names.filter(|name| shared.contains(name)).collect::<Vec<_>>()
+    });
     // Objects have no order of keys.
-    let reordered = before.1 != Format::Jsonl && order(&names[0]) != order(&names[1]);
-    let [old, new, both] = passed.gathered;
+    let reordered = before.1 != Format::Jsonl && old != new;
+    let [old, new, both] = gathered;
     let [old_columns, new_columns] = columns;
     let (old, new) = (both.clone().and(old).finish(old_columns), both.and(new).finish(new_columns));
     let columns = column_diffs(old, new, &plan, &matched.cells);
     Ok(TableDiff { format: before.1.name(), key: plan.key, rows, columns, reordered, samples })
 }
 
-/// A table's columns.
-fn columns_of((bytes, format): Input<'_>) -> Result<Vec<Column>> {
-    let mut rows = open(bytes, format)?;
-    if format == Format::Jsonl {
-        let mut row = Vec::new();
-        while rows.next(&mut row)? {}
-    }
-    Ok(rows.columns().to_vec())
+/// Two tables, as they are given.
+type Sides<'a> = [(Side, Input<'a>); 2];
+
+/// The columns of two tables.
+type Columns = [Vec<Column>; 2];
+
+/// The columns that a table has as far as so many rows tell.
+fn columns_of((side, (bytes, format)): (Side, Input<'_>), most: u64) -> Result<Vec<Column>> {
+    let columns = || {
+        let mut rows = open(bytes, format)?;
+        if format == Format::Jsonl {
+            let (mut row, mut count) = (Vec::new(), 0);
+            while count < most && rows.next(&mut row)? {
+                count += 1;
+            }
+        }
+        Ok(rows.columns().to_vec())
+    };
+    columns().map_err(|error: Error| error.of(side))
 }
 
 /// The columns that both have, once it is known that those of the key are among them.
-fn plan(columns: &[Vec<String>; 2], key: &[String]) -> Result<Plan> {
-    for (side, columns) in [Side::Before, Side::After].into_iter().zip(columns) {
+fn plan(columns: &Columns, key: &[String]) -> Result<Plan> {
+    let [before, after] =
+        columns.each_ref().map(|columns| columns.iter().map(|column| &column.name).collect::<HashSet<_>>());
+    for (side, columns) in [(Side::Before, &before), (Side::After, &after)] {
         if let Some(missing) = key.iter().find(|name| !columns.contains(name)) {
             return Err(Error::NoColumn(missing.clone()).of(side));
         }
     }
-    let before: HashSet<&String> = columns[0].iter().collect();
-    let common = columns[1].iter().filter(|name| before.contains(name)).cloned().collect();
+    let names = columns[1].iter().map(|column| &column.name);
+    let common = names.filter(|name| before.contains(name)).cloned().collect();
     Ok(Plan { common, key: key.to_vec() })
 }
 
-/// What a pass over both tables gives.
+/// What is told by passes over two tables.
 struct Passed {
+    columns: Columns,
+    plan: Plan,
     /// Of the rows that only the table before, only that after, and both have at the same place.
     gathered: [Gathered; 3],
     spills: Spills,
 }
 
+/// Passes over two tables, once if their first rows have all columns.
+fn passed(sides: Sides<'_>, options: &Options) -> Result<Passed> {
+    let [before, after] = sides;
+    let mut columns = [columns_of(before, FIRST_ROWS)?, columns_of(after, FIRST_ROWS)?];
+    if plan(&columns, &options.key).is_err() {
+        // Later rows may have what is missing.
+        columns = [columns_of(before, u64::MAX)?, columns_of(after, u64::MAX)?];
+    }
+    loop {
+        let plan = plan(&columns, &options.key)?;
+        match pass(sides, columns, plan, options)? {
+            Ok(passed) => return Ok(passed),
+            Err(more) => columns = more,
+        }
+    }
+}
+
+/// What is wrong first: where rows are read for columns, too, with the table before, wherever it is.
+fn first_error([before, _]: Sides<'_>, error: Error) -> Error {
+    match &error {
+        Error::Of { side: Side::After, error: after }
+            if before.1.1 == Format::Jsonl && matches!(**after, Error::Line { .. } | Error::Read(_)) =>
+        {
+            columns_of(before, u64::MAX).err().unwrap_or(error)
+        }
+        _ => error,
+    }
+}
+
+/// A pass over two tables; gives their columns where they have more than these.
 fn pass(
-    sides: [(Side, Input<'_>); 2],
-    columns: &[Vec<Column>; 2],
-    plan: &Plan,
+    sides: Sides<'_>,
+    columns: Columns,
+    plan: Plan,
     options: &Options,
-) -> Result<Passed> {
+) -> Result<std::result::Result<Passed, Columns>> {
     let alike = columns[0].iter().zip(&columns[1]).take_while(|(old, new)| old.name == new.name).count();
+    let known = Known { counts: columns.each_ref().map(Vec::len), alike };
     let places = columns.each_ref().map(|columns| plan.places(columns));
-    let mut spills = Spills::new(plan, &options.scratch);
+    let mut spills = Spills::new(&plan, &options.scratch);
     let mut gathered: [Gathered; 3] = Default::default();
     let (mut encoded, mut record) = (Encoded::default(), Vec::new());
     let mut numbers = [0, 0];
@@ -187,8 +235,11 @@ fn pass(
     let [before, after] = sides.map(|(side, (bytes, format))| {
         open(bytes, format).map(|rows| (side, rows)).map_err(|error| error.of(side))
     });
-    walk([before?, after?], alike, take)?;
-    Ok(Passed { gathered, spills })
+    let mut tables = [before?, after?];
+    Ok(match walk(&mut tables, known, take)? {
+        true => Ok(Passed { columns, plan, gathered, spills }),
+        false => Err(tables.map(|(_, rows)| rows.columns().to_vec())),
+    })
 }
 
 fn column_diffs(
@@ -313,6 +364,36 @@ mod tests {
             let unchanged = size_after - added - changed;
             let wanted = RowCounts { before: size_before, after: size_after, added, removed, changed, unchanged };
             prop_assert_eq!(keyed.unwrap().rows, wanted);
+        }
+    }
+
+    /// JSON Lines of rows that have some of their keys, each line ending in what is given.
+    fn lines(rows: &[Vec<(u8, u8)>], end: &str) -> Arc<dyn Bytes> {
+        let line = |row: &Vec<(u8, u8)>| {
+            let entries: Vec<String> = row.iter().map(|(key, n)| format!("\"{}\": {n}", key % 4)).collect();
+            format!("{{{}}}{end}\n", entries.join(", "))
+        };
+        bytes(rows.iter().map(line).collect::<String>().as_bytes())
+    }
+
+    proptest! {
+        /// Rows that are written alike, and so are read once, are told as those that are not.
+        #[test]
+        fn how_rows_are_written_tells_nothing(
+            rows in prop::collection::vec(prop::collection::vec((any::<u8>(), 0_u8..3), 0..4), 0..40),
+            edits in prop::collection::vec((any::<prop::sample::Index>(), prop::option::of(0_u8..3)), 0..4),
+        ) {
+            let mut after = rows.clone();
+            for (at, new) in edits {
+                let at = at.index(after.len() + 1);
+                after.splice(at..(at + usize::from(new.is_none())).min(after.len()), new.map(|n| vec![(n, n)]));
+            }
+            let options = Options { key: Vec::new(), rows: 1000, scratch: std::env::temp_dir() };
+            let before = lines(&rows, "");
+            let told = ["", " "].map(|end| {
+                diff((&before, Format::Jsonl), (&lines(&after, end), Format::Jsonl), &options).unwrap()
+            });
+            prop_assert_eq!(&told[0], &told[1]);
         }
     }
 

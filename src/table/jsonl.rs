@@ -1,13 +1,15 @@
 //! JSON Lines: an object a line.
 
-use std::collections::HashMap;
+mod line;
+
+use std::io::{BufRead, Read};
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 
 use super::bytes::{Bytes, Stream};
 use super::error::{Error, Result};
-use super::rows::{Column, ROW_MAX, Rows};
+use super::rows::{Column, ROW_MAX, Rows, Written};
 use super::value::Value;
 
 /// Most columns: objects whose keys are data have no columns, and each row takes time for all of them.
@@ -18,101 +20,86 @@ pub struct JsonRows {
     stream: Stream,
     line: u64,
     text: Vec<u8>,
-    columns: Vec<Column>,
-    /// Where each column is.
-    places: HashMap<String, usize>,
+    columns: line::Columns,
 }
 
 impl JsonRows {
     /// Reads nothing yet but a mark that says that it is UTF-8, if that is there.
     pub fn open(bytes: &Arc<dyn Bytes>) -> Result<JsonRows> {
         let stream = Stream::after_mark(bytes.clone()).map_err(Error::Read)?;
-        let places = HashMap::new();
-        Ok(JsonRows { stream, line: 0, text: Vec::new(), columns: Vec::new(), places })
+        Ok(JsonRows { stream, line: 0, text: Vec::new(), columns: line::Columns::default() })
     }
 
     /// Reads the next line. False at the end.
     fn next_line(&mut self) -> Result<bool> {
         self.text.clear();
         self.line += 1;
-        loop {
-            let there = self.stream.fill().map_err(Error::Read)?;
-            if there.is_empty() {
-                return Ok(!self.text.is_empty());
-            }
-            let end = there.iter().position(|byte| *byte == b'\n');
-            self.text.extend_from_slice(&there[..end.unwrap_or(there.len())]);
-            let count = end.map_or(there.len(), |end| end + 1);
-            self.stream.consume(count);
-            if self.text.len() > ROW_MAX {
-                return Err(self.failed("is longer than 64 MiB".into()));
-            }
-            if end.is_some() {
-                return Ok(true);
-            }
+        // The end of the line, too.
+        let most = ROW_MAX as u64 + 1;
+        let read = self.stream.by_ref().take(most).read_until(b'\n', &mut self.text).map_err(Error::Read)?;
+        if self.text.last() == Some(&b'\n') {
+            self.text.pop();
         }
+        if self.text.len() > ROW_MAX {
+            return Err(self.failed("is longer than 64 MiB".into()));
+        }
+        Ok(read > 0)
     }
 
     fn failed(&self, why: String) -> Error {
         Error::Line { line: self.line, why }
     }
 
-    /// Where the column of this name is, new or not.
-    fn place(&mut self, name: String) -> Result<usize> {
-        if let Some(place) = self.places.get(&name) {
-            return Ok(*place);
+    /// Why a line is no object.
+    fn no_object(&self, text: &str) -> Error {
+        let Err(error) = serde_json::from_str::<Json>(text) else {
+            return self.failed("is JSON, but no object".into());
+        };
+        // A column is counted from 1 within the line.
+        if let Some(number) = no_number(text, error.column()) {
+            return self.failed(format!(
+                "has {number}, which JSON has no number for: write null or \"{number}\" there"
+            ));
         }
-        let place = self.columns.len();
-        if place == COLUMNS_MAX {
-            return Err(self.failed(format!("more than {COLUMNS_MAX} different keys: these are no columns")));
-        }
-        self.columns.push(Column { name: name.clone(), kind: String::new() });
-        self.places.insert(name, place);
-        Ok(place)
+        let what = error.to_string();
+        let what = what.split(" at line ").next().unwrap_or_default();
+        self.failed(format!("is no JSON object: {what} at column {}", error.column()))
     }
 }
 
 impl Rows for JsonRows {
     fn columns(&self) -> &[Column] {
-        &self.columns
+        self.columns.all()
     }
 
-    fn next(&mut self, row: &mut Vec<Value>) -> Result<bool> {
-        loop {
-            if !self.next_line()? {
-                return Ok(false);
-            }
-            if !self.text.trim_ascii().is_empty() {
-                break;
+    fn advance(&mut self) -> Result<bool> {
+        while self.next_line()? {
+            if !self.text.trim_ascii_start().is_empty() {
+                return Ok(true);
             }
         }
+        Ok(false)
+    }
+
+    fn written(&self) -> Option<Written<'_>> {
+        Some((&self.text, &[]))
+    }
+
+    fn read(&mut self, row: &mut Vec<Value>) -> Result<()> {
         let Ok(text) = std::str::from_utf8(&self.text) else {
             return Err(self.failed("is not UTF-8".into()));
         };
-        // A column is counted from 1 within the line.
-        let why = |e: serde_json::Error| {
-            if let Some(number) = no_number(text, e.column()) {
-                return format!(
-                    "has {number}, which JSON has no number for: write null or \"{number}\" there"
-                );
+        let new = line::read(text, &mut self.columns, row).map_err(|_| self.no_object(text))?;
+        for (name, value) in new {
+            if self.columns.all().len() == COLUMNS_MAX {
+                let why = format!("more than {COLUMNS_MAX} different keys: these are no columns");
+                return Err(self.failed(why));
             }
-            let what = e.to_string();
-            let what = what.split(" at line ").next().unwrap_or_default();
-            format!("is no JSON object: {what} at column {}", e.column())
-        };
-        let object = match serde_json::from_str::<Json>(text) {
-            Ok(Json::Object(object)) => object,
-            Ok(_) => return Err(self.failed("is JSON, but no object".into())),
-            Err(error) => return Err(self.failed(why(error))),
-        };
-        row.clear();
-        row.resize(self.columns.len(), Value::Null);
-        for (name, value) in object {
-            let place = self.place(name)?;
-            row.resize(self.columns.len(), Value::Null);
-            row[place] = value_of(value);
+            let place = self.columns.add(name);
+            row.resize(place + 1, Value::Null);
+            row[place] = value;
         }
-        Ok(true)
+        Ok(())
     }
 }
 
@@ -125,26 +112,6 @@ fn no_number(text: &str, column: usize) -> Option<&'static str> {
     // After a sign, what is wrong is told of the sign or of what comes next.
     let is_there = |name: &str| starts(name, 1) || (name.starts_with('-') && starts(name, 2));
     ["NaN", "-Infinity", "Infinity"].into_iter().find(|name| is_there(name))
-}
-
-/// A value, and those within it.
-fn value_of(json: Json) -> Value {
-    match json {
-        Json::Null => Value::Null,
-        Json::Bool(value) => Value::Bool(value),
-        Json::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
-            (Some(value), ..) => Value::Int(value.into()),
-            (_, Some(value), _) => Value::Int(value.into()),
-            (.., Some(value)) => Value::Float(value),
-            _ => Value::Decimal(number.to_string(), f64::NAN),
-        },
-        Json::String(text) => Value::Text(text),
-        Json::Array(items) => Value::Array(items.into_iter().map(value_of).collect()),
-        Json::Object(object) => {
-            let entries = object.into_iter().map(|(key, value)| (key, value_of(value)));
-            Value::object(entries.collect())
-        }
-    }
 }
 
 #[cfg(test)]

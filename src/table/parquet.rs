@@ -53,6 +53,8 @@ pub struct ParquetRows {
     total: u64,
     /// How many were read.
     read: u64,
+    /// The last of them.
+    row: Vec<Value>,
 }
 
 impl ParquetRows {
@@ -88,7 +90,18 @@ impl ParquetRows {
         }
         let rows = RowIter::from_file_into(Box::new(file)).with_batch_size(batch);
         let bytes = bytes.clone();
-        Ok(ParquetRows { bytes, schema, columns, repeats_names, rows, exact, notes, total, read: 0 })
+        Ok(ParquetRows {
+            bytes,
+            schema,
+            columns,
+            repeats_names,
+            rows,
+            exact,
+            notes,
+            total,
+            read: 0,
+            row: Vec::new(),
+        })
     }
 
     /// What its writer noted of columns.
@@ -116,7 +129,7 @@ impl Rows for ParquetRows {
         &self.columns
     }
 
-    fn next(&mut self, row: &mut Vec<Value>) -> Result<bool> {
+    fn advance(&mut self) -> Result<bool> {
         let number = self.read + 1;
         let failed = |why| Error::Row { row: number, why };
         let read = caught(|| self.rows.next().transpose()).map_err(|why| self.failed(number, why))?;
@@ -130,6 +143,7 @@ impl Rows for ParquetRows {
             return Err(failed(format!("the file says that it has {} rows, and has more", self.total)));
         }
         self.read = number;
+        let row = &mut self.row;
         row.clear();
         caught(|| {
             let fields = read.into_columns().into_iter().enumerate();
@@ -145,6 +159,11 @@ impl Rows for ParquetRows {
             row[*place] = caught(|| exact.next()).map_err(failed)?;
         }
         Ok(true)
+    }
+
+    fn read(&mut self, row: &mut Vec<Value>) -> Result<()> {
+        std::mem::swap(row, &mut self.row);
+        Ok(())
     }
 }
 

@@ -43,9 +43,32 @@ pub trait Rows {
     /// The columns. Those of JSON Lines are those of the rows so far: more may come at the end.
     fn columns(&self) -> &[Column];
 
-    /// Reads the next row into `row`: a value for each column. False after the last.
+    /// Goes on to the next row. False after the last.
     ///
     /// # Errors
     /// Where it is malformed or cannot be read.
-    fn next(&mut self, row: &mut Vec<Value>) -> Result<bool>;
+    fn advance(&mut self) -> Result<bool>;
+
+    /// How the row is written that reading is at, where that tells its values: rows of the same columns that
+    /// are written the same are the same.
+    fn written(&self) -> Option<Written<'_>> {
+        None
+    }
+
+    /// Reads the row that reading is at into `row`, a value for each column, whatever was there before.
+    ///
+    /// # Errors
+    /// Where it is malformed.
+    fn read(&mut self, row: &mut Vec<Value>) -> Result<()>;
+
+    /// Goes on to the next row and reads it. False after the last.
+    ///
+    /// # Errors
+    /// Where it is malformed or cannot be read.
+    fn next(&mut self, row: &mut Vec<Value>) -> Result<bool> {
+        Ok(self.advance()? && self.read(row).map(|()| true)?)
+    }
 }
+
+/// Text of a row, and where each of its fields ends if that is not in the text.
+pub type Written<'a> = (&'a [u8], &'a [usize]);

@@ -152,6 +152,38 @@ fn json_lines_are_tables() {
     assert_eq!(types("id"), ("integer", "number"));
 }
 
+/// Keys that only late rows have are columns like the others, and rows can be known by them; of two tables that
+/// are malformed, the one before is named, wherever in it that is.
+#[test]
+fn late_rows_of_json_lines_have_columns() {
+    let m = Mount::new();
+    let lines = |last: &str| {
+        let rows: String = (0..2000).map(|n| format!("{{\"n\": {n}, \"text\": \"{n}\"}}\n")).collect();
+        format!("{rows}{last}")
+    };
+    let before = lines("{\"n\": 2000, \"old\": true, \"both\": 1}\n{\"both\": 2}\n");
+    let after = lines("{\"new\": [], \"n\": 2000, \"both\": 1}\n{\"both\": 3}\n");
+    let d = two(&m, "t.jsonl", &before, &after);
+    let table = &told(&m, &["d@v1", "d", "t.jsonl", "--rows", "1"])["table"];
+    let rows =
+        json!({"before": 2002, "after": 2002, "added": 1, "removed": 1, "changed": 0, "unchanged": 2001});
+    assert_eq!(table["rows"], rows);
+    let change = |name: &str| column(table, name)["change"].clone();
+    assert_eq!(
+        [change("new"), change("old"), change("both")],
+        [json!("added"), json!("removed"), json!(null)]
+    );
+    assert_eq!(table["samples"]["added"][0]["values"]["both"], 3);
+    let twice = m.strata(&["diff", "d@v1", "d", "t.jsonl", "--key", "both"]);
+    assert!(twice.stderr.contains("rows 1 and 2 have the same key (both)"), "{}", twice.stderr);
+    let nowhere = m.strata(&["diff", "d@v1", "d", "t.jsonl", "--key", "new"]);
+    assert!(nowhere.stderr.contains("d@v1/t.jsonl has no column 'new'"), "{}", nowhere.stderr);
+    d.write("u.jsonl", lines("{\n"));
+    d.write("u.jsonl", format!("[]\n{after}"));
+    let ran = m.strata(&["diff", "d@v3", "d", "u.jsonl"]);
+    assert!(ran.stderr.contains("u.jsonl as a table: line 2001: is no JSON object"), "{}", ran.stderr);
+}
+
 /// What is malformed is an error that names file, version and line, in JSON too; other files are told all the same,
 /// and --bytes does without.
 #[test]
