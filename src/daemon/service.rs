@@ -26,6 +26,7 @@ mod verify;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::Mutex;
 
@@ -121,6 +122,8 @@ pub struct Service {
     telling_dvc: Mutex<()>,
     /// Held by who decides what is kept, or gives space back.
     retaining: Mutex<()>,
+    /// Whether what was pruned may not be collected: by this daemon or the one before.
+    is_uncollected: AtomicBool,
     /// What is being read for requests.
     readings: Arc<reading::Readings>,
     /// Held by who gives a tag, from looking at those there are on.
@@ -135,6 +138,7 @@ impl Service {
             host,
             telling_dvc: Mutex::default(),
             retaining: Mutex::default(),
+            is_uncollected: AtomicBool::new(true),
             readings: Arc::default(),
             tagging: Mutex::default(),
         }

@@ -255,6 +255,23 @@ fn rules_of_a_dataset_are_applied_by_the_daemon() {
     m.strata(&["verify"]).ok();
 }
 
+/// Space that no collection gave back after a prune, as where the daemon was killed in between, is given back when the
+/// rules are applied next, though they drop nothing then.
+#[test]
+fn a_collection_that_was_cut_off_is_made_up_for() {
+    let m = Mount::new();
+    let d = m.dataset("d");
+    d.write("f", noise(1, 4 << 20));
+    d.write("f", "small");
+    m.strata(&["prune", "d", "--keep-last", "1"]).ok();
+    m.kill();
+    m.up(&[]);
+    assert!(m.pack_bytes() > 4 << 20);
+    m.strata(&["set", "d", "retention=keep-last=1,every=1s"]).ok();
+    poll("the space is given back", || m.pack_bytes() < 1 << 20);
+    assert_eq!(d.versions(), 2, "nothing new was written or dropped");
+}
+
 /// What is said of a pin and of a prune is told wherever these are: in the log, of the version, in the plan of a prune,
 /// and to who asks for what is there no more.
 #[test]

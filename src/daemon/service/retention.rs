@@ -231,19 +231,26 @@ impl Service {
         }
         let now = Timestamp::now();
         let mut dropped = 0;
-        for dataset in self.repo.datasets().into_iter().filter(|dataset| dataset.is_retention_due(now)) {
-            match self.apply_to(&dataset, now) {
+        let mut due = self.repo.datasets();
+        due.retain(|dataset| dataset.is_retention_due(now));
+        for dataset in &due {
+            match self.apply_to(dataset, now) {
                 Ok(count) => dropped += count,
                 Err(failure) => log::error!("pruning {}: {}", dataset.name(), failure.message),
             }
         }
-        if dropped > 0 {
+        // A collection that was refused, failed or was cut off with its daemon is made up for.
+        let is_owed = self.is_uncollected.load(Ordering::Acquire)
+            && due.iter().any(|dataset| !dataset.pruned().is_empty());
+        if dropped > 0 || is_owed {
             let _alone = self.retaining.lock();
             let how = How { all: false, dry_run: false };
-            match self.collect(how, &mut |_| match stop.load(Ordering::Acquire) {
+            let collected = self.collect(how, &mut |_| match stop.load(Ordering::Acquire) {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
-            }) {
+            });
+            self.is_uncollected.store(collected.is_err(), Ordering::Release);
+            match collected {
                 Ok(collection) => log::info!("gave back {} bytes", collection.freed),
                 Err(failure) => log::warn!("no space was given back: {}", failure.message),
             }
