@@ -255,8 +255,8 @@ fn rules_of_a_dataset_are_applied_by_the_daemon() {
     m.strata(&["verify"]).ok();
 }
 
-/// Space that no collection gave back after a prune, as where the daemon was killed in between, is given back when the
-/// rules are applied next, though they drop nothing then.
+/// Space that no collection gave back after a prune, as where the daemon was killed in between, is given back when
+/// the rules are applied next, though they drop nothing then.
 #[test]
 fn a_collection_that_was_cut_off_is_made_up_for() {
     let m = Mount::new();

@@ -104,8 +104,8 @@ fn span(mut lines: impl Iterator<Item = usize>) -> String {
 }
 
 /// A name as it is in the head of a patch. One that is not plain text is quoted as git does it, with escapes of C,
-/// which `patch` reads too; a plain one with spaces ends with a tab, as `patch` wants it. A space at the very end it
-/// would take for none of the name.
+/// which `patch` reads too; a plain one with spaces ends with a tab, as `patch` wants it. A space at the very end
+/// it would take for none of the name.
 fn quoted(prefix: &str, name: &[u8]) -> String {
     let is_odd = |c: char| c.is_control() || c == '"' || c == '\\';
     let is_plain = |name: &&str| !name.contains(is_odd) && !name.ends_with(' ');
