@@ -64,8 +64,9 @@ fn member<R: Read + Seek>(file: &mut ZipFile<'_, R>) -> Result<Member> {
             file.take(TARGET_MAX).read_to_end(&mut target).map_err(|e| failed(&e.into()))?;
             What::Symlink(target)
         }
-        0o010_000 => What::Special(Kind::Fifo, 0),
-        0 | 0o100_000 => What::File { size: file.size(), data: vec![(0, file.size())] },
+        0o010_000 if file.size() == 0 => What::Special(Kind::Fifo, 0),
+        // What zip reads from a pipe it calls one.
+        0 | 0o100_000 | 0o010_000 => What::File { size: file.size(), data: vec![(0, file.size())] },
         _ => {
             return Err(Error::Invalid("devices and sockets of a zip archive cannot be taken in".into()));
         }
