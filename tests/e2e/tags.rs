@@ -196,6 +196,19 @@ fn a_damaged_tag_is_restored() {
     assert!(m.strata(&["verify"]).ok().is_empty());
 }
 
+/// After the last number there is, no release comes, and none is told of.
+#[test]
+fn numbers_of_releases_end() {
+    let m = Mount::new();
+    three(&m);
+    let last = format!("{}.0.7", u64::MAX);
+    m.strata(&["tag", "d@v1", &last]).ok();
+    let refused = m.strata(&["release", "d", "major"]).fails(1);
+    assert!(refused.contains(&format!("no number comes after that of {last}")), "{refused}");
+    assert_eq!(m.strata(&["tags", "d"]).ok().lines().count(), 1);
+    m.strata(&["release", "d", "minor"]).ok();
+}
+
 /// Releases that are asked for at the same time are different ones: none takes the number of another.
 #[test]
 fn releases_at_the_same_time_are_different() {

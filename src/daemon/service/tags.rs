@@ -106,7 +106,7 @@ fn next(dataset: &Dataset, step: Step) -> Result<TagName, Failure> {
 /// The tag after the highest semantic version; `1.0.0`, `0.1.0` or `0.0.1` where there is none.
 ///
 /// # Errors
-/// Where it would be no tag.
+/// Where there is no number after it.
 pub fn next_release(highest: Option<&TagName>, step: Step) -> Result<TagName, Failure> {
     let (prefix, (major, minor, patch)) = match highest.and_then(|name| Some((name.semantic()?, name))) {
         Some((version, name)) => {
@@ -115,10 +115,14 @@ pub fn next_release(highest: Option<&TagName>, step: Step) -> Result<TagName, Fa
         }
         None => ("", (0, 0, 0)),
     };
-    let (major, minor, patch) = match step {
-        Step::Major => (major.saturating_add(1), 0, 0),
-        Step::Minor => (major, minor.saturating_add(1), 0),
-        Step::Patch => (major, minor, patch.saturating_add(1)),
+    let next = match step {
+        Step::Major => major.checked_add(1).map(|major| (major, 0, 0)),
+        Step::Minor => minor.checked_add(1).map(|minor| (major, minor, 0)),
+        Step::Patch => patch.checked_add(1).map(|patch| (major, minor, patch)),
+    };
+    let Some((major, minor, patch)) = next else {
+        return Err(Failure::new(format!("no number comes after that of {major}.{minor}.{patch}"))
+            .hint("`strata tag` gives any other"));
     };
     TagName::new(&format!("{prefix}{major}.{minor}.{patch}")).map_err(|e| Failure::new(e.to_string()))
 }
