@@ -41,10 +41,9 @@ pub fn collect<E: From<Error>>(
 ) -> Result<Collection, E> {
     let mut underway = store.begin_collection(how.all).map_err(Error::from)?;
     let mut collection = Collection::default();
-    let weighed = if how.all { None } else { weigh(store, users, &underway)? };
+    let weighed = if how.all { None } else { weigh(store, users, &mut underway)? };
     let done = match weighed {
-        Some(Weighed { is_worth_a_look, mut candidates, values, .. }) if is_worth_a_look || how.dry_run => {
-            underway.note_values(values);
+        Some(Weighed { is_worth_a_look, mut candidates, .. }) if is_worth_a_look || how.dry_run => {
             underway.note_values(look(store, users, &mut candidates)?);
             let (how, mut packs) = ((how.all, how.dry_run), 0);
             let last = store.collect(&mut underway, &candidates, how, &mut collection, &mut || {
@@ -71,7 +70,7 @@ pub fn collect<E: From<Error>>(
 fn weigh<E: From<Error>>(
     store: &Store,
     users: &Users<'_, E>,
-    underway: &Underway<'_>,
+    underway: &mut Underway<'_>,
 ) -> Result<Option<Weighed>, E> {
     let datasets = (users.datasets)()?;
     match suspects(store, &datasets, underway) {

@@ -11,8 +11,7 @@
 //! Which objects can be garbage at all follows, for the most part, from what the last collection found (`looked`)
 //! and what was put and pruned since (`suspects`). So only these are looked for, and not even these as long as no
 //! pack has so many of them that it would be rewritten, or it would cost more than it can gain: then they are noted
-//! for the next one. Whatever is forgotten
-//! was looked for in all that is needed.
+//! for the next one. Whatever is forgotten was looked for in all that is needed.
 //!
 //! What is put while a collection is under way is not forgotten by it: what is new goes to packs that it does
 //! not look at, and what is found to be there already by who puts it is noted. So is what is copied from one file
@@ -264,7 +263,6 @@ impl Store {
     pub fn leave(&self, underway: &mut Underway<'_>, weighed: Weighed, collection: &mut Collection) {
         collection.unsure += weighed.bytes;
         underway.open.extend(weighed.open);
-        underway.note_values(weighed.values);
     }
 
     /// Notes what a collection found, for the next one: to be called once all of it is done.
@@ -275,9 +273,8 @@ impl Store {
             return;
         }
         open.sort_unstable();
-        if let Err(e) =
-            (Looked { before: underway.end, open, values: underway.values }).write(&self.layout, self.id)
-        {
+        let looked = Looked { before: underway.end, open, values: underway.values };
+        if let Err(e) = looked.write(&self.layout, self.id) {
             log::warn!("{}; the next collection looks at all again", chain(&e));
         }
     }

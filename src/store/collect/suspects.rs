@@ -38,8 +38,6 @@ pub struct Weighed {
     /// Whether packs have so many of them that they would be rewritten if they are garbage, and these so many bytes
     /// that it is worth to find that out.
     pub is_worth_a_look: bool,
-    /// Values of inodes that were gone through the last time.
-    pub values: u64,
     pub(super) open: Vec<(u32, u32)>,
 }
 
@@ -118,7 +116,7 @@ impl Store {
     }
 
     /// What the suspects come to; `None` where they are too many, or there is damage where they are.
-    pub fn weigh(&self, underway: &Underway<'_>, suspects: &Suspects) -> Result<Option<Weighed>> {
+    pub fn weigh(&self, underway: &mut Underway<'_>, suspects: &Suspects) -> Result<Option<Weighed>> {
         if suspects.too_many {
             return Ok(None);
         }
@@ -145,11 +143,11 @@ impl Store {
                 *total += entries.iter().map(size_of).sum::<u64>();
             }
         }
-        let values = suspects.values;
         let to_gain: u64 =
             by_file.values().filter(|(here, all)| *here >= all / SHARE).map(|(here, _)| here).sum();
-        let is_worth_a_look = to_gain > 0 && to_gain >= values.saturating_mul(BYTES_FOR_VALUE);
+        let is_worth_a_look = to_gain > 0 && to_gain >= suspects.values.saturating_mul(BYTES_FOR_VALUE);
+        underway.note_values(suspects.values);
         let candidates = Candidates::new(by_pack.into_keys().collect(), hashes);
-        Ok(Some(Weighed { candidates, bytes, is_worth_a_look, values, open }))
+        Ok(Some(Weighed { candidates, bytes, is_worth_a_look, open }))
     }
 }
