@@ -156,6 +156,11 @@ impl OpenFile {
         Edit { file: self, working: self.working.write() }
     }
 
+    /// Makes chunks of what was written, as far as that needs no waiting.
+    pub fn work_ahead(&self, objects: &Objects) {
+        self.working.write().work_ahead(objects);
+    }
+
     /// Where data starts at or after `offset` ([`None`]: nowhere).
     pub fn next_data(&self, objects: &Objects, offset: u64) -> Result<Option<u64>> {
         self.look().next_data(objects, offset)

@@ -394,7 +394,11 @@ impl Filesystem for Adapter {
         let mut waits = None;
         self.serve("write", |fs| match fs.write(by, fh.0, offset, data, cached, drop_privileges) {
             Err(error) => reply.error(code("write", &error)),
-            Ok(()) if !synchronous => reply.written(written),
+            Ok(()) if !synchronous => {
+                reply.written(written);
+                // While the program gets the next bytes.
+                fs.work_ahead(fh.0);
+            }
             Ok(()) => waits = Some(reply),
         });
         // Only now: who hands over may have to wait for those that wait for the requests under way.

@@ -15,6 +15,10 @@ const FOUND_MAX: usize = 1024;
 ///
 /// Begins at a cut. What comes out is what chunking all bytes from there gives, though zeros and known
 /// pieces are never looked at byte by byte.
+///
+/// To store chunks while more bytes are added, [take them out](ChunkStream::take_whole); nothing but writing and
+/// searching goes on before they are [noted as stored](ChunkStream::note_stored) or
+/// [put back](ChunkStream::put_back).
 #[derive(Debug, Default)]
 pub struct ChunkStream {
     /// Bytes not stored yet.
@@ -27,6 +31,17 @@ pub struct ChunkStream {
     searched: usize,
     /// What has been stored.
     pieces: Vec<Piece>,
+    /// An empty buffer that was used before.
+    spare: Vec<u8>,
+}
+
+/// Whole chunks, and known pieces between them, on their way into the store.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The bytes of the chunks.
+    bytes: Vec<u8>,
+    /// What they become, in order.
+    found: Vec<Found>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -157,8 +172,30 @@ impl ChunkStream {
         result
     }
 
-    /// Finds the chunks that are complete.
-    fn search(&mut self) {
+    /// Takes out all whole chunks, for [`Batch::store`].
+    pub fn take_whole(&mut self) -> Batch {
+        self.search();
+        self.take_found()
+    }
+
+    /// Takes note that a batch, the first taken out of those still out, became these pieces.
+    pub fn note_stored(&mut self, batch: Batch, pieces: Vec<Piece>) {
+        pieces.into_iter().for_each(|piece| push_merged(&mut self.pieces, piece));
+        self.spare = batch.bytes;
+        self.spare.clear();
+    }
+
+    /// Puts a batch, the last taken out of those still out, back where it was.
+    pub fn put_back(&mut self, batch: Batch) {
+        let Batch { mut bytes, mut found } = batch;
+        self.cut += bytes.len();
+        bytes.append(&mut self.buf);
+        found.append(&mut self.found);
+        (self.buf, self.found) = (bytes, found);
+    }
+
+    /// Finds the chunks that are complete, which whoever takes or stores them does else.
+    pub fn search(&mut self) {
         while let Some(len) = find_cut(&self.buf[self.cut..], self.searched) {
             self.found_chunk(len);
         }
@@ -171,8 +208,42 @@ impl ChunkStream {
         self.searched = 0;
     }
 
+    fn take_found(&mut self) -> Batch {
+        let mut rest = std::mem::take(&mut self.spare);
+        rest.extend_from_slice(&self.buf[self.cut..]);
+        let mut bytes = std::mem::replace(&mut self.buf, rest);
+        bytes.truncate(self.cut);
+        self.cut = 0;
+        Batch { bytes, found: std::mem::take(&mut self.found) }
+    }
+
     fn store_found(&mut self, store: &dyn ObjectStore) -> Result<()> {
-        let mut rest = &self.buf[..];
+        if self.found.is_empty() {
+            return Ok(());
+        }
+        let batch = self.take_found();
+        match batch.store(store) {
+            Ok(pieces) => {
+                self.note_stored(batch, pieces);
+                Ok(())
+            }
+            Err(error) => {
+                self.put_back(batch);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Batch {
+    /// Number of bytes of the chunks.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Stores the chunks, in one call; gives the pieces.
+    pub fn store(&self, store: &dyn ObjectStore) -> Result<Vec<Piece>> {
+        let mut rest = &self.bytes[..];
         let mut chunks = Vec::new();
         let mut pieces = Vec::with_capacity(self.found.len());
         for found in &self.found {
@@ -191,13 +262,7 @@ impl ChunkStream {
         }
         let refs = if chunks.is_empty() { Vec::new() } else { store.put_chunks(&chunks)? };
         let mut refs = refs.into_iter().map(Piece::Data);
-        for piece in pieces.into_iter().filter_map(|known| known.or_else(|| refs.next())) {
-            push_merged(&mut self.pieces, piece);
-        }
-        self.found.clear();
-        self.buf.drain(..self.cut);
-        self.cut = 0;
-        Ok(())
+        Ok(pieces.into_iter().filter_map(|known| known.or_else(|| refs.next())).collect())
     }
 }
 

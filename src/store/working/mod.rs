@@ -31,6 +31,7 @@
 //! What it does not know: who else has the file open. Callers see to it that one thread at a time
 //! changes it.
 
+mod ahead;
 mod extents;
 mod settle;
 mod tail;

@@ -2,16 +2,17 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
-use parking_lot::Mutex;
-
+use super::ahead::Ahead;
 use crate::model::Piece;
 use crate::model::content::CHUNK_MAX;
 use crate::store::content::{ChunkStream, read_pieces};
-use crate::store::error::{Error, Result};
+use crate::store::error::Result;
 use crate::store::manifest::Objects;
 use crate::store::objects::ObjectStore;
+
+/// As many batches of 1 MiB may be on their way into the store.
+const AHEAD_MAX: usize = 3;
 
 /// A stretch of the file, from a cut to its end or to where it is being written: first the bytes stored as
 /// chunks, then those in memory.
@@ -27,24 +28,13 @@ pub struct Tail {
     /// Bytes of the stream's pieces.
     stored: u64,
     stream: ChunkStream,
-    ahead: Option<Ahead>,
-}
-
-/// A stream that another thread drains.
-#[derive(Debug)]
-struct Ahead {
-    thread: JoinHandle<Result<()>>,
-    stream: Arc<Mutex<ChunkStream>>,
-    /// Bytes in its memory when it was handed over.
-    bytes: usize,
-    /// Bytes added since.
-    late: Vec<u8>,
+    ahead: Ahead,
 }
 
 impl Tail {
     /// A tail from the cut `start` on that so far is `buffer`.
     pub fn new(start: u64, buffer: Vec<u8>) -> Tail {
-        Tail { start, stored: 0, stream: ChunkStream::with_buffer(buffer), ahead: None }
+        Tail { start, stored: 0, stream: ChunkStream::with_buffer(buffer), ahead: Ahead::default() }
     }
 
     /// Where it starts in the file, which is a cut whatever follows.
@@ -59,8 +49,7 @@ impl Tail {
 
     /// Where it ends in the file.
     pub fn end(&self) -> u64 {
-        let memory = self.ahead.as_ref().map_or(self.buffer().len(), |ahead| ahead.bytes + ahead.late.len());
-        self.buffer_start() + memory as u64
+        self.buffer_start() + (self.ahead.bytes() + self.buffer().len()) as u64
     }
 
     /// The bytes in memory.
@@ -87,50 +76,63 @@ impl Tail {
 
     /// Adds bytes.
     pub fn append(&mut self, bytes: &[u8]) {
-        match &mut self.ahead {
-            Some(ahead) => ahead.late.extend_from_slice(bytes),
-            None => self.stream.write(bytes),
-        }
+        self.stream.write(bytes);
     }
 
-    /// Bytes that wait for a thread to drain them.
+    /// Finds the chunks that are complete.
+    pub fn search(&mut self) {
+        self.stream.search();
+    }
+
+    /// Bytes that wait for a thread to store them.
     pub fn waiting(&self) -> usize {
-        self.ahead.as_ref().map_or(self.buffer().len(), |ahead| ahead.late.len())
+        self.buffer().len()
     }
 
-    /// Whether another thread is at work on it.
+    /// Whether another thread is at work on it, or was since [`join`](Tail::join).
     pub fn is_ahead(&self) -> bool {
-        self.ahead.is_some()
+        self.ahead.count() > 0
     }
 
-    /// Has another thread store all whole chunks, while more is added. Cutting, hashing and writing chunks
-    /// takes longer than receiving the bytes of the next ones.
+    /// Whether [`drain_ahead`](Tail::drain_ahead) would wait.
+    pub fn is_busy(&self) -> bool {
+        self.ahead.to_store() >= AHEAD_MAX
+    }
+
+    /// Has another thread hash and store all whole chunks, while more is added and cut, which takes about as
+    /// long. If storing failed before, all is as if it had not been begun.
     pub fn drain_ahead(&mut self, store: Arc<dyn ObjectStore>) -> Result<()> {
-        debug_assert!(self.ahead.is_none(), "joined before");
-        let stream = Arc::new(Mutex::new(std::mem::take(&mut self.stream)));
-        let bytes = stream.lock().buffer().len();
-        let theirs = stream.clone();
-        let spawned = thread::Builder::new().name("drain".into()).spawn(move || theirs.lock().drain(&*store));
-        match spawned {
-            Ok(thread) => {
-                self.ahead = Some(Ahead { thread, stream, bytes, late: Vec::with_capacity(bytes) });
-                Ok(())
-            }
-            Err(error) => {
-                self.stream = std::mem::take(&mut *stream.lock());
-                Err(Error::Refused(format!("starting a thread to store chunks ({error})")))
+        self.join_most(AHEAD_MAX - 1)?;
+        self.ahead.hand_over(self.stream.take_whole(), store).map_err(|(batch, error)| {
+            self.stream.put_back(batch);
+            error
+        })
+    }
+
+    /// Waits for the other thread. If storing failed, all is as if it had not been begun.
+    pub fn join(&mut self) -> Result<()> {
+        self.join_most(0)
+    }
+
+    /// The same, until the other thread has at most `left` batches to store.
+    fn join_most(&mut self, left: usize) -> Result<()> {
+        while let Some((batch, stored)) = self.ahead.take_back(self.ahead.count() > left) {
+            match stored {
+                Ok(pieces) => {
+                    self.stored += batch.len() as u64;
+                    self.stream.note_stored(batch, pieces);
+                }
+                Err(error) => {
+                    // Those after it too, whatever became of them: pieces come in order.
+                    let mut unstored = vec![batch];
+                    unstored
+                        .extend(std::iter::from_fn(|| self.ahead.take_back(true)).map(|(batch, _)| batch));
+                    unstored.into_iter().rev().for_each(|batch| self.stream.put_back(batch));
+                    return Err(error);
+                }
             }
         }
-    }
-
-    /// Waits for the other thread, if there is one. If storing failed, all is as if it had not been begun.
-    pub fn join(&mut self) -> Result<()> {
-        let Some(ahead) = self.ahead.take() else { return Ok(()) };
-        let result = ahead.thread.join();
-        self.stream = std::mem::take(&mut *ahead.stream.lock());
-        self.stored += (ahead.bytes - self.buffer().len()) as u64;
-        self.stream.write(&ahead.late);
-        result.unwrap_or_else(|_| Err(Error::Refused("storing chunks, by a defect".into())))
+        Ok(())
     }
 
     /// Adds zero bytes, or fails and adds none.

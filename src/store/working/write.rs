@@ -12,16 +12,10 @@ use crate::store::content::BLOCK;
 use crate::store::error::{Error, Result};
 use crate::store::manifest::{Edit, Objects, splice};
 
-/// Fewer bytes are not worth another thread.
-const AHEAD_MIN: usize = 512 << 10;
-
 impl Limits {
-    /// Stores the whole chunks of a stream, on another thread if they are worth one.
-    fn drain(&self, stream: &mut Tail, objects: &Objects) -> Result<()> {
-        match self.buffer < AHEAD_MIN {
-            true => stream.drain(objects),
-            false => stream.drain_ahead(objects.share_store()),
-        }
+    /// Whether so much waits in a stream that it is time to store its whole chunks.
+    fn is_due(&self, stream: &Tail) -> bool {
+        stream.waiting() >= self.buffer
     }
 }
 
@@ -39,6 +33,18 @@ impl WorkingFile {
             self.append(objects, offset.max(self.size), beyond)?;
         }
         Ok(())
+    }
+
+    /// Goes on with what was written at the end of the tail or the run, as far as that needs no waiting: finds
+    /// chunks, and has those that are worth it stored. What fails here, whoever needs it does again.
+    pub fn work_ahead(&mut self, objects: &Objects) {
+        let limits = self.limits;
+        let Some(stream) = self.tail.as_mut().or(self.run.as_mut()) else { return };
+        stream.search();
+        let due = limits.is_due(stream) && !stream.is_busy() && stream.pieces().len() < limits.pieces;
+        if due && let Err(error) = stream.drain_ahead(objects.share_store()) {
+            log::debug!("storing what was written: {error}");
+        }
     }
 
     /// Makes the file this long: cut short, or with a hole at its end.
@@ -153,16 +159,17 @@ impl WorkingFile {
         let (hole, limits) = (offset - self.size, self.limits);
         let mut tail = self.open_tail(objects)?;
         // Before the bytes are added, so that if it fails the file is as before.
-        if hole > 0 || tail.waiting() >= limits.buffer {
-            tail.join()?;
+        if hole > 0 || limits.is_due(tail) {
             if tail.pieces().len() >= limits.pieces {
+                tail.join()?;
                 self.fold_tail(objects)?;
                 tail = self.open_tail(objects)?;
             }
             if hole > 0 {
+                tail.join()?;
                 tail.zeros(objects, hole)?;
             } else {
-                limits.drain(tail, objects)?;
+                tail.drain_ahead(objects.share_store())?;
             }
         }
         tail.append(bytes);
@@ -192,12 +199,11 @@ impl WorkingFile {
         let limits = self.limits;
         let Some(run) = self.run.as_mut().filter(|run| run.end() == offset) else { return Ok(false) };
         // As in `append`.
-        if run.waiting() >= limits.buffer {
-            run.join()?;
+        if limits.is_due(run) {
             if run.pieces().len() >= limits.pieces {
                 return Ok(false);
             }
-            limits.drain(run, objects)?;
+            run.drain_ahead(objects.share_store())?;
         }
         run.append(bytes);
         self.extents.remove(offset..offset + bytes.len() as u64);
