@@ -24,8 +24,9 @@ use super::special::{LogText, history_target, meta_target};
 use super::visited::Visited;
 use super::way::Way;
 
-/// Inodes of versions kept decoded.
-const INODE_CACHE: usize = 16 * 1024;
+/// Inodes of versions kept decoded: about 20 MB, in which a data set of so many files is read in any order
+/// without asking the index for each.
+const INODE_CACHE: usize = 64 * 1024;
 /// Paths below `@file` that are remembered.
 const SIGHTED_CACHE: usize = 256;
 
