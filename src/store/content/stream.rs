@@ -194,7 +194,7 @@ impl ChunkStream {
         (self.buf, self.found) = (bytes, found);
     }
 
-    /// Finds the chunks that are complete, which whoever takes or stores them does else.
+    /// Finds the chunks that are complete. To take or store them does so first.
     pub fn search(&mut self) {
         while let Some(len) = find_cut(&self.buf[self.cut..], self.searched) {
             self.found_chunk(len);

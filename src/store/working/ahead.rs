@@ -46,9 +46,10 @@ impl Ahead {
         self.batches.len()
     }
 
-    /// Number of batches still to be stored.
-    pub fn to_store(&self) -> usize {
-        self.batches.len() - self.work.state.lock().done.len()
+    /// Whether fewer than `most` batches are still to be stored, and none of the others failed.
+    pub fn is_free(&self, most: usize) -> bool {
+        let state = self.work.state.lock();
+        self.batches.len() - state.done.len() < most && state.done.iter().all(Result::is_ok)
     }
 
     /// Bytes of the batches not taken back.
@@ -83,9 +84,24 @@ impl Ahead {
         }
         let stored = state.done.pop_front()?;
         drop(state);
+        Some((self.first()?, stored))
+    }
+
+    /// Takes the first batch back if it has been stored: a failure stays.
+    pub fn take_stored(&mut self) -> Option<(Batch, Vec<Piece>)> {
+        let mut state = self.work.state.lock();
+        if !state.done.front().is_some_and(Result::is_ok) {
+            return None;
+        }
+        let pieces = state.done.pop_front()?.ok()?;
+        drop(state);
+        Some((self.first()?, pieces))
+    }
+
+    fn first(&mut self) -> Option<Batch> {
         let batch = self.batches.pop_front()?;
         self.bytes -= batch.len();
-        Some((Arc::unwrap_or_clone(batch), stored))
+        Some(Arc::unwrap_or_clone(batch))
     }
 }
 

@@ -11,8 +11,9 @@
 //! - memory stays within a few MiB, whatever is written;
 //! - after an error nothing written before is lost: it can be read, and settled later.
 //!
-//! A long tail is stored by another thread while more is written. Whoever wants anything else than write on
-//! waits for it: methods that change the file do so themselves, before those that only read, call
+//! A long tail is cut by the thread that writes, and hashed and stored by another while more is written
+//! ([`ahead`]): on two processors, cutting takes one as long as all else takes the other. Whoever wants anything
+//! else than write on waits for it: methods that change the file do so themselves, before those that only read, call
 //! [`join`](WorkingFile::join).
 //!
 //! A file that is appended to little by little is settled at each close, and its last chunk stored anew each time, of

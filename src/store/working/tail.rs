@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::ahead::Ahead;
 use crate::model::Piece;
 use crate::model::content::CHUNK_MAX;
-use crate::store::content::{ChunkStream, read_pieces};
+use crate::store::content::{Batch, ChunkStream, read_pieces};
 use crate::store::error::Result;
 use crate::store::manifest::Objects;
 use crate::store::objects::ObjectStore;
@@ -94,19 +94,31 @@ impl Tail {
         self.ahead.count() > 0
     }
 
-    /// Whether [`drain_ahead`](Tail::drain_ahead) would wait.
-    pub fn is_busy(&self) -> bool {
-        self.ahead.to_store() >= AHEAD_MAX
-    }
-
     /// Has another thread hash and store all whole chunks, while more is added and cut, which takes about as
-    /// long. If storing failed before, all is as if it had not been begun.
+    /// long. Waits where much is on its way. If storing failed before, all is as if it had not been begun.
     pub fn drain_ahead(&mut self, store: Arc<dyn ObjectStore>) -> Result<()> {
         self.join_most(AHEAD_MAX - 1)?;
+        self.hand_over(store)
+    }
+
+    /// The same, unless it would wait or storing failed before, which is left for who can be told.
+    pub fn drain_if_free(&mut self, store: Arc<dyn ObjectStore>) -> Result<()> {
+        while let Some((batch, pieces)) = self.ahead.take_stored() {
+            self.note_stored(batch, pieces);
+        }
+        if self.ahead.is_free(AHEAD_MAX) { self.hand_over(store) } else { Ok(()) }
+    }
+
+    fn hand_over(&mut self, store: Arc<dyn ObjectStore>) -> Result<()> {
         self.ahead.hand_over(self.stream.take_whole(), store).map_err(|(batch, error)| {
             self.stream.put_back(batch);
             error
         })
+    }
+
+    fn note_stored(&mut self, batch: Batch, pieces: Vec<Piece>) {
+        self.stored += batch.len() as u64;
+        self.stream.note_stored(batch, pieces);
     }
 
     /// Waits for the other thread. If storing failed, all is as if it had not been begun.
@@ -118,10 +130,7 @@ impl Tail {
     fn join_most(&mut self, left: usize) -> Result<()> {
         while let Some((batch, stored)) = self.ahead.take_back(self.ahead.count() > left) {
             match stored {
-                Ok(pieces) => {
-                    self.stored += batch.len() as u64;
-                    self.stream.note_stored(batch, pieces);
-                }
+                Ok(pieces) => self.note_stored(batch, pieces),
                 Err(error) => {
                     // Those after it too, whatever became of them: pieces come in order.
                     let mut unstored = vec![batch];

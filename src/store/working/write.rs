@@ -36,13 +36,13 @@ impl WorkingFile {
     }
 
     /// Goes on with what was written at the end of the tail or the run, as far as that needs no waiting: finds
-    /// chunks, and has those that are worth it stored. What fails here, whoever needs it does again.
+    /// chunks, and has those that are worth it stored. What failed is told to the next that writes or settles.
     pub fn work_ahead(&mut self, objects: &Objects) {
         let limits = self.limits;
         let Some(stream) = self.tail.as_mut().or(self.run.as_mut()) else { return };
         stream.search();
-        let due = limits.is_due(stream) && !stream.is_busy() && stream.pieces().len() < limits.pieces;
-        if due && let Err(error) = stream.drain_ahead(objects.share_store()) {
+        let due = limits.is_due(stream) && stream.pieces().len() < limits.pieces;
+        if due && let Err(error) = stream.drain_if_free(objects.share_store()) {
             log::debug!("storing what was written: {error}");
         }
     }
