@@ -19,9 +19,16 @@ class Strata:
         self.pid = None
         self.during, self.peak = None, {}
 
+    @property
+    def environment(self):
+        return dict(os.environ, STRATA_STORE=str(self.store))
+
     def strata(self, *arguments, **options):
-        environment = dict(os.environ, STRATA_STORE=str(self.store))
-        return call(STRATA, *arguments, env=environment, **options)
+        return call(STRATA, *arguments, env=self.environment, **options)
+
+    def beside(self, *arguments):
+        """A command that runs beside others; leaving its context waits for it."""
+        return subprocess.Popen([STRATA, *arguments], env=self.environment, stdout=subprocess.DEVNULL)
 
     def quiet(self, *arguments):
         self.strata(*arguments, stdout=subprocess.DEVNULL)

@@ -30,8 +30,20 @@ def pinned(bench):
         version = f"v{s.versions(name)}"
         cold = lambda: s.cold("--dataset", name, "--at", version)
         measures(bench, "pinned", "--at", roots[name][0], s.point, PINNED, cold)
+        if name == "small":
+            prefetched(bench, f"small@{version}", roots[name][0], s.point, cold)
         s.cold()
     passthrough(bench, roots["large"][0])
+
+
+def prefetched(bench, version, plain, ours, cold):
+    """An epoch in random order with nothing in any cache, while the packs are read in their own order."""
+    def read():
+        with bench.strata.beside("prefetch", version):
+            loader.epoch(ours, READERS, 0)
+    turns = (lambda: clocked(lambda: loader.epoch(plain, READERS, 0))), (lambda: clocked(read))
+    bench.alternate("pinned.small.prefetch", f"--at small files, {READERS} workers, cold, beside a prefetch",
+                    *turns, speed(PINNED["loader"]), before=cold)
 
 
 def passthrough(bench, plain):
