@@ -24,11 +24,12 @@ pub fn judge(name: &str) -> PathBuf {
 }
 
 /// A program of `python/`, run with the packages of `requirements.txt` by a Python from
-/// `STRATA_PYTHON`, or else from where `scripts/test` puts it.
+/// `STRATA_PYTHON`, or else from where `scripts/test` puts it. It goes as soon as the program ends, by `leaving.py`.
 #[track_caller]
 pub fn python(program: &str) -> Command {
+    let programs = beside("python");
     let mut command = Command::new(find("STRATA_PYTHON", "python/bin", "python"));
-    command.arg("-B").arg(beside("python").join(program)).env_remove("PYTHONPATH");
+    command.arg("-B").arg(programs.join("leaving.py")).arg(programs.join(program)).env_remove("PYTHONPATH");
     command
 }
 
