@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use super::memtable::{Generation, Value};
+use super::memtable::Value;
 use crate::store::error::{Error, Result, chain};
 use crate::store::layout::{make_dir, make_private, sync_dir};
 use crate::store::plain;
@@ -76,8 +76,8 @@ impl Backing {
 
     /// Applies changes one by one: half the time of sled's batches, which make reads wait too. What is
     /// applied halfway does no harm, since whatever is not durable is applied again.
-    pub fn apply(&self, changes: &Generation) -> Result<()> {
-        changes.iter().try_for_each(|(key, value)| match value {
+    pub fn apply<'a>(&self, changes: impl IntoIterator<Item = (&'a Box<[u8]>, &'a Value)>) -> Result<()> {
+        changes.into_iter().try_for_each(|(key, value)| match value {
             Some(value) => self.put(key, value),
             None => self.call("write", |db| db.remove(&**key).map(drop)),
         })

@@ -13,8 +13,9 @@ use crate::store::pack::Log;
 
 /// How long an append may wait for its sync to begin.
 const SYNC_EVERY: Duration = Duration::from_millis(500);
-/// How often the index follows, where it has not enough to follow before.
-const APPLY_EVERY: Duration = Duration::from_secs(3);
+/// How often the index follows, where it has not enough to follow before. The more it takes up at once, the fewer
+/// pages of sled are written for each version.
+const APPLY_EVERY: Duration = Duration::from_secs(5);
 
 /// The running threads; [`Followers::stop`] or a drop ends them.
 pub struct Followers {

@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::aside::put_aside;
-use super::backing::{Backing, Entries};
+use super::backing::Entries;
 use super::change::Change;
 use super::memtable::{Frozen, Memtable};
+use super::packed::Packed;
 use super::{Applied, Index, WAIT_AT, keys, open_backing};
 use crate::store::error::{Error, Result};
 use crate::store::pack::LogPos;
@@ -50,7 +51,7 @@ pub trait Replay: Debug + Send + Sync {
 #[derive(Debug)]
 pub enum State {
     /// It is open.
-    Sled(Backing),
+    Sled(Packed),
     /// It is not, and everything is in memory.
     Memory,
     /// Nothing can be told.
@@ -73,7 +74,7 @@ impl Slot {
     }
 
     /// Calls sled, if it holds anything.
-    fn ask<T: Default>(&self, call: impl FnOnce(&Backing) -> Result<T>) -> Result<T> {
+    fn ask<T: Default>(&self, call: impl FnOnce(&Packed) -> Result<T>) -> Result<T> {
         match &self.state {
             State::Sled(backing) => call(backing),
             State::Memory => Ok(T::default()),
@@ -248,12 +249,12 @@ struct Healed {
 /// An index in the making.
 struct Part {
     mem: Mutex<Memtable>,
-    backing: Option<Backing>,
+    backing: Option<Packed>,
     end: Mutex<LogPos>,
 }
 
 impl Part {
-    fn new(end: LogPos, pending: BTreeSet<keys::PendingKey>, backing: Option<Backing>) -> Part {
+    fn new(end: LogPos, pending: BTreeSet<keys::PendingKey>, backing: Option<Packed>) -> Part {
         Part { mem: Mutex::new(Memtable::new(end, pending)), backing, end: Mutex::new(end) }
     }
 

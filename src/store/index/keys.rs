@@ -18,6 +18,8 @@
 //! k ds4 sequence8           -> Pos of a RetentionRecord
 //! g ds4 v8                  -> the last of the versions from v on whose records were missing, 8 bytes
 //! ```
+//! In sled, keys that begin with a capital letter are of blocks of entries: see [`packed`](super::packed).
+//!
 //! `ds` is the dataset's id, `name16` the name's [`NameKey`].
 
 use crate::model::{DatasetId, Ino, NameKey, VersionNo};

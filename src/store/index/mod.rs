@@ -2,7 +2,8 @@
 //! back.
 //!
 //! What is appended is published in memory first (the `memtable`) and applied to sled in the
-//! background (the `committer`); look-ups see both as one. A sled that fails is replaced (`heal`).
+//! background (the `committer`), many small entries in one (`packed`); look-ups see all as one. A sled that fails
+//! is replaced (`heal`).
 //!
 //! Invariants:
 //! - sled never has more than the durable log: the log is synced before anything is applied.
@@ -19,6 +20,7 @@ mod committer;
 mod heal;
 pub mod keys;
 mod memtable;
+mod packed;
 mod range;
 
 use std::collections::BTreeSet;
@@ -34,6 +36,7 @@ use self::change::Change;
 use self::heal::{Cause, Slot, State};
 use self::keys::{Key, PendingKey};
 use self::memtable::{Frozen, Memtable};
+use self::packed::Packed;
 use crate::store::bell::Bell;
 use crate::store::error::{Error, Result};
 use crate::store::identity::StoreId;
@@ -47,7 +50,9 @@ pub use heal::{Replay, Target};
 pub use range::{Entry, Range};
 
 /// Format of the index; one of another format is rebuilt.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// Those before that it goes on from: 1 has no blocks (`packed`), and every entry is as in this one.
+const OLDER: [u32; 1] = [1];
 /// How often what was applied is made durable.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// As many bytes of changes in memory make appends wait.
@@ -268,7 +273,7 @@ impl Index {
 
     fn make_durable(&self, applied: &mut Applied) -> Result<()> {
         if applied.durable < applied.flushed {
-            self.with_backing(Backing::sync).inspect_err(|_| applied.in_doubt = true)?;
+            self.with_backing(Packed::sync).inspect_err(|_| applied.in_doubt = true)?;
             (applied.durable, applied.synced) = (applied.flushed, Instant::now());
         }
         Ok(())
@@ -289,7 +294,7 @@ impl Index {
         })
     }
 
-    fn with_backing(&self, call: impl FnOnce(&Backing) -> Result<()>) -> Result<()> {
+    fn with_backing(&self, call: impl FnOnce(&Packed) -> Result<()>) -> Result<()> {
         match &self.slot.read().state {
             State::Sled(backing) => call(backing),
             _ => Err(Error::Index("it is not on disk".into())),
@@ -385,10 +390,15 @@ fn meta_of(store: StoreId) -> Vec<u8> {
 }
 
 /// Opens the sled in `dir`, or makes one, and gives its watermark.
-fn open_backing(dir: &Path, meta: &[u8]) -> Result<(Backing, LogPos)> {
-    let backing = Backing::open(dir)?;
+fn open_backing(dir: &Path, meta: &[u8]) -> Result<(Packed, LogPos)> {
+    let backing = Packed::new(Backing::open(dir)?);
     match backing.get(keys::META)? {
         Some(found) if *found == *meta => {}
+        Some(found)
+            if OLDER.iter().any(|format| found.strip_prefix(&format.to_be_bytes()) == meta.get(4..)) =>
+        {
+            backing.put(keys::META, meta)?;
+        }
         None if backing.page(&[0], &[0xff], 1)?.is_empty() => backing.put(keys::META, meta)?,
         _ => return Err(Error::Index("it is of another store or format".into())),
     }
@@ -399,7 +409,7 @@ fn open_backing(dir: &Path, meta: &[u8]) -> Result<(Backing, LogPos)> {
     Ok((backing, watermark))
 }
 
-fn stored_pending(backing: &Backing) -> Result<BTreeSet<PendingKey>> {
+fn stored_pending(backing: &Packed) -> Result<BTreeSet<PendingKey>> {
     let (mut start, end) = (keys::all_pending(), keys::after_prefix(&keys::all_pending()));
     let mut found = BTreeSet::new();
     loop {
@@ -409,6 +419,34 @@ fn stored_pending(backing: &Backing) -> Result<BTreeSet<PendingKey>> {
         for (key, _) in page {
             let unknown = || Error::Index("the key of a pending record has no known form".into());
             found.insert(keys::as_pending(&key).ok_or_else(unknown)?);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_of_an_older_format_is_gone_on_with_and_none_of_a_newer() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let (dir, meta) = (dir.path().join("index"), meta_of(StoreId([7; 16])));
+        let of = |format: u32| [&format.to_be_bytes()[..], &meta[4..]].concat();
+        let (backing, _) = open_backing(&dir, &meta).unwrap();
+        backing.put(b"k", b"v").unwrap();
+        backing.put(keys::META, &of(OLDER[0])).unwrap();
+        backing.flush().unwrap();
+        drop(backing);
+        let (mut backing, _) = open_backing(&dir, &meta).unwrap();
+        assert_eq!(backing.get(b"k").unwrap().as_deref(), Some(&b"v"[..]));
+        assert_eq!(backing.get(keys::META).unwrap().as_deref(), Some(&meta[..]));
+        let other_store = [&OLDER[0].to_be_bytes()[..], &[8; 16]].concat();
+        for wrong in [other_store, of(FORMAT + 1), of(0)] {
+            backing.put(keys::META, &wrong).unwrap();
+            backing.flush().unwrap();
+            drop(backing);
+            assert!(open_backing(&dir, &meta).is_err(), "{wrong:?}");
+            backing = Packed::new(Backing::open(&dir).unwrap());
         }
     }
 }
