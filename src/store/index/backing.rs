@@ -76,10 +76,13 @@ impl Backing {
 
     /// Applies changes one by one: half the time of sled's batches, which make reads wait too. What is
     /// applied halfway does no harm, since whatever is not durable is applied again.
-    pub fn apply<'a>(&self, changes: impl IntoIterator<Item = (&'a Box<[u8]>, &'a Value)>) -> Result<()> {
+    pub fn apply<'a, K>(&self, changes: impl IntoIterator<Item = (K, &'a Value)>) -> Result<()>
+    where
+        K: AsRef<[u8]>,
+    {
         changes.into_iter().try_for_each(|(key, value)| match value {
-            Some(value) => self.put(key, value),
-            None => self.call("write", |db| db.remove(&**key).map(drop)),
+            Some(value) => self.put(key.as_ref(), value),
+            None => self.call("write", |db| db.remove(key.as_ref()).map(drop)),
         })
     }
 

@@ -105,14 +105,14 @@ impl Packed {
         let range =
             |from: &'static [u8], to: &'static [u8]| changes.range::<[u8], _>((Included(from), Excluded(to)));
         self.0.apply(range(b"", b"h").chain(range(b"i", b"v")).chain(range(b"w", b"\xff")))?;
-        let hashes: Vec<_> = range(b"h", b"i").collect();
+        let hashes: Vec<_> = range(b"h", b"i").map(|(key, value)| (&**key, value)).collect();
         for run in hashes.chunk_by(|(key, _), (next, _)| key.get(..5) == next.get(..5)) {
             match buckets(run) {
                 Some(buckets) => buckets.iter().try_for_each(|(key, value)| self.0.put(key, value))?,
                 None => self.0.apply(run.iter().copied())?,
             }
         }
-        let versions: Vec<_> = range(b"v", b"w").collect();
+        let versions: Vec<_> = range(b"v", b"w").map(|(key, value)| (&**key, value)).collect();
         for block in versions.chunk_by(|(key, _), (next, _)| block_of(key) == block_of(next)) {
             match block_value(block) {
                 Some(value) => self.put_block(&block_of(block[0].0), &value)?,
@@ -331,7 +331,7 @@ fn block_keys(block: &[u8]) -> Result<impl Iterator<Item = VersionKey> + use<>> 
 }
 
 /// The value of a block, if these are all its versions.
-fn block_value(versions: &[(&Box<[u8]>, &Value)]) -> Option<Vec<u8>> {
+fn block_value(versions: &[(&[u8], &Value)]) -> Option<Vec<u8>> {
     let whole = versions.len() as u64 == BLOCK && versions[0].0.len() == 13;
     let mut block = Vec::new();
     for (_, value) in versions.iter().filter(|_| whole) {
@@ -355,11 +355,11 @@ fn bucket_of(hash: &[u8], bits: u8) -> u16 {
 }
 
 /// The hashes of a dataset as a run, if they are worth one: its buckets.
-fn buckets(hashes: &[(&Box<[u8]>, &Value)]) -> Option<Vec<(Key, Vec<u8>)>> {
+fn buckets(hashes: &[(&[u8], &Value)]) -> Option<Vec<(Key, Vec<u8>)>> {
     if hashes.len() < RUN_FROM {
         return None;
     }
-    let keys: Option<Vec<HashKey>> = hashes.iter().map(|(key, _)| (***key).try_into().ok()).collect();
+    let keys: Option<Vec<HashKey>> = hashes.iter().map(|(key, _)| (*key).try_into().ok()).collect();
     let keys = keys?;
     let first = keys.iter().filter_map(|key| keys::tail8(key)).min()?;
     let bits = (0..16).find(|bits| keys.len() >> bits <= BUCKET).unwrap_or(16);
