@@ -31,7 +31,7 @@ const RUN_FROM: usize = if cfg!(test) { 6 } else { 4096 };
 const BUCKET: usize = if cfg!(test) { 3 } else { 96 };
 /// Bytes of a hash in a bucket.
 const HASH: usize = HASH_PREFIX + 4;
-/// Blocks fetched at a time.
+/// Most blocks fetched at a time.
 const PAGE: usize = 16;
 
 /// Capital letters begin keys of blocks, which come before all others.
@@ -169,8 +169,10 @@ impl Packed {
         found: &mut Entries,
     ) -> Result<()> {
         let (mut from, to) = (block_of(start), blocks_until(end));
+        // One more, as the first is seldom begun with.
+        let page = limit.div_ceil(BLOCK as usize).saturating_add(1).min(PAGE);
         while from < to {
-            let blocks = self.0.page(&from, &to, PAGE)?;
+            let blocks = self.0.page(&from, &to, page)?;
             let Some((last, _)) = blocks.last() else { return Ok(()) };
             from = [last, &[0][..]].concat();
             for (block, value) in &blocks {
