@@ -108,7 +108,7 @@ impl Packed {
         let hashes: Vec<_> = range(b"h", b"i").map(|(key, value)| (&**key, value)).collect();
         for run in hashes.chunk_by(|(key, _), (next, _)| key.get(..5) == next.get(..5)) {
             match buckets(run) {
-                Some(buckets) => buckets.iter().try_for_each(|(key, value)| self.0.put(key, value))?,
+                Some(buckets) => buckets.iter().try_for_each(|(key, hashes)| self.put_bucket(key, hashes))?,
                 None => self.0.apply(run.iter().copied())?,
             }
         }
@@ -120,6 +120,15 @@ impl Packed {
             }
         }
         Ok(())
+    }
+
+    /// Puts hashes into a bucket, beside what it has: another run may begin with the same version, where the log
+    /// was applied again in other parts or a version was recorded anew.
+    fn put_bucket(&self, bucket: &[u8], hashes: &[u8]) -> Result<()> {
+        match self.0.get(bucket)? {
+            Some(known) => self.0.put(bucket, &united(&known, hashes)),
+            None => self.0.put(bucket, hashes),
+        }
     }
 
     fn put_block(&self, block: &[u8], value: &[u8]) -> Result<()> {
@@ -379,6 +388,19 @@ fn buckets(hashes: &[(&[u8], &Value)]) -> Option<Vec<(Key, Vec<u8>)>> {
         .collect()
 }
 
+/// The hashes that are in either of two values of a bucket, in the order of their keys.
+fn united(one: &[u8], other: &[u8]) -> Vec<u8> {
+    let in_order = |hash: &&[u8]| {
+        let (prefix, number) = hash.split_at(HASH_PREFIX);
+        let number = number.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        (prefix.to_vec(), number & 1, number >> 1)
+    };
+    let mut hashes: Vec<&[u8]> = one.chunks_exact(HASH).chain(other.chunks_exact(HASH)).collect();
+    hashes.sort_by_cached_key(in_order);
+    hashes.dedup();
+    hashes.concat()
+}
+
 /// The keys of the hashes in a bucket.
 fn bucket_keys(bucket: &[u8], value: &[u8]) -> Result<Vec<HashKey>> {
     let first = bucket.get(5..13).and_then(keys::tail8).filter(|_| bucket.len() == 16);
@@ -507,6 +529,21 @@ mod tests {
         assert!(packed.get(&key).unwrap_err().to_string().contains("a block of entries has no known form"));
         packed.put(&block_of(&key), &[&[0, 0][..], &[0; 30]].concat()).unwrap();
         assert_eq!(packed.get(&key).unwrap().as_deref(), Some(&[][..]));
+    }
+
+    #[test]
+    fn runs_that_begin_with_the_same_version_keep_the_hashes_of_both() {
+        let (_dir, packed) = open();
+        let mut map = BTreeMap::new();
+        // The third is part of the first again.
+        for (versions, salt) in [(77..109, 0), (77..109, 1), (77..100, 0)] {
+            let generation: Generation = versions.flat_map(|v| version(0, v, salt)).collect();
+            packed.apply(&generation).unwrap();
+            map.extend(generation);
+        }
+        let hashes: Entries = map.into_iter().filter(|(key, _)| key[0] == b'h').collect();
+        assert!(hashes.iter().all(|(key, value)| packed.get(key).unwrap() == *value));
+        assert_eq!(packed.page(b"h", b"i", 1000).unwrap(), hashes);
     }
 
     /// What makes packing worth it: far fewer entries of sled than versions and their hashes.
