@@ -3,6 +3,8 @@
 //! - It may panic on damaged files: every call is caught, and a failure is an [`Error::Index`].
 //! - Its `flush` is no fsync: that is [`Backing::sync`].
 //! - After an I/O error it refuses everything until it is opened anew, as [`heal`](super::heal) does.
+//! - Its iterators go forward only: going backward from a leaf to the one before, 0.34.7 never arrives where that
+//!   one's first key has four bytes of 255 after what the first begins with, and panics in the end.
 //! - It follows symbolic links, so there must be none among its files.
 
 use std::cell::Cell;
@@ -69,9 +71,34 @@ impl Backing {
         })
     }
 
-    /// The last key from `start` up to `end`.
+    /// The last key from `start` up to `end`. Found by looking forward alone.
     pub fn last(&self, start: &[u8], end: &[u8]) -> Result<Option<Box<[u8]>>> {
-        self.call("scan", |db| Ok(db.range(start..end).next_back().transpose()?.map(|(k, _)| Box::from(&*k))))
+        self.call("scan", |db| {
+            let first_from = |key: &[u8]| -> sled::Result<Option<sled::IVec>> {
+                let mut range = db.range(key..key.max(end));
+                Ok(range.next().transpose()?.map(|(key, _)| key))
+            };
+            let Some(mut last) = first_from(start)? else { return Ok(None) };
+            // Byte by byte: no key in the range has a greater one after those before it.
+            let mut settled = 0;
+            while let Some(later) = first_from(&[&last[..], &[0]].concat())? {
+                last = later;
+                let Some(&byte) = last.get(settled) else { continue };
+                let (mut there, mut beyond) = (u16::from(byte), 256);
+                while there + 1 < beyond {
+                    let middle = there.midpoint(beyond);
+                    match first_from(&[&last[..settled], &[middle as u8]].concat())? {
+                        Some(later) => {
+                            there = u16::from(later[settled]);
+                            last = later;
+                        }
+                        None => beyond = middle,
+                    }
+                }
+                settled += 1;
+            }
+            Ok(Some(Box::from(&*last)))
+        })
     }
 
     /// Applies changes one by one: half the time of sled's batches, which make reads wait too. What is
@@ -210,5 +237,29 @@ mod tests {
         drop(backing);
         let backing = Backing::open(&path).unwrap();
         assert_eq!(backing.get(b"k").unwrap().as_deref(), Some(&b"v"[..]));
+    }
+
+    #[test]
+    fn the_last_key_is_found_wherever_a_leaf_begins() {
+        use crate::model::{DatasetId, Ino, VersionNo};
+        use crate::store::index::keys;
+        let inode = |ino| keys::inode(DatasetId(1), Ino(ino));
+        // Versions of few inodes, whose keys differ after bytes of 255: leaves begin here and there among them.
+        for count in (20..200).step_by(20) {
+            let dir = tempfile::TempDir::new().unwrap();
+            let backing = Backing::open(&dir.path().join("index")).unwrap();
+            let mut all: Vec<_> = (1..count).map(|v| keys::at(inode(v % 7), VersionNo(v))).collect();
+            all.iter().for_each(|key| backing.put(key, b"value").unwrap());
+            all.sort();
+            let mut bounds: Vec<Vec<u8>> = all.iter().step_by(9).cloned().collect();
+            bounds.extend((0..8).map(inode).chain([vec![], vec![0xff]]));
+            for start in bounds.iter().step_by(5) {
+                for end in &bounds {
+                    let wanted = all.iter().rfind(|key| *key >= start && *key < end);
+                    let found = backing.last(start, end).unwrap();
+                    assert_eq!(found.as_deref(), wanted.map(|key| &key[..]), "{start:?} to {end:?}");
+                }
+            }
+        }
     }
 }
