@@ -191,6 +191,18 @@ fn the_kernel_is_told_of_a_rollback() {
 }
 
 #[test]
+fn the_kernel_is_told_of_all_that_a_rollback_over_very_many_versions_changed() {
+    let daemon = Daemon::start();
+    (0..1300).for_each(|name| daemon.mkdir(&name.to_string()));
+    for to in ["v10", "v1300", "v1290"] {
+        let version = version(to);
+        let back = Request::Rollback { dataset: dataset(), version, message: None, skip_purged: false };
+        assert_eq!(daemon.ask(back).0, Ok(0));
+    }
+    assert_eq!(*daemon.mount.invalidated.lock(), [1290, 1290, 10], "no more and no fewer");
+}
+
+#[test]
 fn a_read_only_mount_takes_no_changes() {
     let daemon = Daemon::with(FakeMount { read_only: true, ..FakeMount::default() });
     for request in [

@@ -12,11 +12,12 @@ use super::frozen::Frozen;
 use super::history::common_past;
 use super::live::{Head, Invalid, Reopened};
 use super::retention::PurgedFile;
+use super::shares::in_shares;
 
 /// Entries read from the index at a time.
 const PAGE: usize = 1024;
-/// Most versions whose records are read to find out what a rollback changed; beyond, everything that
-/// is in memory counts as changed.
+/// Versions whose records are read in any case to find out what a rollback changed; of more, only where there
+/// are no fewer inodes in memory.
 const RECORDS_MAX: usize = 2_000;
 
 /// What a rollback came to.
@@ -153,19 +154,26 @@ impl Dataset {
     /// their common past. Where that is very much, everything in memory, if that is all the kernel can have heard of.
     pub(super) fn changed_between(&self, state: &State, trees: [Frozen; 2]) -> Result<Invalid> {
         let common = common_past(&trees[0], &trees[1]);
-        let many = trees.iter().any(|tree| tree.versions_after(common).nth(RECORDS_MAX).is_some());
-        if many && !state.live.was_trimmed() {
+        let numbers: Vec<_> = trees.iter().flat_map(|tree| tree.versions_after(common)).collect();
+        if numbers.len() > state.live.in_memory().max(RECORDS_MAX) && !state.live.was_trimmed() {
             return Ok(state.live.everything());
         }
+        let shares: Result<Vec<_>> =
+            in_shares(&numbers, |share| self.changed_in(share)).into_iter().collect();
+        match shares {
+            Ok(shares) => Ok(shares.into_iter().fold(Invalid::default(), Invalid::and)),
+            Err(_) => self.all_names(state, &trees),
+        }
+    }
+
+    /// What these versions changed.
+    fn changed_in(&self, numbers: &[VersionNo]) -> Result<Invalid> {
         let mut invalid = Invalid::default();
-        for number in trees.iter().flat_map(|tree| tree.versions_after(common)) {
-            match self.version(number) {
-                Ok((_, record)) => record.ops.into_iter().for_each(|op| invalid.add(op)),
-                Err(error) => {
-                    log::warn!("what {number} of {} changed is not known: {}", self.name(), chain(&error));
-                    return self.all_names(state, &trees);
-                }
-            }
+        for &number in numbers {
+            let (_, record) = self.version(number).inspect_err(|error| {
+                log::warn!("what {number} of {} changed is not known: {}", self.name(), chain(error));
+            })?;
+            record.ops.into_iter().for_each(|op| invalid.add(op));
         }
         Ok(invalid)
     }

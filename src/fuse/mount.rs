@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
@@ -12,7 +11,7 @@ use fuser::{BackgroundSession, Config, INodeNo, MountOption, Notifier, Session, 
 use parking_lot::{Mutex, RwLock};
 use rustix::mount::UnmountFlags;
 
-use crate::dataset::Invalid;
+use crate::dataset::{Invalid, in_shares};
 use crate::model::{DatasetId, DatasetName, Ino, VersionNo};
 use crate::view::FileSystem;
 
@@ -22,9 +21,6 @@ use super::adapter::Adapter;
 /// most requests do: copying in small files took 30 % longer with four threads than with two. What waits
 /// for the disk has threads of its own.
 const THREADS: usize = 2;
-
-/// Fewer notifications are not worth another thread.
-const SHARE_MIN: usize = 500;
 
 /// How to mount.
 #[derive(Clone, Debug)]
@@ -164,22 +160,10 @@ impl Mount {
     }
 }
 
-/// Tells the kernel of each item of a set, of many on all processors: it is what takes time when very much is undone.
+/// Tells the kernel of each item of a set, on all processors: it is what takes time when very much is undone.
 fn tell_each<T: Sync>(items: &BTreeSet<T>, tell: impl Fn(&T) + Sync) {
     let items: Vec<&T> = items.iter().collect();
-    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let share = items.len().div_ceil(processors).max(SHARE_MIN);
-    thread::scope(|scope| {
-        let tell_all = |share: &[&T]| share.iter().for_each(|item| tell(item));
-        let mut shares = items.chunks(share);
-        let own = shares.next().unwrap_or_default();
-        for share in shares {
-            if thread::Builder::new().spawn_scoped(scope, move || tell_all(share)).is_err() {
-                tell_all(share);
-            }
-        }
-        tell_all(own);
-    });
+    in_shares(&items, |share| share.iter().for_each(|item| tell(item)));
 }
 
 /// Unmounts what is mounted at `mountpoint`; `lazy`: even if it is in use. Whoever may not do so

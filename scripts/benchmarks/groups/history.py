@@ -1,9 +1,12 @@
 """Datasets of many versions and files: mounting, opening what is old, telling the history, going back."""
 import time
 
+from ..data import small_name
 from ..machine import clocked, timed
 from ..table import Target
 
+# Files changed for a rollback that undoes little.
+FEW = 100
 MS_20 = Target("value", 0.020)
 
 
@@ -53,7 +56,16 @@ def telling(bench, versions):
 
 def rollback(bench):
     s = bench.strata
-    newest, seconds = s.versions("small"), []
-    for version in (newest // 2, newest, 1, newest):
-        seconds.append(clocked(lambda: s.quiet("rollback", "small", f"v{version}")))
-    bench.table.add("rollback", f"rollback of {bench.data.small_count} files", "s", seconds, target=MS_20)
+    newest, files = s.versions("small"), bench.data.small_count
+    every = [clocked_rollback(s, version) for version in (newest // 2, newest, 1, newest)]
+    for number in range(FEW):
+        with open(s.point / "small" / small_name(number * files // FEW), "ab") as f:
+            f.write(b"more")
+    edited = s.versions("small")
+    few = [clocked_rollback(s, version) for version in (edited - FEW, edited) * 2]
+    bench.table.add("rollback", f"rollback of {files} files, {FEW} changed", "s", few, target=MS_20)
+    bench.table.add("rollback.all", f"rollback of {files} files, all changed one by one", "s", every, target=MS_20)
+
+
+def clocked_rollback(strata, version):
+    return clocked(lambda: strata.quiet("rollback", "small", f"v{version}"))

@@ -25,6 +25,14 @@ pub struct Invalid {
 pub type Reopened = (Arc<OpenFile>, Content);
 
 impl Invalid {
+    /// This and what is in another.
+    pub fn and(mut self, other: Invalid) -> Invalid {
+        self.names.extend(other.names);
+        self.inodes.extend(other.inodes);
+        self.unheard.extend(other.unheard);
+        self
+    }
+
     /// Adds what `op` changed.
     pub fn add(&mut self, op: Op) {
         match op {
@@ -39,6 +47,11 @@ impl Invalid {
 }
 
 impl Live {
+    /// How many inodes are in memory.
+    pub fn in_memory(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Everything in memory, which is all that the kernel can have cached unless something was dropped.
     pub fn everything(&self) -> Invalid {
         let mut invalid = Invalid::default();
