@@ -123,6 +123,14 @@ pub enum Error {
         /// What was said of it.
         message: Option<String>,
     },
+    /// A version that was to be pruned has got a tag or a pin since that was planned.
+    #[error("{version} of {dataset} was tagged or pinned meanwhile: nothing was pruned, try again")]
+    Named {
+        /// The dataset.
+        dataset: String,
+        /// The version.
+        version: VersionNo,
+    },
     /// Content of a version was purged.
     #[error("the content of files of {version} of {dataset} was purged: {what}")]
     Purged {

@@ -33,6 +33,7 @@ pub fn errno(error: &Error) -> i32 {
             libc::ENOENT
         }
         Error::Lost(_) | Error::Purged { .. } => libc::EIO,
+        Error::Named { .. } => libc::EBUSY,
         // "Name not unique": the one errno that says what is wrong.
         Error::Ambiguous { .. } => libc::ENOTUNIQ,
     }

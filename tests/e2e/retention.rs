@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io::Read;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use serde_json::{Value, json};
@@ -252,6 +254,33 @@ fn rules_of_a_dataset_are_applied_by_the_daemon() {
     for bad in ["retention=", "retention=keep-all", "retention=every=1h", "retention=keep-last=0", "keep=3"] {
         m.strata(&["set", "d", bad]).fails(2);
     }
+    m.strata(&["verify"]).ok();
+}
+
+/// Rules drop what nobody reads also where versions are opened all the time: what is opened just then stays.
+#[test]
+fn rules_are_applied_under_readers() {
+    let m = Mount::new();
+    let d = versions(&m, 100);
+    m.strata(&["set", "d", "retention=keep-last=3,every=1s"]).ok();
+    let until = Instant::now() + Duration::from_secs(4);
+    thread::scope(|scope| {
+        for seed in 0..4 {
+            let d = &d;
+            scope.spawn(move || {
+                let mut random = Random::new(seed);
+                while Instant::now() < until {
+                    let version = 1 + random.below(100);
+                    if let Ok(text) = fs::read_to_string(d.path(&format!("@v{version}/f"))) {
+                        assert_eq!(text, version.to_string());
+                    }
+                }
+            });
+        }
+    });
+    poll("all but three are pruned", || there(&d, 100) == [98, 99, 100]);
+    let log = fs::read_to_string(m.store().join("daemon.log")).expect("a log");
+    assert!(!log.contains("ERROR"), "{log}");
     m.strata(&["verify"]).ok();
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::dataset::retention::Plan;
 use crate::dataset::retention::collect::How;
 use crate::dataset::retention::freed::freed_by;
-use crate::dataset::{Caller, Dataset};
+use crate::dataset::{self, Caller, Dataset};
 use crate::model::{Content, DatasetName, Rules, Timestamp, VersionNo, VersionSet};
 
 use super::super::failure::Failure;
@@ -23,7 +23,7 @@ const PATHS_MAX: usize = 20;
 /// How long after close(2) the kernel may tell of it.
 const CLOSE_LAG: Duration = Duration::from_millis(100);
 
-/// How often a prune is planned anew where versions are opened meanwhile that it would drop.
+/// How often a prune is planned anew where versions are claimed meanwhile that it would drop.
 const TRIES: usize = 8;
 
 /// Refuses where a pin may not be known.
@@ -41,13 +41,22 @@ pub(super) fn check_pins_known(dataset: &Dataset, force: bool) -> Result<(), Fai
     )))
 }
 
-fn opened_meanwhile(dataset: &Dataset, opened: &[VersionNo]) -> Failure {
-    let opened: Vec<String> = opened.iter().take(3).map(ToString::to_string).collect();
-    let (opened, name) = (opened.join(", "), dataset.name());
+fn claimed_meanwhile(dataset: &Dataset, claimed: &[VersionNo]) -> Failure {
+    let claimed: Vec<String> = claimed.iter().take(3).map(ToString::to_string).collect();
+    let (claimed, name) = (claimed.join(", "), dataset.name());
     Failure::new(format!(
-        "versions of {name} were opened meanwhile, again and again ({opened}): nothing was pruned"
+        "versions of {name} were opened meanwhile, or tagged or pinned, again and again ({claimed}): nothing was pruned"
     ))
     .hint("try again, or keep them: strata pin")
+}
+
+/// Whether a prune is done where some of what it would drop was opened, tagged or pinned since it was planned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum If {
+    /// Not: what was told of it would not hold.
+    NothingWasClaimed,
+    /// It is, but for that.
+    Anything,
 }
 
 /// How a prune is to be done.
@@ -116,15 +125,14 @@ impl Service {
             if dry_run || dropped.is_empty() {
                 break freed;
             }
-            let opened = self.carry_out(by, dataset, &plan, message.clone())?;
-            if opened.is_empty() {
+            let claimed = self.carry_out(by, dataset, &mut plan, message.clone(), If::NothingWasClaimed)?;
+            if claimed.is_empty() {
                 break freed;
             }
             tries += 1;
             if tries == TRIES {
-                return Err(opened_meanwhile(dataset, &opened));
+                return Err(claimed_meanwhile(dataset, &claimed));
             }
-            plan.keep(&opened, "open");
         };
         for planned in &plan.versions {
             sink.item(Item::Planned(PlannedInfo {
@@ -174,27 +182,39 @@ impl Service {
         Ok(open)
     }
 
-    /// Prunes what a plan drops, unless some of that was opened since the plan was made: then nothing is done, and
-    /// that is given.
+    /// Prunes what a plan drops; what of that was opened, tagged or pinned since the plan was made is given, and kept
+    /// in the plan.
     fn carry_out(
         &self,
         by: Caller,
         dataset: &Dataset,
-        plan: &Plan,
+        plan: &mut Plan,
         message: Option<String>,
+        when: If,
     ) -> Result<Vec<VersionNo>, Failure> {
-        {
+        let (claimed, dropped) = {
             let still = self.readings.still();
-            let opened = self.open_among(&still, dataset, &plan.dropped())?;
-            if !opened.is_empty() {
-                return Ok(opened);
+            let mut claimed = self.open_among(&still, dataset, &plan.dropped())?;
+            plan.keep(&claimed, "open");
+            loop {
+                let dropped = plan.dropped();
+                if dropped.is_empty() || when == If::NothingWasClaimed && !claimed.is_empty() {
+                    return Ok(claimed);
+                }
+                match dataset.prune(by, plan, message.clone()) {
+                    Ok(()) => break (claimed, dropped),
+                    Err(dataset::Error::Named { version, .. }) => {
+                        plan.keep(&[version], "tagged or pinned");
+                        claimed.push(version);
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
-            dataset.prune(by, plan, message)?;
-        }
+        };
         if let Some(host) = &self.host {
-            host.forget_versions(dataset.id(), &plan.dropped());
+            host.forget_versions(dataset.id(), &dropped);
         }
-        Ok(Vec::new())
+        Ok(claimed)
     }
 
     /// The contents that are open without a version that has them, or read for a request.
@@ -263,17 +283,14 @@ impl Service {
         dataset.note_retention_applied(now);
         let Some(rules) = dataset.retention_rules() else { return Ok(0) };
         check_pins_known(dataset, false)?;
-        let plan = self.plan(dataset, &rules)?;
+        let mut plan = self.plan(dataset, &rules)?;
         if plan.drops_everything() {
             let name = dataset.name();
             return Err(Failure::new(format!("its rules would drop every version of {name} but the newest")));
         }
+        self.carry_out(Caller::default(), dataset, &mut plan, Some("retention".into()), If::Anything)?;
         let count = plan.versions.len() - plan.kept();
         if count > 0 {
-            let opened = self.carry_out(Caller::default(), dataset, &plan, Some("retention".into()))?;
-            if !opened.is_empty() {
-                return Err(opened_meanwhile(dataset, &opened));
-            }
             log::info!("{}: pruned {count} versions by {rules}", dataset.name());
         }
         Ok(count)

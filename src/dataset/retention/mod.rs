@@ -311,6 +311,9 @@ impl Dataset {
     }
 
     /// Gives up the versions that a plan drops, durably.
+    ///
+    /// # Errors
+    /// [`Error::Named`] where one of them got a tag or a pin since: nothing is done then.
     pub fn prune(&self, by: Caller, plan: &Plan, message: Option<String>) -> Result<()> {
         let versions = plan.dropped().spans().iter().map(|span| (span.first, span.last)).collect();
         self.note_retention(by, message, RetentionAction::Prune { versions, rules: plan.rules.clone() })
@@ -364,10 +367,7 @@ impl Dataset {
             let tagged: HashSet<VersionNo> = self.tags().into_values().map(|tag| tag.version).collect();
             let mut named = tagged.iter().chain(retention.pins.keys());
             if let Some(version) = named.find(|version| dropped.contains(**version)) {
-                return Err(Error::Invalid(format!(
-                    "{version} of {} was tagged or pinned meanwhile: nothing was pruned, try again",
-                    self.name()
-                )));
+                return Err(Error::Named { dataset: self.name().to_string(), version: *version });
             }
         }
         self.store.append_retention(&record)?;
