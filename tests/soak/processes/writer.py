@@ -219,7 +219,7 @@ class Writer(Process):
     def rollback(self):
         if self.policy == "settle" or self.pending and self.policy == "manual" or len(self.trees) < 3:
             return
-        to = self.random.choice(list(self.trees)[:-1])
+        to = self.random.choice([version for version in self.trees if version > 0][:-1])
         tree = self.trees[to]
         delta = {path: None for path in self.tree if path not in tree}
         delta |= {path: value for path, value in tree.items() if self.tree.get(path) != value}
