@@ -5,6 +5,8 @@
 //! - After an I/O error it refuses everything until it is opened anew, as [`heal`](super::heal) does.
 //! - Its iterators go forward only: going backward from a leaf to the one before, 0.34.7 never arrives where that
 //!   one's first key has four bytes of 255 after what the first begins with, and panics in the end.
+//! - It reads all that was written since it was last opened when it is opened: only then it notes where its pages
+//!   are. See [`Backing::is_slow_to_open`].
 //! - It follows symbolic links, so there must be none among its files.
 
 use std::cell::Cell;
@@ -12,6 +14,7 @@ use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -30,6 +33,9 @@ const LOCKED: &str = "could not acquire lock";
 const LOCK_TRIES: u32 = 500;
 const LOCK_WAIT: Duration = Duration::from_millis(10);
 
+/// From as many changes on it takes long to open: some 0.1 s for these, about as long as all else of a mount.
+const MANY: u64 = if cfg!(test) { 500 } else { 250_000 };
+
 /// Keys and values of a range.
 pub type Entries = Vec<(Box<[u8]>, Value)>;
 
@@ -39,6 +45,8 @@ pub struct Backing {
     dir: PathBuf,
     /// There until it is dropped.
     db: Option<sled::Db>,
+    /// Changes since it was opened.
+    changes: AtomicU64,
 }
 
 impl Backing {
@@ -53,7 +61,8 @@ impl Backing {
         } else {
             make_dir(dir, false).map_err(|e| Error::Index(chain(&e)))?;
         }
-        let backing = Backing { dir: dir.to_owned(), db: Some(open_sled(dir)?) };
+        let backing =
+            Backing { dir: dir.to_owned(), db: Some(open_sled(dir)?), changes: AtomicU64::default() };
         backing.sync_files().map_err(|e| failed(dir, "sync", &e))?;
         Ok(backing)
     }
@@ -109,13 +118,19 @@ impl Backing {
     {
         changes.into_iter().try_for_each(|(key, value)| match value {
             Some(value) => self.put(key.as_ref(), value),
-            None => self.call("write", |db| db.remove(key.as_ref()).map(drop)),
+            None => self.change(|db| db.remove(key.as_ref()).map(drop)),
         })
     }
 
     /// Sets one key.
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.call("write", |db| db.insert(key, value).map(drop))
+        self.change(|db| db.insert(key, value).map(drop))
+    }
+
+    /// Whether so much was written since it was opened that the next opening takes long, and the one after that does
+    /// not.
+    pub fn is_slow_to_open(&self) -> bool {
+        self.changes.load(Ordering::Relaxed) >= MANY
     }
 
     /// Has sled write all that was applied: it survives the process and a reopening.
@@ -144,6 +159,11 @@ impl Backing {
         }
         sync_dir(&self.dir)?;
         self.dir.parent().map_or(Ok(()), sync_dir)
+    }
+
+    fn change(&self, f: impl FnOnce(&sled::Db) -> sled::Result<()>) -> Result<()> {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        self.call("write", f)
     }
 
     fn call<T>(&self, what: &str, f: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T> {

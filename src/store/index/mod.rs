@@ -279,7 +279,8 @@ impl Index {
         Ok(())
     }
 
-    /// Applies everything and writes the watermark that says so: opening needs no replay.
+    /// Applies everything and writes the watermark that says so: opening needs no replay, and takes no time for what
+    /// was written.
     pub fn finish(&self, sync: impl Fn() -> Result<LogPos>) -> Result<()> {
         self.apply(sync)?;
         let durable = self.applied.lock().durable;
@@ -291,7 +292,21 @@ impl Index {
             backing.put(keys::WATERMARK, &durable.0.to_be_bytes())?;
             backing.flush()?;
             backing.sync()
-        })
+        })?;
+        self.reopen()
+    }
+
+    /// Opens a sled again that would be slow to open.
+    fn reopen(&self) -> Result<()> {
+        let mut slot = self.slot.write();
+        if !matches!(&slot.state, State::Sled(backing) if backing.is_slow_to_open()) {
+            return Ok(());
+        }
+        // Dropped first: it has its files locked.
+        slot.state = State::Failed;
+        slot.generation += 1;
+        slot.state = State::Sled(open_backing(&self.dir, &self.meta)?.0);
+        Ok(())
     }
 
     fn with_backing(&self, call: impl FnOnce(&Packed) -> Result<()>) -> Result<()> {

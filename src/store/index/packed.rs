@@ -100,6 +100,11 @@ impl Packed {
         Ok(alone.max(last.map(|key| Box::from(&key[..]))))
     }
 
+    /// See [`Backing::is_slow_to_open`].
+    pub fn is_slow_to_open(&self) -> bool {
+        self.0.is_slow_to_open()
+    }
+
     /// Applies changes. What is applied halfway does no harm, since whatever is not durable is applied again.
     pub fn apply(&self, changes: &Generation) -> Result<()> {
         let range =

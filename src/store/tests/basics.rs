@@ -84,6 +84,27 @@ fn a_store_in_use_names_the_process() {
     Store::open(dir.path()).unwrap();
 }
 
+/// What was written to a store is not gone through when that is opened next, if it was much.
+#[test]
+fn a_store_that_took_much_in_opens_at_once() {
+    let (dir, store) = new_store();
+    let chunks: Vec<Vec<u8>> = (0..600).map(|seed| noise(100, seed)).collect();
+    let slices: Vec<&[u8]> = chunks.iter().map(|chunk| &chunk[..]).collect();
+    store.put_chunks(&slices).unwrap();
+    store.close().unwrap();
+    // Where sled's pages are, as of the place in its log that the name has.
+    let noted = || {
+        let entries = std::fs::read_dir(dir.path().join("index")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("snap.")).collect::<Vec<_>>()
+    };
+    let before = noted();
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.put_chunks(&slices).unwrap().len(), 600);
+    store.close().unwrap();
+    assert_eq!((noted(), before.len()), (before, 1));
+}
+
 #[test]
 fn scratch_is_emptied_on_open() {
     let (dir, store) = new_store();
