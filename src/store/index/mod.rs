@@ -50,9 +50,10 @@ pub use heal::{Replay, Target};
 pub use range::{Entry, Range};
 
 /// Format of the index; one of another format is rebuilt.
-const FORMAT: u32 = 2;
-/// Those before that it goes on from: 1 has no blocks (`packed`), and every entry is as in this one.
-const OLDER: [u32; 1] = [1];
+const FORMAT: u32 = 3;
+/// Those before that it goes on from: 1 has no blocks (`packed`), 2 only some kinds of them, and every entry is as in
+/// this one.
+const OLDER: [u32; 2] = [1, 2];
 /// How often what was applied is made durable.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// As many bytes of changes in memory make appends wait.
