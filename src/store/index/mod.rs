@@ -294,7 +294,11 @@ impl Index {
             backing.flush()?;
             backing.sync()
         })?;
-        self.reopen()
+        // It holds everything, whatever comes of this.
+        if let Err(e) = self.reopen() {
+            log::warn!("{e}; the store opens a little slower");
+        }
+        Ok(())
     }
 
     /// Opens a sled again that would be slow to open.

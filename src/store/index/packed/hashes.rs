@@ -163,11 +163,16 @@ fn buckets(hashes: &[Changed<'_>]) -> Option<Vec<(Key, Vec<u8>)>> {
         .collect()
 }
 
+/// A hash in a bucket: its prefix, and what follows that.
+fn parts(hash: &[u8]) -> (&[u8], u32) {
+    let (prefix, number) = hash.split_at(HASH_PREFIX);
+    (prefix, number.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes)))
+}
+
 /// The hashes that are in either of two values of a bucket, in the order of their keys.
 fn united(one: &[u8], other: &[u8]) -> Vec<u8> {
     let in_order = |hash: &&[u8]| {
-        let (prefix, number) = hash.split_at(HASH_PREFIX);
-        let number = number.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        let (prefix, number) = parts(hash);
         (prefix.to_vec(), number & 1, number >> 1)
     };
     let mut hashes: Vec<&[u8]> = one.chunks_exact(HASH).chain(other.chunks_exact(HASH)).collect();
@@ -184,8 +189,7 @@ fn bucket_keys(bucket: &[u8], value: &[u8]) -> Result<Vec<HashKey>> {
     key[0] = b'h';
     key[1..5].copy_from_slice(&bucket[1..5]);
     let keys = value.chunks_exact(HASH).map(|hash| {
-        let (prefix, number) = hash.split_at(HASH_PREFIX);
-        let number = number.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        let (prefix, number) = parts(hash);
         key[5..17].copy_from_slice(prefix);
         key[17] = (number & 1) as u8;
         let version = first.checked_add(u64::from(number >> 1)).ok_or_else(damaged)?;

@@ -21,6 +21,8 @@ use crate::store::error::{Error, Result};
 
 /// Capital letters come before all others.
 const BLOCKS_END: &[u8] = b"a";
+/// Most blocks fetched at a time.
+const PAGE: usize = 16;
 
 /// An entry that is put, or deleted.
 type Changed<'a> = (&'a [u8], &'a Value);

@@ -7,7 +7,8 @@
 
 use super::super::backing::{Backing, Entries};
 use super::super::keys::Key;
-use super::{Changed, damaged};
+use super::super::memtable::Value;
+use super::{Changed, PAGE, damaged};
 use crate::store::error::Result;
 
 /// A kind of such entries, whose keys all end with a version.
@@ -29,8 +30,6 @@ const BLOCK: usize = if cfg!(test) { 120 } else { 1536 };
 const FROM: usize = if cfg!(test) { 3 } else { 8 };
 /// Longer values stay by themselves.
 const VALUE: usize = if cfg!(test) { 60 } else { 512 };
-/// Most blocks fetched at a time.
-const PAGE: usize = 16;
 /// About as many entries are in a block.
 const EACH: usize = 16;
 
@@ -96,8 +95,9 @@ fn blocks<'a, 'b>(mut stretch: &'b [Changed<'a>]) -> impl Iterator<Item = &'b [C
 fn put(sled: &Backing, kind: &Kind, block: &[Changed<'_>]) -> Result<bool> {
     let (Some((first, _)), Some((last, _))) = (block.first(), block.last()) else { return Ok(false) };
     if let Some((_, other)) = sled.page(&block_key(first), kind.blocks_end, 1)?.pop() {
-        let begins = entries_of(other.as_deref().unwrap_or_default()).next().ok_or_else(damaged)??.0;
-        if begins[..] <= **last {
+        let mut other = Walk::new(&other);
+        other.next()?.ok_or_else(damaged)?;
+        if other.key[..] <= **last {
             return Ok(false);
         }
     }
@@ -129,13 +129,13 @@ pub fn page(
         let Some((last, _)) = blocks.last() else { return Ok(()) };
         from = [last, &[0][..]].concat();
         for (_, value) in &blocks {
-            for entry in entries_of(value.as_deref().unwrap_or_default()) {
-                let (key, value) = entry?;
-                if key[..] >= *end || found.len() >= limit {
+            let mut block = Walk::new(value);
+            while let Some(value) = block.next()? {
+                if block.key[..] >= *end || found.len() >= limit {
                     return Ok(());
                 }
-                if key[..] >= *start {
-                    found.push((key.into(), Some(value.into())));
+                if block.key[..] >= *start {
+                    found.push((block.key[..].into(), Some(value.into())));
                 }
             }
         }
@@ -147,10 +147,12 @@ pub fn last(sled: &Backing, kind: &Kind, start: &[u8], end: &[u8]) -> Result<Opt
     let Some((start, end)) = within(kind, start, end) else { return Ok(None) };
     // The block that the end is in, if it is in one, and else the one before.
     if let Some((_, value)) = sled.page(&block_key(end), kind.blocks_end, 1)?.pop() {
-        let entries = entries_of(value.as_deref().unwrap_or_default()).collect::<Result<Vec<_>>>()?;
-        let before = entries.into_iter().map(|(key, _)| key).rfind(|key| key[..] < *end);
-        if let Some(key) = before {
-            return Ok((key[..] >= *start).then_some(key));
+        let (mut block, mut before) = (Walk::new(&value), Key::new());
+        while block.next()?.is_some() && block.key[..] < *end {
+            before.clone_from(&block.key);
+        }
+        if !before.is_empty() {
+            return Ok((before[..] >= *start).then_some(before));
         }
     }
     let block = sled.last(&block_key(start), &block_key(end))?;
@@ -192,31 +194,35 @@ fn encoded(block: &[Changed<'_>]) -> Vec<u8> {
     bytes
 }
 
-/// The entries of a block, whose keys get ever larger.
-fn entries_of(mut rest: &[u8]) -> impl Iterator<Item = Result<(Key, &[u8])>> {
-    let mut key = Key::new();
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let taken = take(&mut rest, &mut key);
-        if taken.is_none() {
-            rest = &[];
-        }
-        Some(taken.map(|value| (key.clone(), value)).ok_or_else(damaged))
-    })
+/// Walks the entries of a block, whose keys get ever larger.
+struct Walk<'a> {
+    rest: &'a [u8],
+    /// Of the entry that was walked to last.
+    key: Key,
 }
 
-/// Takes an entry off `rest`: its key follows `key` and comes in its place.
-fn take<'a>(rest: &mut &'a [u8], key: &mut Key) -> Option<&'a [u8]> {
-    let ([shared, own], after) = rest.split_first_chunk()?;
-    let (own, after) = after.split_at_checked(usize::from(*own))?;
-    let (length, after) = after.split_first_chunk()?;
-    let (value, after) = after.split_at_checked(u16::from_be_bytes(*length).into())?;
-    let next = [key.get(..usize::from(*shared))?, own].concat();
-    if next <= *key {
-        return None;
+impl<'a> Walk<'a> {
+    fn new(block: &'a Value) -> Walk<'a> {
+        Walk { rest: block.as_deref().unwrap_or_default(), key: Key::new() }
     }
-    (*rest, *key) = (after, next);
-    Some(value)
+
+    /// Goes on to the next entry and gives its value.
+    fn next(&mut self) -> Result<Option<&'a [u8]>> {
+        if self.rest.is_empty() { Ok(None) } else { self.take().map(Some).ok_or_else(damaged) }
+    }
+
+    fn take(&mut self) -> Option<&'a [u8]> {
+        let ([shared, own], after) = self.rest.split_first_chunk()?;
+        let (own, after) = after.split_at_checked(usize::from(*own))?;
+        let (length, after) = after.split_first_chunk()?;
+        let (value, after) = after.split_at_checked(u16::from_be_bytes(*length).into())?;
+        let shared = usize::from(*shared);
+        if own <= self.key.get(shared..)? {
+            return None;
+        }
+        self.key.truncate(shared);
+        self.key.extend_from_slice(own);
+        self.rest = after;
+        Some(value)
+    }
 }

@@ -6,13 +6,11 @@
 
 use super::super::backing::{Backing, Entries};
 use super::super::keys::{self, Key};
-use super::{Changed, damaged, within};
+use super::{Changed, PAGE, damaged, within};
 use crate::store::error::Result;
 
 /// Versions in a block.
 const BLOCK: u64 = 32;
-/// Most blocks fetched at a time.
-const PAGE: usize = 16;
 
 /// The key of a version: `v ds4 v8`.
 type VersionKey = [u8; 13];
