@@ -2,7 +2,7 @@
 //! that the newest version up to some other is the first key from there on.
 //!
 //! ```text
-//! m name                    -> index format and store id; watermark
+//! m name                    -> index format and store id; watermark; numbers of the runs of objects, oldest first
 //! s ds4                     -> DatasetRecord
 //! d ds4 dir8 name16 ~v8     -> Dirent; empty: the name is gone
 //! i ds4 ino8 ~v8            -> 00 Inode, or 01 and where in the log it is (see `change`)
@@ -18,7 +18,8 @@
 //! k ds4 sequence8           -> Pos of a RetentionRecord
 //! g ds4 v8                  -> the last of the versions from v on whose records were missing, 8 bytes
 //! ```
-//! In sled, keys that begin with a capital letter are of blocks of entries: see [`packed`](super::packed).
+//! In sled, keys that begin with a capital letter are of blocks of entries; objects are in files, too: see
+//! [`packed`](super::packed).
 //!
 //! `ds` is the dataset's id, `name16` the name's [`NameKey`].
 
@@ -33,6 +34,8 @@ pub type PendingKey = [u8; 13];
 pub const META: &[u8] = b"mmeta";
 /// Key of the place in the log up to which the index is known to hold everything.
 pub const WATERMARK: &[u8] = b"mwatermark";
+/// Key of the numbers of the runs of objects.
+pub const OBJECT_RUNS: &[u8] = b"mobjects";
 /// First byte of [`summary`].
 pub const SUMMARY: u8 = b'a';
 /// Tag of a snapshot id below [`hash`].

@@ -31,7 +31,6 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
-use self::backing::Backing;
 use self::change::Change;
 use self::heal::{Cause, Slot, State};
 use self::keys::{Key, PendingKey};
@@ -50,10 +49,10 @@ pub use heal::{Replay, Target};
 pub use range::{Entry, Range};
 
 /// Format of the index; one of another format is rebuilt.
-const FORMAT: u32 = 3;
-/// Those before that it goes on from: 1 has no blocks (`packed`), 2 only some kinds of them, and every entry is as in
-/// this one.
-const OLDER: [u32; 2] = [1, 2];
+const FORMAT: u32 = 4;
+/// Those before that it goes on from: 1 has no blocks (`packed`), 2 only some kinds of them, 3 no runs of objects, and
+/// every entry is as in this one.
+const OLDER: [u32; 3] = [1, 2, 3];
 /// How often what was applied is made durable.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// As many bytes of changes in memory make appends wait.
@@ -411,7 +410,7 @@ fn meta_of(store: StoreId) -> Vec<u8> {
 
 /// Opens the sled in `dir`, or makes one, and gives its watermark.
 fn open_backing(dir: &Path, meta: &[u8]) -> Result<(Packed, LogPos)> {
-    let backing = Packed::new(Backing::open(dir)?);
+    let backing = Packed::open(dir)?;
     match backing.get(keys::META)? {
         Some(found) if *found == *meta => {}
         Some(found)
@@ -466,7 +465,7 @@ mod tests {
             backing.flush().unwrap();
             drop(backing);
             assert!(open_backing(&dir, &meta).is_err(), "{wrong:?}");
-            backing = Packed::new(Backing::open(&dir).unwrap());
+            backing = Packed::open(&dir).unwrap();
         }
     }
 }

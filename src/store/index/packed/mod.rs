@@ -6,15 +6,18 @@
 //! sees both as one, by the keys of [`keys`](super::keys). An entry by itself is newer than one in a block.
 //!
 //! Versions ([`versions`]), their hashes ([`hashes`]) and what they say of the [`tree`] are each packed in a way of their
-//! own. Keys of blocks begin with the capital letter of those of their entries.
+//! own. Keys of blocks begin with the capital letter of those of their entries. [`objects`] are in files beside sled's.
 
 mod hashes;
+mod objects;
 mod tree;
 mod versions;
 
 use std::cmp::Ordering;
 use std::ops::Bound::{Excluded, Included};
+use std::path::Path;
 
+use self::objects::Objects;
 use super::backing::{Backing, Entries};
 use super::memtable::{Generation, Value};
 use crate::store::error::{Error, Result};
@@ -29,17 +32,25 @@ type Changed<'a> = (&'a [u8], &'a Value);
 
 /// sled, and the packed entries in it.
 #[derive(Debug)]
-pub struct Packed(Backing);
+pub struct Packed {
+    sled: Backing,
+    objects: Objects,
+}
 
 impl Packed {
-    /// On this sled.
-    pub fn new(backing: Backing) -> Packed {
-        Packed(backing)
+    /// Opens the index in `dir`, making it if it is not there.
+    pub fn open(dir: &Path) -> Result<Packed> {
+        let sled = Backing::open(dir)?;
+        let objects = Objects::open(dir.join("objects"), &sled)?;
+        Ok(Packed { sled, objects })
     }
 
     /// The value of `key`.
     pub fn get(&self, key: &[u8]) -> Result<Option<Box<[u8]>>> {
-        let alone = self.0.get(key)?;
+        if objects::is_key(key) {
+            return self.objects.get(&self.sled, key);
+        }
+        let alone = self.sled.get(key)?;
         if alone.is_some() || !is_packed(key) {
             return Ok(alone);
         }
@@ -49,7 +60,7 @@ impl Packed {
 
     /// Up to `limit` entries from `start` up to `end`.
     pub fn page(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Entries> {
-        let alone = self.0.page(start.max(BLOCKS_END), end, limit)?;
+        let alone = self.sled.page(start.max(BLOCKS_END), end, limit)?;
         let until = alone.last().filter(|_| alone.len() == limit).map_or(end, |(key, _)| key);
         let packed = self.packed(start, until, limit)?;
         if packed.is_empty() {
@@ -75,18 +86,18 @@ impl Packed {
         Ok(page)
     }
 
-    /// The last key from `start` up to `end`, of keys that are no hashes.
+    /// The last key from `start` up to `end`, of keys that are no hashes and of no objects.
     pub fn last(&self, start: &[u8], end: &[u8]) -> Result<Option<Box<[u8]>>> {
-        let mut last = self.0.last(start.max(BLOCKS_END), end)?;
+        let mut last = self.sled.last(start.max(BLOCKS_END), end)?;
         for kind in [tree::NAMES, tree::INODES, tree::TREES] {
-            last = last.max(tree::last(&self.0, &kind, start, end)?.map(Box::from));
+            last = last.max(tree::last(&self.sled, &kind, start, end)?.map(Box::from));
         }
-        Ok(last.max(versions::last(&self.0, start, end)?.map(Box::from)))
+        Ok(last.max(versions::last(&self.sled, start, end)?.map(Box::from)))
     }
 
     /// See [`Backing::is_slow_to_open`].
     pub fn is_slow_to_open(&self) -> bool {
-        self.0.is_slow_to_open()
+        self.sled.is_slow_to_open()
     }
 
     /// Applies changes. What is applied halfway does no harm, since whatever is not durable is applied again.
@@ -95,23 +106,24 @@ impl Packed {
             let range = changes.range::<[u8], _>((Included(from), Excluded(to)));
             range.map(|(key, value)| (&**key, value)).collect::<Vec<Changed<'_>>>()
         };
-        let others = [(&b""[..], &b"d"[..]), (b"e", b"h"), (b"j", b"p"), (b"q", b"v"), (b"w", b"\xff")];
-        others.iter().try_for_each(|(from, to)| self.0.apply(range(from, to)))?;
+        let others = [(&b""[..], &b"c"[..]), (b"e", b"h"), (b"j", b"p"), (b"q", b"v"), (b"w", b"\xff")];
+        others.iter().try_for_each(|(from, to)| self.sled.apply(range(from, to)))?;
+        self.objects.apply(&self.sled, &range(b"c", b"d"))?;
         for kind in [tree::NAMES, tree::INODES, tree::TREES] {
-            tree::apply(&self.0, &kind, &range(kind.keys.0, kind.keys.1))?;
+            tree::apply(&self.sled, &kind, &range(kind.keys.0, kind.keys.1))?;
         }
-        hashes::apply(&self.0, &range(b"h", b"i"))?;
-        versions::apply(&self.0, &range(b"v", b"w"))
+        hashes::apply(&self.sled, &range(b"h", b"i"))?;
+        versions::apply(&self.sled, &range(b"v", b"w"))
     }
 
     /// Sets one key, which is never packed.
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.0.put(key, value)
+        self.sled.put(key, value)
     }
 
     /// Has sled write all that was applied: it survives the process and a reopening.
     pub fn flush(&self) -> Result<()> {
-        self.0.flush()
+        self.sled.flush()
     }
 
     /// Makes all that was flushed durable.
@@ -119,13 +131,16 @@ impl Packed {
     /// # Errors
     /// What it holds is in doubt then.
     pub fn sync(&self) -> Result<()> {
-        self.0.sync()
+        self.sled.sync()?;
+        self.objects.synced();
+        Ok(())
     }
 
     /// Up to `limit` packed entries from `start` up to `end`.
     fn packed(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Entries> {
-        let (sled, mut found) = (&self.0, Entries::new());
+        let (sled, mut found) = (&self.sled, Entries::new());
         // In the order of their tags.
+        self.objects.page(start, end, limit, &mut found)?;
         tree::page(sled, &tree::NAMES, start, end, limit, &mut found)?;
         hashes::page(sled, start, end, limit, &mut found)?;
         tree::page(sled, &tree::INODES, start, end, limit, &mut found)?;
@@ -180,10 +195,11 @@ mod tests {
     use super::super::keys;
     use super::*;
     use crate::model::{DatasetId, Ino, NameKey, VersionNo};
+    use crate::store::pack::Pos;
 
     fn open() -> (tempfile::TempDir, Packed) {
         let dir = tempfile::TempDir::new().unwrap();
-        let packed = Packed::new(Backing::open(&dir.path().join("index")).unwrap());
+        let packed = Packed::open(&dir.path().join("index")).unwrap();
         (dir, packed)
     }
 
@@ -205,13 +221,15 @@ mod tests {
                 vec![salt],
             ),
             (keys::at(keys::tree(id, Ino(v / 30)), number), own(3).to_vec()),
+            (keys::object(&hash(4)), vec![v as u8; Pos::BYTES]),
+            (keys::object(&own(5)), if v.is_multiple_of(9) { vec![] } else { vec![salt; Pos::BYTES] }),
         ];
         all.into_iter().map(|(key, value)| (Box::from(key), Some(Box::from(value)))).collect()
     }
 
     /// Bounds of ranges: whole keys, parts of them, and what is between and around them.
     fn bound() -> impl Strategy<Value = Vec<u8>> {
-        let key = (0..3u32, 0..140u64, 0..3u8, 0..7usize, 0..40usize, any::<bool>());
+        let key = (0..3u32, 0..140u64, 0..3u8, 0..9usize, 0..40usize, any::<bool>());
         let key = key.prop_map(|(ds, v, salt, which, len, longer)| {
             let mut key = version(ds, v, salt)[which].0.to_vec();
             key.truncate(len.max(1));
@@ -237,6 +255,8 @@ mod tests {
                 packed.apply(&generation).unwrap();
                 map.extend(generation);
             }
+            let runs = packed.sled.get(keys::OBJECT_RUNS).unwrap();
+            map.extend(runs.map(|runs| (keys::OBJECT_RUNS.into(), Some(runs))));
             for (key, value) in &map {
                 prop_assert_eq!(&packed.get(key).unwrap(), value);
             }
@@ -249,7 +269,7 @@ mod tests {
                 let wanted: Entries = range.clone().take(limit).map(|(k, v)| (k.clone(), v.clone())).collect();
                 prop_assert_eq!(packed.page(&start, &end, limit).unwrap(), wanted);
                 let last = packed.last(&start, &end).unwrap();
-                let hashes = within::<26>(b'h', &start, &end).is_some();
+                let hashes = within::<26>(b'h', &start, &end).is_some() || within::<33>(b'c', &start, &end).is_some();
                 prop_assert!(hashes || last.as_ref() == range.clone().next_back().map(|(key, _)| key));
             }
         }
@@ -309,7 +329,7 @@ mod tests {
     fn many_versions_at_once_take_few_entries() {
         let (_dir, packed) = open();
         packed.apply(&(1..1025).flat_map(|v| version(1, v, 0)).collect()).unwrap();
-        let count = |start: &[u8], end: &[u8]| packed.0.page(start, end, 10_000).unwrap().len();
+        let count = |start: &[u8], end: &[u8]| packed.sled.page(start, end, 10_000).unwrap().len();
         // The first 31 and the last are no whole block.
         assert_eq!((count(b"v", b"w"), count(b"V", b"W"), count(b"h", b"i")), (32, 31, 0));
         assert!(count(b"H", b"I") <= 2048 / 2);
