@@ -205,11 +205,7 @@ impl Trie {
                 encoded = Vec::with_capacity(1 + slots.len() * 64);
                 encoded.push(0);
                 for slot in slots {
-                    let id = child(slot)?;
-                    encoded.push(id.tag);
-                    encoded.extend_from_slice(&id.hash);
-                    encoded.push(slot.name.as_bytes().len() as u8);
-                    encoded.extend_from_slice(slot.name.as_bytes());
+                    encode_entry(child(slot)?, &slot.name, &mut encoded);
                 }
             }
             Node::Inner(children) => {
@@ -225,6 +221,48 @@ impl Trie {
         self.hash = Some(hash);
         Ok(hash)
     }
+}
+
+fn encode_entry(id: ChildId, name: &Name, into: &mut Vec<u8>) {
+    into.push(id.tag);
+    into.extend_from_slice(&id.hash);
+    into.push(name.as_bytes().len() as u8);
+    into.extend_from_slice(name.as_bytes());
+}
+
+/// The hash of a directory of these entries, which are in the order of their keys, as [`Trie::hash`] gives it. `key`
+/// and `entry` tell of each its key, and what it contributes under which name.
+pub fn hash_of<'a, T>(
+    entries: &'a [T],
+    key: &dyn Fn(&T) -> NameKey,
+    entry: &dyn Fn(&'a T) -> (ChildId, &'a Name),
+) -> TreeHash {
+    hash_at(entries, 0, key, entry)
+}
+
+fn hash_at<'a, T>(
+    entries: &'a [T],
+    depth: usize,
+    key: &dyn Fn(&T) -> NameKey,
+    entry: &dyn Fn(&'a T) -> (ChildId, &'a Name),
+) -> TreeHash {
+    let mut encoded = Vec::with_capacity(1 + 16 * 32);
+    if entries.len() <= LEAF_MAX {
+        encoded.push(0);
+        for (id, name) in entries.iter().map(entry) {
+            encode_entry(id, name, &mut encoded);
+        }
+        return TreeHash::of(&encoded);
+    }
+    encoded.push(1);
+    let mut rest = entries;
+    for digit in 0..16 {
+        let (child, others) = rest.split_at(rest.partition_point(|it| key(it).digit(depth) <= digit));
+        rest = others;
+        let hash = if child.is_empty() { [0; 32] } else { hash_at(child, depth + 1, key, entry).0 };
+        encoded.extend_from_slice(&hash);
+    }
+    TreeHash::of(&encoded)
 }
 
 #[cfg(test)]
@@ -270,6 +308,9 @@ mod tests {
             let mut fresh = Trie::default();
             model.values().rev().for_each(|s| assert!(fresh.insert(s.clone()).is_none()));
             prop_assert_eq!(hash(&mut trie), hash(&mut fresh));
+            let sorted: Vec<&Slot> = model.values().collect();
+            let of_list = hash_of(&sorted, &|s| s.key, &|s| (child(s.ino), &s.name));
+            prop_assert_eq!(hash(&mut trie), of_list);
             let mut listed = Vec::new();
             trie.scan(0, &mut |s| { listed.push(s.key); true });
             prop_assert_eq!(&listed, &model.keys().copied().collect::<Vec<_>>());

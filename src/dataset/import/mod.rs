@@ -14,6 +14,7 @@ mod batch;
 mod place;
 mod read;
 mod scan;
+mod whole;
 
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,8 @@ pub use place::Placement;
 pub use read::read;
 pub use scan::scan;
 
+/// After as many entries, the room of those that are dealt with is given back.
+const SHRINK_EVERY: usize = 1 << 16;
 /// How often whoever waits is told how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(100);
 

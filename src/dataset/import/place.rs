@@ -3,16 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use super::{Entry, Source, Tree};
+use super::whole::take_whole;
+use super::{Entry, SHRINK_EVERY, Source, Tree};
 use crate::dataset::author::Caller;
 use crate::dataset::dataset::{Dataset, State};
 use crate::dataset::error::{Error, Result};
 use crate::dataset::live::{Invalid, Live};
 use crate::model::{Ino, Kind, Name, NameKey, Policy, VersionNo};
 use crate::store::error::chain;
-
-/// After as many entries, the room of those that are placed is given back.
-const SHRINK_EVERY: usize = 1 << 16;
 
 /// How a tree is put into a dataset.
 #[derive(Clone, Debug)]
@@ -102,6 +100,20 @@ impl Dataset {
 }
 
 fn place(live: &mut Live, tree: Tree, outside: &Path, delete: bool, invalid: &mut Invalid) -> Result<()> {
+    match take_whole(live, tree, invalid)? {
+        None => Ok(()),
+        Some(tree) => place_each(live, tree, outside, delete, invalid),
+    }
+}
+
+/// Puts one entry after the other into the live tree.
+pub(super) fn place_each(
+    live: &mut Live,
+    tree: Tree,
+    outside: &Path,
+    delete: bool,
+    invalid: &mut Invalid,
+) -> Result<()> {
     if delete {
         remove_others(live, &tree, invalid)?;
     }

@@ -1,19 +1,21 @@
 //! Reading what is in files, by several threads.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek};
-use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+
+use parking_lot::Mutex;
 
 use super::batch::{BATCH_BYTES, BATCH_FILES, Batch, SMALL};
 use super::scan::{io_error, mtime_of};
 use super::{Entry, Progress, Source, TELL_EVERY, Teller, Tree};
 use crate::dataset::error::{Error, Result};
-use crate::model::{Body, Content, Timestamp};
+use crate::model::{Body, Timestamp};
 use crate::store::Objects;
 use crate::store::content::from_file_watched;
 
@@ -23,61 +25,44 @@ const THREADS_EACH: usize = 4;
 /// Most threads that read.
 const THREADS_MAX: usize = 32;
 
-/// What was read of an entry.
-struct Filled {
-    entry: usize,
-    content: Content,
-    mtime: Timestamp,
-}
-
 /// Reads the files of `tree`, which is at `root`, into the store. The contents are in the tree then.
 ///
 /// # Errors
 /// Where one cannot be read, is no file any more, or cannot be stored.
 pub fn read(objects: &Objects, root: &Path, tree: &mut Tree, teller: &mut Teller<'_>) -> Result<()> {
-    let batches = batches(&tree.entries);
+    let (before, dirs) = (before(&tree.entries), dirs(root, &tree.entries));
+    let batches = batches(&mut tree.entries);
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let threads = (processors * THREADS_EACH).min(THREADS_MAX).min(batches.len());
     let reading = Reading {
         objects,
-        root,
-        entries: &tree.entries,
-        batches: &batches,
-        next: AtomicUsize::new(0),
+        dirs,
+        batches: Mutex::new(batches.into_iter()),
         stop: AtomicBool::new(false),
         bytes: AtomicU64::new(0),
         files: AtomicU64::new(0),
     };
-    let processors = thread::available_parallelism().map_or(1, usize::from);
-    let threads = (processors * THREADS_EACH).min(THREADS_MAX);
     let (sender, results) = mpsc::channel();
-    let filled = thread::scope(|scope| {
-        for _ in 0..threads.min(batches.len()) {
+    thread::scope(|scope| {
+        for _ in 0..threads {
             let (sender, reading) = (sender.clone(), &reading);
             scope.spawn(move || reading.work(|result| sender.send(result).is_ok()));
         }
         drop(sender);
-        let mut all = Vec::new();
-        let before = before(&tree.entries);
         loop {
             let step = match results.recv_timeout(TELL_EVERY) {
-                Ok(result) => result.map(|filled| all.extend(filled)),
+                Ok(result) => result,
                 Err(RecvTimeoutError::Timeout) => Ok(()),
                 // What nobody waits for any more is not to come after all.
-                Err(RecvTimeoutError::Disconnected) => {
-                    return teller.tell_now(reading.progress(before)).map(|()| all);
-                }
+                Err(RecvTimeoutError::Disconnected) => return teller.tell_now(reading.progress(before)),
             };
             let told = step.and_then(|()| teller.tell(|| reading.progress(before)));
             if told.is_err() {
                 reading.stop.store(true, Ordering::Release);
-                return told.map(|()| all);
+                return told;
             }
         }
-    })?;
-    for Filled { entry, content, mtime } in filled {
-        let inode = &mut tree.entries[entry].inode;
-        (inode.body, inode.mtime) = (Body::File(content), mtime);
-    }
-    Ok(())
+    })
 }
 
 /// What there is altogether, with what need not be read taken for done.
@@ -99,21 +84,33 @@ fn before(entries: &[Entry]) -> Progress {
     progress
 }
 
+/// The paths outside of all directories that have files to be read.
+fn dirs(root: &Path, entries: &[Entry]) -> HashMap<Option<usize>, PathBuf> {
+    let mut dirs = HashMap::new();
+    for entry in entries.iter().filter(|entry| matches!(entry.source, Source::Read(_))) {
+        dirs.entry(entry.dir).or_insert_with(|| path_of(root, entries, entry.dir));
+    }
+    dirs
+}
+
 /// Runs of entries whose files are read together: of many small files, or with one larger file each.
-fn batches(entries: &[Entry]) -> Vec<Range<usize>> {
+fn batches(mut entries: &mut [Entry]) -> Vec<&mut [Entry]> {
     let mut batches = Vec::new();
-    let (mut start, mut bytes, mut files) = (0, 0, 0);
-    for (at, entry) in entries.iter().enumerate() {
-        let Source::Read(size) = entry.source else { continue };
-        if files > 0 && (bytes + size > BATCH_BYTES as u64 || files == BATCH_FILES) {
-            batches.push(start..at);
-            (start, bytes, files) = (at, 0, 0);
+    let (mut at, mut bytes, mut files) = (0, 0, 0);
+    while let Some(entry) = entries.get(at) {
+        if let Source::Read(size) = entry.source {
+            if files > 0 && (bytes + size > BATCH_BYTES as u64 || files == BATCH_FILES) {
+                let (batch, rest) = entries.split_at_mut(at);
+                batches.push(batch);
+                (entries, at, bytes, files) = (rest, 0, 0, 0);
+            }
+            bytes += size;
+            files += 1;
         }
-        bytes += size;
-        files += 1;
+        at += 1;
     }
     if files > 0 {
-        batches.push(start..entries.len());
+        batches.push(entries);
     }
     batches
 }
@@ -121,10 +118,8 @@ fn batches(entries: &[Entry]) -> Vec<Range<usize>> {
 /// What the threads share.
 struct Reading<'a> {
     objects: &'a Objects,
-    root: &'a Path,
-    entries: &'a [Entry],
-    batches: &'a [Range<usize>],
-    next: AtomicUsize,
+    dirs: HashMap<Option<usize>, PathBuf>,
+    batches: Mutex<std::vec::IntoIter<&'a mut [Entry]>>,
     stop: AtomicBool,
     bytes: AtomicU64,
     files: AtomicU64,
@@ -132,9 +127,11 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     /// Reads batches until there is none left, `give` takes no more, or it is to stop.
-    fn work(&self, give: impl Fn(Result<Vec<Filled>>) -> bool) {
-        while let Some(batch) = self.batches.get(self.next.fetch_add(1, Ordering::AcqRel)) {
-            let result = self.batch(batch.clone());
+    fn work(&self, give: impl Fn(Result<()>) -> bool) {
+        loop {
+            let next = self.batches.lock().next();
+            let Some(batch) = next else { return };
+            let result = self.batch(batch);
             let failed = result.is_err();
             if !give(result) || failed || self.stop.load(Ordering::Acquire) {
                 return;
@@ -142,30 +139,29 @@ impl Reading<'_> {
         }
     }
 
-    fn batch(&self, batch: Range<usize>) -> Result<Vec<Filled>> {
-        let mut filled = Vec::new();
+    fn batch(&self, entries: &mut [Entry]) -> Result<()> {
         let mut small = Batch::default();
-        for at in batch {
-            let Source::Read(size) = self.entries[at].source else { continue };
+        for (at, entry) in entries.iter_mut().enumerate() {
+            let Source::Read(size) = entry.source else { continue };
             self.check()?;
-            let path = path_of(self.root, self.entries, at);
+            let path = self.dirs[&entry.dir].join(entry.name.as_os_str());
             let (file, mtime) = open(&path)?;
-            let mut content = Content::Empty;
+            entry.inode.mtime = mtime;
             match self.whole(&file, &path, size)? {
-                Some(bytes) => small.push(filled.len(), bytes),
+                Some(bytes) => small.push(at, bytes),
                 None => {
-                    content = from_file_watched(self.objects, &path, &file, &mut |bytes| {
+                    let content = from_file_watched(self.objects, &path, &file, &mut |bytes| {
                         self.pass(bytes).map_err(|_| crate::store::Error::Refused("going on".into()))
                     })?;
+                    entry.inode.body = Body::File(content);
                 }
             }
             self.files.fetch_add(1, Ordering::AcqRel);
-            filled.push(Filled { entry: at, content, mtime });
         }
-        for (place, content) in small.store(self.objects)? {
-            filled[place].content = content;
+        for (at, content) in small.store(self.objects)? {
+            entries[at].inode.body = Body::File(content);
         }
-        Ok(filled)
+        Ok(())
     }
 
     /// All bytes of a file that was listed as a small one; `None` where it is none, by now perhaps.
@@ -204,13 +200,12 @@ impl Reading<'_> {
     }
 }
 
-/// The path outside of an entry.
-fn path_of(root: &Path, entries: &[Entry], at: usize) -> PathBuf {
-    let mut names = vec![entries[at].name.as_os_str()];
-    let mut dir = entries[at].dir;
-    while let Some(above) = dir {
-        names.push(entries[above].name.as_os_str());
-        dir = entries[above].dir;
+/// The path outside of a directory.
+fn path_of(root: &Path, entries: &[Entry], mut dir: Option<usize>) -> PathBuf {
+    let mut names = Vec::new();
+    while let Some(at) = dir {
+        names.push(entries[at].name.as_os_str());
+        dir = entries[at].dir;
     }
     let mut path = root.to_owned();
     names.into_iter().rev().for_each(|name| path.push(name));

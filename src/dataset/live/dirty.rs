@@ -33,6 +33,11 @@ impl Dirty {
         self.slots.is_empty() && self.contents.is_empty() && !self.attributes
     }
 
+    /// Whether nothing changed at all.
+    pub fn is_empty(&self) -> bool {
+        self.is_idle() && self.inodes.is_empty() && self.buried.is_empty()
+    }
+
     /// Whether nothing but attributes changed.
     pub fn only_attributes(&self) -> bool {
         self.slots.is_empty() && self.contents.is_empty()
@@ -178,6 +183,9 @@ impl Live {
     /// them, times aside that change by themselves, are left out: setting attributes to what they are, or
     /// writing what was there, makes no version.
     pub fn changes(&mut self, real: bool) -> Result<Ops> {
+        if let Some(whole) = &mut self.whole {
+            return Ok(std::mem::take(&mut whole.ops));
+        }
         let dirty = std::mem::take(&mut self.dirty);
         let mut ops = Ops::default();
         let mut names_changed_in = BTreeSet::new();
@@ -229,6 +237,7 @@ impl Live {
         self.dirty = Dirty::default();
         self.unlogged = Some(Dirty::default());
         self.rehashed.clear();
+        self.show_whole();
     }
 
     /// Calls `each` for every change, names first. `net`: leave out names that are again what they were.
@@ -264,6 +273,9 @@ impl Live {
     /// The snapshot id of the live tree (held files aside), and the hashes of all other directories
     /// that changed since the head version.
     pub fn hashes(&mut self) -> Result<(TreeHash, Vec<(Ino, TreeHash)>)> {
+        if let Some(whole) = &mut self.whole {
+            return Ok((whole.snapshot, std::mem::take(&mut whole.trees)));
+        }
         let mut stale = Vec::with_capacity(self.stale.len());
         for &dir in &self.stale.clone() {
             let mut depth = 0;

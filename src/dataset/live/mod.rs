@@ -20,6 +20,7 @@ mod names;
 mod rename;
 mod reset;
 mod take_in;
+mod whole;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub use dirty::{Dirty, child_id};
 pub use names::NewInode;
 pub use rename::RenameMode;
 pub use reset::{Invalid, Reopened};
+pub use whole::Whole;
 
 /// Entries read from the index at a time when a directory is loaded.
 const LOAD_BATCH: usize = 4096;
@@ -51,7 +53,7 @@ const LOAD_BATCH: usize = 4096;
 /// of clean directories are dropped too.
 const ENTRIES_MAX: usize = 400_000;
 /// Inodes kept in memory before clean ones are dropped (about 250 bytes each).
-const NODES_MAX: usize = 200_000;
+pub const NODES_MAX: usize = 200_000;
 
 /// The newest version, which the live tree is a change against.
 #[derive(Clone, Debug)]
@@ -152,6 +154,8 @@ pub struct Live {
     stale: std::collections::BTreeSet<Ino>,
     /// Directories whose hash belongs into the next version record.
     rehashed: std::collections::BTreeSet<Ino>,
+    /// What the next version records instead of changes made here.
+    whole: Option<Box<Whole>>,
 }
 
 impl Live {
@@ -180,6 +184,7 @@ impl Live {
             unlogged: Some(Dirty::default()),
             stale: Default::default(),
             rehashed: Default::default(),
+            whole: None,
         })
     }
 

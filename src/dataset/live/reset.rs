@@ -79,6 +79,7 @@ impl Live {
         self.unlogged = Some(Dirty::default());
         self.stale.clear();
         self.rehashed.clear();
+        self.whole = None;
         let nodes = std::mem::take(&mut self.nodes);
         self.trimmed = true;
         let held: Vec<(Ino, Slot)> = nodes.iter().flat_map(|(&dir, node)| held_in(dir, node)).collect();
