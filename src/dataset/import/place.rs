@@ -127,6 +127,7 @@ pub(super) fn place_each(
     while let Some(Entry { dir, name, inode, source }) = entries.pop() {
         if entries.len().is_multiple_of(SHRINK_EVERY) {
             entries.shrink_to_fit();
+            live.trim();
         }
         let dir = dir.map_or(Ino::ROOT, |dir| inos[dir]);
         let attrs = (inode.kind() == Kind::Dir).then(|| inode.clone());
