@@ -54,6 +54,16 @@ impl Opening<'_> {
     }
 
     fn kept(&self) -> Result<(Index, Recovered)> {
+        match self.on_disk() {
+            Err(full @ Error::NoSpace(_)) => {
+                log::error!("{full}; the index is kept in memory until then");
+                self.in_memory()
+            }
+            opened => opened,
+        }
+    }
+
+    fn on_disk(&self) -> Result<(Index, Recovered)> {
         let dir = self.layout.index();
         let open = || {
             let (index, from) = Index::open(&dir, self.id, self.replay())?;

@@ -144,6 +144,36 @@ fn somebody_else_fills_the_disk() {
     }
 }
 
+/// A lost index that the disk has not enough room for is kept in memory.
+#[test]
+fn an_index_that_finds_no_room_is_kept_in_memory() {
+    let disk = Disk::new("tmpfs");
+    let source = TempDir::with_prefix("strata-many-").expect("make a temporary directory");
+    for n in 0..100_000 {
+        let dir = source.path().join(format!("{}", n / 1000));
+        if n % 1000 == 0 {
+            fs::create_dir(&dir).expect("make a directory");
+        }
+        fs::write(dir.join(n.to_string()), n.to_string()).expect("write");
+    }
+    let m = Mount::unmounted().store_at(disk.at.join("store"));
+    m.up(&[]);
+    m.strata(&["import", source.path().to_str().expect("text"), "d"]).ok();
+    for left in [3 << 20, 6 << 20] {
+        m.down();
+        tool("rm", &["-r", m.store().join("index").to_str().expect("text")]);
+        disk.fill_but(left);
+        m.up(&[]);
+        for n in (0..100_000).step_by(999) {
+            let path = m.point().join(format!("d/@v1/{}/{n}", n / 1000));
+            assert_eq!(fs::read_to_string(path).expect("read"), n.to_string());
+        }
+        disk.empty();
+    }
+    poll("writing works again", || fs::write(m.point().join("d/new"), "text").is_ok());
+    m.strata(&["verify"]).ok();
+}
+
 /// Where not even a deletion finds room any more, a prune and a collection do, and make some.
 #[test]
 fn a_prune_makes_room_on_a_disk_too_full_for_deletions() {

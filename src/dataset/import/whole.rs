@@ -80,11 +80,11 @@ fn record(
     let (snapshot, trees) = hashes(&entries, &inos, &places);
     let mut ops = Ops::default();
     for (place, at) in places {
-        let Entry { name, inode, .. } = &entries[at];
+        let (name, kind) = (&entries[at].name, entries[original(&entries, at)].inode.kind());
         if place.dir == Ino::ROOT {
             invalid.names.insert((place.dir, name.clone()));
         }
-        ops.push(&Op::Link { dir: place.dir, name: name.clone(), ino: inos.0[at], kind: inode.kind() });
+        ops.push(&Op::Link { dir: place.dir, name: name.clone(), ino: inos.0[at], kind });
     }
     invalid.inodes.insert(Ino::ROOT);
     ops.push(&Op::Inode { ino: Ino::ROOT, inode: root.clone() });
@@ -303,6 +303,20 @@ mod tests {
         same.take_in(BY, tree(&shape[..50]), how, |_| ()).unwrap();
         let snapshot = |dataset: &Dataset| dataset.read(|live| live.hashes()).unwrap().0;
         assert_eq!(snapshot(&dataset), snapshot(&same));
+    }
+
+    #[test]
+    fn names_are_found_in_a_directory_that_is_not_loaded_and_once_it_is() {
+        let (_dir, _repo, dataset) = dataset("d");
+        let how = Placement { root: Path::new("/outside"), delete: false, message: None };
+        dataset.take_in(BY, tree(&[(0, 9); 20]), how, |_| ()).unwrap();
+        let name = |n: usize| Name::new(format!("name {n}").as_bytes()).unwrap();
+        let is_there = |n| dataset.read(|live| live.lookup(Ino::ROOT, &name(n))).unwrap().is_some();
+        assert!(is_there(7) && !is_there(20));
+        dataset.unlink(BY, Ino::ROOT, &name(7)).unwrap();
+        for _ in 0..3 {
+            assert!((0..25).all(|n| is_there(n) == (n < 20 && n != 7)));
+        }
     }
 
     #[test]

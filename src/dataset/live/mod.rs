@@ -54,6 +54,9 @@ const LOAD_BATCH: usize = 4096;
 const ENTRIES_MAX: usize = 400_000;
 /// Inodes kept in memory before clean ones are dropped (about 250 bytes each).
 pub const NODES_MAX: usize = 200_000;
+/// As many names of a directory are looked up one by one before all of its entries are loaded: a directory may have
+/// a million, of which somebody wants one.
+const ALONE: u8 = if cfg!(test) { 3 } else { 64 };
 
 /// The newest version, which the live tree is a change against.
 #[derive(Clone, Debug)]
@@ -82,6 +85,8 @@ struct Node {
     tree: Option<Box<TreeHash>>,
     /// Shared state of a file's open handles.
     file: Option<Arc<OpenFile>>,
+    /// Names looked up in a directory whose entries are not loaded.
+    asked: u8,
     /// Number of open handles.
     opens: u32,
     held: bool,
@@ -94,7 +99,7 @@ struct Node {
 impl Node {
     fn new(inode: Inode) -> Node {
         let (held, unlinked, uncertain) = (false, false, false);
-        Node { inode, entries: None, tree: None, file: None, opens: 0, held, unlinked, uncertain }
+        Node { inode, entries: None, tree: None, file: None, asked: 0, opens: 0, held, unlinked, uncertain }
     }
 
     /// The bytes of a file as the tree has it; none of anything else.
@@ -296,9 +301,26 @@ impl Live {
 
     /// What `name` in `dir` names.
     pub fn lookup(&mut self, dir: Ino, name: &Name) -> Result<Option<Ino>> {
-        let Some(slot) = self.entries(dir)?.get(&name.key()).cloned() else { return Ok(None) };
+        let Some(slot) = self.find(dir, name)? else { return Ok(None) };
         self.child(&slot)?;
         Ok(Some(slot.ino))
+    }
+
+    /// The entry `name` of `dir`.
+    fn find(&mut self, dir: Ino, name: &Name) -> Result<Option<Slot>> {
+        let (key, node) = (name.key(), self.node(dir)?);
+        // One that is not loaded is as the head version has it.
+        if node.inode.kind() == Kind::Dir && node.entries.is_none() && node.asked < ALONE {
+            node.asked += 1;
+            let entry = self.store.entry(self.dataset, dir, key, &self.head.view)?;
+            return Ok(entry.map(|(_, entry)| Slot {
+                key,
+                name: entry.name,
+                ino: entry.ino,
+                kind: entry.kind,
+            }));
+        }
+        Ok(self.entries(dir)?.get(&key).cloned())
     }
 
     /// Up to `limit` entries of `dir` whose position is at least `position`, in order of position.

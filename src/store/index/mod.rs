@@ -421,6 +421,7 @@ fn open_backing(dir: &Path, meta: &[u8]) -> Result<(Packed, LogPos)> {
         None if backing.page(&[0], &[0xff], 1)?.is_empty() => backing.put(keys::META, meta)?,
         _ => return Err(Error::Index("it is of another store or format".into())),
     }
+    backing.remove_left_over()?;
     let watermark = match backing.get(keys::WATERMARK)? {
         Some(value) => keys::tail8(&value).map(LogPos).ok_or_else(|| Error::Index("no watermark".into()))?,
         None => LogPos::default(),

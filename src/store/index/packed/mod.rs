@@ -45,6 +45,11 @@ impl Packed {
         Ok(Packed { sled, objects })
     }
 
+    /// Removes files that are of no use.
+    pub fn remove_left_over(&self) -> Result<()> {
+        self.objects.remove_others()
+    }
+
     /// The value of `key`.
     pub fn get(&self, key: &[u8]) -> Result<Option<Box<[u8]>>> {
         if objects::is_key(key) {

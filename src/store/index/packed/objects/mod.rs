@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use self::merge::Merge;
-use self::run::{Entry, Run};
+use self::run::{Entry, Run, unwritten};
 use super::super::backing::{Backing, Entries, failed};
 use super::super::heal::ROOM;
 use super::super::keys;
@@ -60,7 +60,7 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// Opens the runs in `dir` that `sled` names, and removes others.
+    /// Opens the runs in `dir` that `sled` names.
     pub fn open(dir: PathBuf, sled: &Backing) -> Result<Objects> {
         let named = sled.get(keys::OBJECT_RUNS)?.unwrap_or_default();
         let (numbers, rest) = named.as_chunks::<8>();
@@ -69,7 +69,6 @@ impl Objects {
         }
         let runs = numbers.iter().map(|n| Run::open(&dir, u64::from_be_bytes(*n)).map(Arc::new));
         let runs: Vec<Arc<Run>> = runs.collect::<Result<_>>()?;
-        remove_others(&dir, &runs)?;
         let any_alone = !sled.page(b"c", b"d", 1)?.is_empty();
         Ok(Objects {
             dir,
@@ -78,6 +77,25 @@ impl Objects {
             alone: AtomicUsize::new(if any_alone { RUN_FROM / 2 } else { 0 }),
             merged: Mutex::default(),
         })
+    }
+
+    /// Removes what was being written, or was not yet removed, when the index was left.
+    pub fn remove_others(&self) -> Result<()> {
+        if !self.dir.exists() {
+            return Ok(());
+        }
+        let runs = self.runs();
+        let is_of_run = |name: &str| runs.iter().any(|run| name == run.number.to_string());
+        let removed = || {
+            for entry in fs::read_dir(&self.dir)? {
+                let entry = entry?;
+                if !entry.file_name().to_str().is_some_and(is_of_run) {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+            Ok(())
+        };
+        removed().map_err(|e| failed(&self.dir, "clear", &e))
     }
 
     /// The value of `key`.
@@ -116,6 +134,9 @@ impl Objects {
 
     /// Applies changes of objects, in the order of their keys.
     pub fn apply(&self, sled: &Backing, changes: &[Changed<'_>]) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
         let entry =
             |(key, value): &Changed<'_>| value.as_deref().and_then(|value| Entry::new(key.get(1..)?, value));
         let new: Vec<Entry> = changes.iter().filter_map(entry).collect();
@@ -160,7 +181,7 @@ impl Objects {
     fn write(&self, most: u64, entries: impl Iterator<Item = Result<Entry>>) -> Result<Arc<Run>> {
         let io = |e| failed(&self.dir, "make", &e);
         if !self.dir.exists() {
-            make_dir(&self.dir, true)?;
+            make_dir(&self.dir, true).map_err(unwritten)?;
             self.dir.parent().map_or(Ok(()), sync_dir).map_err(io)?;
         }
         let last = self.runs().iter().map(|run| run.number).max().unwrap_or(0);
@@ -218,24 +239,6 @@ fn united(new: &[Entry], old: &[Entry]) -> Vec<Entry> {
     all.sort_by_key(|entry| *entry.hash());
     all.dedup_by_key(|entry| *entry.hash());
     all
-}
-
-/// Removes what was being written, or was not yet removed, when the index was left.
-fn remove_others(dir: &Path, runs: &[Arc<Run>]) -> Result<()> {
-    if !dir.exists() {
-        return Ok(());
-    }
-    let is_of_run = |name: &str| runs.iter().any(|run| name == run.number.to_string());
-    let removed = || {
-        for entry in fs::read_dir(dir)? {
-            let entry = entry?;
-            if !entry.file_name().to_str().is_some_and(is_of_run) {
-                fs::remove_file(entry.path())?;
-            }
-        }
-        Ok(())
-    };
-    removed().map_err(|e| failed(dir, "clear", &e))
 }
 
 #[cfg(test)]

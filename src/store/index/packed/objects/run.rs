@@ -91,11 +91,12 @@ impl Run {
         entries: impl Iterator<Item = Result<Entry>>,
     ) -> Result<Run> {
         let path = dir.join(number.to_string());
+        let write_failed = |e| unwritten(Error::io("write", &path, e));
         let written = Writer::new(&path, most).and_then(|mut writer| {
             for entry in entries {
-                writer.add(entry?).map_err(|e| unwritten(&path, e))?;
+                writer.add(entry?).map_err(write_failed)?;
             }
-            writer.finish(number).map_err(|e| unwritten(&path, e))
+            writer.finish(number).map_err(write_failed)
         });
         if written.is_err() {
             // What is left would be removed when the index is opened next.
@@ -182,8 +183,9 @@ impl Run {
     }
 }
 
-fn unwritten(path: &Path, e: io::Error) -> Error {
-    match Error::io("write", path, e) {
+/// What a failure to write means: that there is no room, or that the index failed.
+pub fn unwritten(e: Error) -> Error {
+    match e {
         full @ Error::NoSpace(_) => full,
         other => Error::Index(crate::store::error::chain(&other)),
     }
@@ -266,7 +268,11 @@ impl Writer {
     fn new(path: &Path, most: u64) -> Result<Writer> {
         // One of that name was left by a process that died, or whose disk was full.
         drop(std::fs::remove_file(path));
-        let file = private_file().read(true).create_new(true).open(path).map_err(|e| unwritten(path, e))?;
+        let file = private_file()
+            .read(true)
+            .create_new(true)
+            .open(path)
+            .map_err(|e| unwritten(Error::io("make", path, e)))?;
         Ok(Writer {
             file: BufWriter::with_capacity(16 * BLOCK, file),
             block: Block([0; BLOCK]),

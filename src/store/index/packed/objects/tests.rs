@@ -28,7 +28,9 @@ impl Index {
         (self.objects, self.sled) = (None, None);
         let dir = self.root.path().join("index");
         let sled = Backing::open(&dir).unwrap();
-        self.objects = Some(Objects::open(dir.join("objects"), &sled).unwrap());
+        let objects = Objects::open(dir.join("objects"), &sled).unwrap();
+        objects.remove_others().unwrap();
+        self.objects = Some(objects);
         self.sled = Some(sled);
     }
 
