@@ -184,20 +184,8 @@ mod tests {
     const BY: Caller = Caller { uid: 1, gid: 2, pid: 0 };
 
     fn inode(n: usize, body: Body) -> Inode {
-        let time = Timestamp(1_000_000 + n as i64);
-        Inode {
-            mode: 0o640 | (n % 2 * 0o100) as u32,
-            uid: n as u32,
-            gid: 7,
-            nlink: 1,
-            atime: time,
-            mtime: time,
-            ctime: time,
-            body,
-            xattrs: None,
-            place: None,
-            others: None,
-        }
+        let mode = 0o640 | (n % 2 * 0o100) as u32;
+        Inode { nlink: 1, body, ..Inode::root(mode, n as u32, 7, Timestamp(1_000_000 + n as i64)) }
     }
 
     /// A tree of these entries: where each is, and what it is.

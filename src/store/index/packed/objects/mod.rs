@@ -119,8 +119,8 @@ impl Objects {
     pub fn page(&self, start: &[u8], end: &[u8], limit: usize, found: &mut Entries) -> Result<()> {
         let Some((start, end)) = within::<KEY>(b'c', start, end) else { return Ok(()) };
         let (runs, end) = (self.runs(), (end[0] == b'c').then_some(end));
-        let from = start.last_chunk().expect("a key is longer than a hash");
-        let mut merge = Merge::new(runs.iter().rev().map(|run| &**run), from)?;
+        let from = std::array::from_fn(|at| start[at + 1]);
+        let mut merge = Merge::new(runs.iter().rev().map(|run| &**run), &from)?;
         while found.len() < limit
             && let Some(entry) = merge.next().transpose()?
         {
