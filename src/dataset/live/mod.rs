@@ -199,11 +199,16 @@ impl Live {
     }
 
     fn allocate_ino(&mut self) -> Result<Ino> {
-        if self.next_ino > Ino::MAX.0 {
-            return Err(Error::Invalid("no inode number is left in this dataset".into()));
-        }
-        self.next_ino += 1;
-        Ok(Ino(self.next_ino - 1))
+        self.allocate_inos(1)
+    }
+
+    /// Gives numbers to as many new inodes, one after the other: the first.
+    pub fn allocate_inos(&mut self, count: u64) -> Result<Ino> {
+        let first = self.next_ino;
+        let after = first.checked_add(count).filter(|after| *after <= Ino::MAX.0 + 1);
+        self.next_ino =
+            after.ok_or_else(|| Error::Invalid("no inode number is left in this dataset".into()))?;
+        Ok(Ino(first))
     }
 
     /// Whether a file is open that has an inode number which no version knows of.

@@ -2,7 +2,7 @@
 
 use crate::model::{Ino, Inode, Ops, TreeHash};
 
-use super::super::error::{Error, Result};
+use super::super::error::Result;
 use super::{Live, Node};
 
 /// Everything that the next version is to record, and all that the live tree has then.
@@ -25,15 +25,6 @@ impl Live {
     pub fn is_blank(&mut self) -> Result<bool> {
         let empty = self.entries(Ino::ROOT)?.is_empty();
         Ok(empty && self.nodes.len() == 1 && self.dirty.is_empty())
-    }
-
-    /// Gives numbers to as many new inodes: the first.
-    pub fn allocate_inos(&mut self, count: u64) -> Result<Ino> {
-        let first = self.next_ino;
-        let after = first.checked_add(count).filter(|after| *after <= Ino::MAX.0);
-        self.next_ino =
-            after.ok_or_else(|| Error::Invalid("no inode number is left in this dataset".into()))?;
-        Ok(Ino(first))
     }
 
     /// Has the next version record a whole tree, where there is [nothing](Live::is_blank). It must be cut at once, or
